@@ -1,0 +1,29 @@
+"""initbench: which weight initialization and which parameter sharing make an MLP train fastest, and how sure is that?
+
+>>> import initbench as ib
+>>> ib.__version__.count(".")
+2
+"""
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["InputError", "NotApplicable", "Results", "load", "run"]
+
+# The public names and where they live. They are imported on first use, so that `import initbench` (and with it
+# every --help and every worker process) does not pay for pandas, torch or Hydra.
+_HOME = {
+    "run": "initbench.study",
+    "load": "initbench.results",
+    "Results": "initbench.results",
+    "InputError": "initbench.errors",
+    "NotApplicable": "initbench.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'initbench' has no attribute {name!r}; it has {', '.join(__all__)}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,165 @@
+"""The command line: `python -m initbench [overrides]` or `initbench [overrides]`.
+
+Exit status: 0 done; 1 some arm failed, or tracking is incomplete; 2 wrong input; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from initbench.errors import InputError
+
+PASSED_ON = ("cfg", "info", "hydra_help", "shell_completion")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return command(argv)
+    except InputError as error:
+        print(f"initbench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("initbench: interrupted; finished runs are stored, the same command goes on", file=sys.stderr)
+        return 130
+
+
+def command(argv: list[str]) -> int:
+    """Help, one of Hydra's own information flags, or a study."""
+    args = arguments(argv)
+    if args.help:
+        from initbench.helping import help_text
+
+        print(help_text())
+        return 0
+    config_dirs = [args.config_dir] if args.config_dir else []
+    if any(getattr(args, name) for name in PASSED_ON):
+        from initbench.sweep import prepare
+
+        prepare(args.overrides, config_dirs)
+        hydra_main([*argv])
+        return 0
+    return sweep(args.overrides, config_dirs)
+
+
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """The command line by Hydra's own parser; its refusals as ours."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+
+    def refuse(message: str) -> None:
+        raise InputError(f"{message}; see python -m initbench --help")
+
+    parser.error = refuse  # type: ignore[method-assign,assignment]
+    return parser.parse_args(argv)
+
+
+def sweep(overrides: list[str], config_dirs: list[str]) -> int:
+    """Plan, train, collect, say."""
+    from initbench import job, study, terminal
+
+    started = time.monotonic()
+    plan = study.plan(overrides, config_dirs)
+    stored = plan.stored()
+    done = 0 if plan.config.rerun else sum(stored.values())
+    say_plan(plan, done)
+    if plan.config.dry_run:
+        return 0
+    steps = {arm.key: arm.config.train.steps for arm in plan.arms}
+    run_steps = sum(
+        (len(arm.config.runs) - (0 if plan.config.rerun else stored[arm.key])) * steps[arm.key] for arm in plan.arms
+    )
+    warming = study.warm_tracking(plan)
+    own_process = "basic" in str(plan.hydra.launcher.get("_target_", ""))
+    trainer = study.trainer_of(plan)
+    display = terminal.Display(len(plan.arms), plan.runs - done, run_steps, lambda: trainer.pool.run_steps)
+    trainer.told = display.chunk_done
+    job.shared_trainer = trainer if own_process else None
+    failed: str | None = None
+    try:
+        with display.showing():
+            if plan.runs > done or plan.config.rerun:
+                failed = launch(plan.config.name, overrides, config_dirs)
+            trainer.drain()
+    except BaseException:
+        trainer.pool.close(wait=False)
+        raise
+    finally:
+        job.shared_trainer = None
+    trainer.pool.close()
+    warming.join()
+    outcome = study.collect(plan, time.monotonic() - started, launcher_failed=failed)
+    say_outcome(plan, outcome, time.monotonic() - started)
+    return outcome.status
+
+
+def launch(name: str, overrides: list[str], config_dirs: list[str]) -> str | None:
+    """One Hydra job an arm, by whatever launcher is asked for; returns why it broke down, if it did."""
+    folders = [flag for folder in config_dirs for flag in ("--config-dir", folder)]
+    try:
+        # --multirun rather than hydra.mode in the configuration, which would hide the real error of a misspelt key
+        hydra_main(["--multirun", *folders, *overrides, f"study={name}"])
+    except SystemExit as error:
+        return f"the launcher ended with status {error.code}" if error.code else None
+    return None
+
+
+def hydra_main(argv: list[str]) -> None:
+    """Hydra's own entry with our configuration folder and task."""
+    import hydra
+
+    from initbench.job import run_job
+    from initbench.sweep import CONFIG_NAME, config_folder
+
+    before = sys.argv
+    sys.argv = ["initbench", *argv]
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=CONFIG_NAME)(run_job)()
+    finally:
+        sys.argv = before
+
+
+def say_plan(plan, done: int) -> None:  # type: ignore[no-untyped-def]
+    """What is about to happen, before it does."""
+    from initbench.terminal import err
+
+    left = plan.runs - done
+    stored = f", {done} already stored, {left} to train" if done else ""
+    err.print(f"study {plan.config.name}: {len(plan.arms)} arms, {plan.runs} runs{stored}")
+    for one in plan.refused:
+        err.print(f"not applicable: {one.reason}")
+
+
+def say_outcome(plan, outcome, elapsed: float) -> None:  # type: ignore[no-untyped-def]
+    """Leaderboard, trouble, and where everything is."""
+    from initbench import terminal, track
+
+    content = outcome.results.study
+    board = outcome.results.leaderboard()
+    terminal.leaderboard(board, content["target"])
+    if content["target"] and len(board) and not (board["reached"] > 0).any():
+        terminal.err.print(
+            f"no arm reached the target: try train.steps={2 * content['budget']}, or a lower train.target.value"
+        )
+    terminal.trouble(outcome.trouble)
+    say = terminal.out.print
+    say(f"done in {elapsed:.0f} s: {len(plan.arms)} arms, {plan.runs} runs")
+    for kind, path in outcome.report.items():
+        if kind == "report.html":
+            say(f"report: {Path(path).resolve()}")
+    if plan.uri is not None:
+        if not outcome.tracked.complete:
+            terminal.err.print(f"initbench: {outcome.tracked.message}")
+        if outcome.tracked.link:
+            say(f"MLflow study: {outcome.tracked.link}")
+        say(f"MLflow: {track.ui_command(plan.uri)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Checks of single values. Each refuses with one line: what came, what is allowed."""
+
+from __future__ import annotations
+
+import math
+from difflib import get_close_matches
+from typing import Any
+
+from initbench.errors import InputError
+
+
+def is_whole(value: Any) -> bool:
+    """A whole number; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check(good: bool, key: str, value: Any, allowed: str) -> None:
+    """Refuse `value` of `key` in one line that names what is allowed."""
+    if not good:
+        raise InputError(f"{key}={value}: allowed is {allowed}")
+
+
+def check_choice(key: str, value: Any, allowed: tuple[str, ...]) -> None:
+    """One of the known names; the nearest one is offered first."""
+    if value not in allowed:
+        near = get_close_matches(str(value), allowed, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise InputError(f"{key}={value}: {hint}allowed are {', '.join(allowed)}")
+
+
+def check_whole(key: str, value: Any, low: int, note: str = "") -> None:
+    """A whole number from `low` on."""
+    if not is_whole(value) or value < low:
+        raise InputError(f"{key}={value}: a whole number from {low}{note}")
+
+
+def check_number(
+    key: str,
+    value: Any,
+    low: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    note: str = "",
+) -> None:
+    """A finite number within bounds."""
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if good:
+        good = (low is None or value >= low) and (above is None or value > above) and (below is None or value < below)
+    if not good:
+        bounds = [
+            f"from {low:g}" if low is not None else "",
+            f"above {above:g}" if above is not None else "",
+            f"below {below:g}" if below is not None else "",
+        ]
+        raise InputError(f"{key}={value}: a number {' and '.join(b for b in bounds if b) or 'that is finite'}{note}")

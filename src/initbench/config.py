@@ -1,0 +1,506 @@
+"""Configuration: frozen dataclasses and their checks. Hydra's DictConfig becomes these once, at the edge.
+
+The group classes below are at the same time the typed schema that Hydra composes against (`register_schema`), so a
+key or a type is written down once. Fields that are "a number or a list" are `Any` there (OmegaConf has no such union)
+and are parsed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from initbench.checks import check, check_choice, check_number, check_whole, is_whole
+from initbench.errors import InputError
+
+ACTIVATIONS = (
+    *("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu"),
+    *("selu", "softplus", "sin", "erf", "abs", "linear"),
+)
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop")
+OPTIMIZERS_WITH = {
+    "momentum": ("momentum", "nesterov"),
+    "betas": ("adam", "adamw"),
+    "alpha": ("rmsprop",),
+    "eps": ("adam", "adamw", "adagrad", "rmsprop"),
+}
+LOSSES = ("auto", "cross_entropy", "squared_error")
+# Raised by hand whenever a change alters the numbers of a run: results of older numerics are trained anew.
+NUMERICS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One layer of the net: its place, its fans and the net's hidden activation.
+
+    `index` is 0-based, output layer included; `depth` counts the hidden layers, so there are depth + 1 layers.
+
+    >>> LayerSpec(index=0, depth=2, fan_in=64, fan_out=32, activation="relu").first
+    True
+    """
+
+    index: int
+    depth: int
+    fan_in: int
+    fan_out: int
+    activation: str = "relu"
+    first: bool = False
+    last: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "first", self.index == 0)
+        object.__setattr__(self, "last", self.index == self.depth)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(fan_out, fan_in)` of the weight."""
+        return (self.fan_out, self.fan_in)
+
+
+# ------------------------------------------------------------------------------------------------ the groups
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is trained: `depth` hidden layers of `width` units."""
+
+    name: str = "mlp"
+    depth: int = 6
+    width: Any = 32  # number or list of `depth` numbers
+    activation: str = "relu"
+    bias: bool = True
+    dtype: str = "float32"
+    parametrization: str = "standard"
+
+    def __post_init__(self) -> None:
+        check(self.name == "mlp", "model", self.name, "mlp")
+        check_whole("model.depth", self.depth, low=1)
+        widths = self.width if isinstance(self.width, (list, tuple)) else [self.width]
+        for width in widths:
+            check_whole("model.width", width, low=1, note=" or a list of them, one a hidden layer")
+        if isinstance(self.width, (list, tuple)) and len(widths) != self.depth:
+            raise InputError(
+                f"model.width={list(widths)}: {len(widths)} widths for model.depth={self.depth}; "
+                f"set model.depth={len(widths)}"
+            )
+        check_choice("model.activation", self.activation, ACTIVATIONS)
+        check_choice("model.dtype", self.dtype, ("float32", "float64"))
+        check_choice("model.parametrization", self.parametrization, ("standard",))
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Width of each hidden layer."""
+        return tuple(self.width) if isinstance(self.width, (list, tuple)) else (self.width,) * self.depth
+
+    def layers(self, inputs: int, outputs: int) -> tuple[LayerSpec, ...]:
+        """The depth + 1 layers of the net between `inputs` features and `outputs` units.
+
+        >>> [layer.shape for layer in ModelConfig(depth=2, width=5).layers(3, 1)]
+        [(5, 3), (5, 5), (1, 5)]
+        """
+        sizes = (inputs, *self.widths, outputs)
+        return tuple(LayerSpec(i, self.depth, sizes[i], sizes[i + 1], self.activation) for i in range(self.depth + 1))
+
+
+@dataclass(frozen=True)
+class InitConfig:
+    """One initializer with its arguments, and the rule for biases."""
+
+    name: str
+    target: str
+    bias: Any = "zeros"
+    args: Mapping[str, Any] = field(default_factory=dict)
+    changed: Mapping[str, Any] = field(default_factory=dict)  # what differs from the option's file, for the label
+
+
+@dataclass(frozen=True)
+class SharingConfig:
+    """Which layers use one stored weight. Every scheme has the same keys, so that they can be swept together."""
+
+    name: str = "none"
+    slots: int = 2  # stored weights of sequence, cycle, cycle_rev
+    groups: list[Any] | None = None  # layer groups of explicit, e.g. [[1,2],[3,4]]
+    bias: str = "tied"
+    reduce: str = "sum"
+
+    def __post_init__(self) -> None:
+        check_whole("sharing.slots", self.slots, low=1)
+        check_choice("sharing.bias", self.bias, ("tied", "untied"))
+        check_choice("sharing.reduce", self.reduce, ("sum", "mean"))
+        if self.groups is not None:
+            for group in self.groups:
+                if not isinstance(group, (list, tuple)) or not all(is_whole(i) and i >= 0 for i in group):
+                    raise InputError(
+                        f"sharing.groups={self.groups}: a list of lists of layer numbers, e.g. [[1,2],[3,4]]"
+                    )
+            flat = [layer for group in self.groups for layer in group]
+            if len(flat) != len(set(flat)):
+                raise InputError(f"sharing.groups={self.groups}: a layer can be in one group only")
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Optimizer of torch.optim, learning rates and batches. Keys that an optimizer lacks are null in its option."""
+
+    name: str = "sgd"
+    lr: Any = field(default_factory=lambda: [0.01, 0.03, 0.1, 0.3, 1.0])  # number or list
+    batch_size: int | None = 64  # null = full batch
+    weight_decay: float = 0.0
+    momentum: float | None = None
+    betas: list[float] | None = None
+    alpha: float | None = None
+    eps: float | None = None
+    schedule: str = "constant"
+    warmup: int = 0  # steps of linear warm-up
+    clip: float | None = None  # largest norm of the whole gradient of a run
+
+    def __post_init__(self) -> None:
+        check_choice("optim", self.name, OPTIMIZERS)
+        for key in ("momentum", "betas", "alpha", "eps"):
+            if getattr(self, key) is not None and self.name not in OPTIMIZERS_WITH[key]:
+                raise InputError(
+                    f"optim.{key}={getattr(self, key)}: {self.name} has none; {', '.join(OPTIMIZERS_WITH[key])} have"
+                )
+        rates = self.lr if isinstance(self.lr, (list, tuple)) else [self.lr]
+        if not rates:
+            raise InputError("optim.lr=[]: at least one learning rate is needed, e.g. optim.lr=0.1")
+        for rate in rates:
+            check_number("optim.lr", rate, above=0.0, note=" or a list of them, e.g. 'optim.lr=[0.01,0.1]'")
+        if len({float(rate) for rate in rates}) != len(rates):
+            raise InputError(f"optim.lr={list(rates)}: each learning rate once")
+        if self.batch_size is not None:
+            check_whole("optim.batch_size", self.batch_size, low=1, note=" or null for the full batch")
+        check_number("optim.weight_decay", self.weight_decay, low=0.0)
+        for key in ("momentum", "alpha"):
+            if getattr(self, key) is not None:
+                check_number(f"optim.{key}", getattr(self, key), low=0.0, below=1.0)
+        if self.eps is not None:
+            check_number("optim.eps", self.eps, low=0.0)
+        if self.betas is not None:
+            if len(self.betas) != 2:
+                raise InputError(f"optim.betas={self.betas}: two numbers in [0, 1), e.g. [0.9,0.999]")
+            for beta in self.betas:
+                check_number("optim.betas", beta, low=0.0, below=1.0)
+        check_choice("optim.schedule", self.schedule, ("constant", "cosine", "step"))
+        check_whole("optim.warmup", self.warmup, low=0)
+        if self.clip is not None:
+            check_number("optim.clip", self.clip, above=0.0)
+
+    @property
+    def lrs(self) -> tuple[float, ...]:
+        """The learning rates, ascending."""
+        return tuple(sorted(float(x) for x in (self.lr if isinstance(self.lr, (list, tuple)) else [self.lr])))
+
+
+@dataclass(frozen=True)
+class Target:
+    """The level that counts as trained. auto: train accuracy .95, or .05 of the targets' variance for regression."""
+
+    metric: str = "auto"
+    value: float | None = None
+
+    def __post_init__(self) -> None:
+        known = ("auto", "accuracy/train", "accuracy/val", "loss/train", "loss/val")
+        check_choice("train.target.metric", self.metric, known)
+        if self.value is not None:
+            check_number("train.target.value", self.value)
+            if self.metric.startswith("accuracy") and not 0 < self.value <= 1:
+                raise InputError(f"train.target.value={self.value}: an accuracy is a share in (0, 1], e.g. 0.95")
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """When losses and accuracies are taken: every step up to `dense`, then steps that grow by `ratio`."""
+
+    dense: int = 20
+    ratio: float = 1.05
+
+    def __post_init__(self) -> None:
+        check_whole("train.evaluate.dense", self.dense, low=0)
+        check_number("train.evaluate.ratio", self.ratio, above=1.0)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long, judged by what, evaluated when."""
+
+    steps: int = 300
+    loss: str = "auto"
+    target: Target | None = field(default_factory=Target)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    eval_samples: int = 512
+    rerun: bool = False
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        check_whole("train.steps", self.steps, low=0)
+        check_choice("train.loss", self.loss, LOSSES)
+        check_whole("train.eval_samples", self.eval_samples, low=1)
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    """Which quantities are taken inside the net, and at which steps."""
+
+    name: str = "light"
+    metrics: list[str] | None = None  # null: the set called `name`
+    schedule: Any = field(default_factory=lambda: {"log": 15})
+
+    def __post_init__(self) -> None:
+        schedule = self.schedule
+        if isinstance(schedule, (list, tuple)):
+            for step in schedule:
+                check_whole("measure.schedule", step, low=0)
+        elif isinstance(schedule, Mapping) and len(schedule) == 1 and next(iter(schedule)) in ("log", "every"):
+            check_whole(f"measure.schedule.{next(iter(schedule))}", next(iter(schedule.values())), low=1)
+        else:
+            raise InputError(f"measure.schedule={schedule}: {{log: 15}}, {{every: 10}} or a list of steps")
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How the runs are computed; nothing here but `name` and `device` can change a number."""
+
+    name: str = "fused"
+    device: str = "cpu"
+    workers: int | None = None  # null: one process a core
+    chunk: int | None = None  # runs stacked at once; null: from their bytes
+
+    def __post_init__(self) -> None:
+        check_choice("engine", self.name, ("fused", "reference"))
+        if self.workers is not None:
+            check_whole("engine.workers", self.workers, low=1, note=" or null for one a core")
+        if self.chunk is not None:
+            check_whole("engine.chunk", self.chunk, low=1, note=" or null to choose by size")
+
+
+@dataclass(frozen=True)
+class TrackConfig:
+    """Where MLflow records go."""
+
+    uri: str | None = "auto"
+    children: str = "headline"
+
+    def __post_init__(self) -> None:
+        check_choice("track.children", self.children, ("headline", "full", "none"))
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What the report compares with, and the files it writes."""
+
+    baseline: str | None = None
+    formats: list[str] = field(default_factory=lambda: ["html", "md", "csv"])
+
+    def __post_init__(self) -> None:
+        for name in self.formats:
+            check_choice("report.formats", name, ("html", "md", "csv", "latex"))
+
+
+@dataclass(frozen=True)
+class StudySchema:
+    """The whole configuration as Hydra composes it; `data` and `init` have the keys of their option files."""
+
+    study: str | None = None
+    outputs: str = "outputs"
+    seeds: Any = 10
+    data: dict[str, Any] = field(default_factory=dict)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    init: dict[str, Any] = field(default_factory=dict)
+    sharing: SharingConfig = field(default_factory=SharingConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    track: TrackConfig = field(default_factory=TrackConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
+
+
+# ------------------------------------------------------------------------------------------------ the arm
+
+
+@dataclass(frozen=True)
+class ArmConfig:
+    """One arm: everything that decides its runs. `data` is the option's keys, its `name` among them."""
+
+    data: Mapping[str, Any]
+    model: ModelConfig
+    init: InitConfig
+    sharing: SharingConfig
+    optim: OptimConfig
+    train: TrainConfig
+    measure: MeasureConfig
+    engine: EngineConfig
+    seeds: tuple[int, ...]
+
+    @property
+    def runs(self) -> tuple[tuple[int, float], ...]:
+        """(seed, lr) of each run, sorted."""
+        return tuple((seed, lr) for seed in self.seeds for lr in self.optim.lrs)
+
+    def plain(self) -> dict[str, Any]:
+        """The configuration as plain nested values (JSON), lists of seeds and learning rates included."""
+        return json.loads(json.dumps(asdict(self), default=list))
+
+    def key(self, data_hash: str, source_hash: str, torch_version: str) -> str:
+        """Sixteen hex digits that change exactly when the numbers of a run may change.
+
+        What only asks for other runs (seeds, lrs), judges (target) or computes the same (workers, chunk) is left out.
+        """
+        kept = self.plain()
+        del kept["seeds"], kept["optim"]["lr"], kept["init"]["changed"]
+        for name in ("target", "rerun", "dry_run"):
+            del kept["train"][name]
+        kept["engine"] = {"name": self.engine.name, "device": self.engine.device.split(":")[0]}
+        return digest([kept, data_hash, source_hash, NUMERICS_VERSION, ".".join(torch_version.split(".")[:2])])
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What one command asks for besides its arms."""
+
+    name: str
+    outputs: str
+    track: TrackConfig
+    report: ReportConfig
+    target: Target | None
+    rerun: bool
+    dry_run: bool
+
+
+def digest(value: Any) -> str:
+    """Sixteen hex digits of the canonical JSON of `value`.
+
+    >>> digest({"a": 1, "b": 2.0}) == digest({"b": 2.0, "a": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def run_key(arm_key: str, seed: int, lr: float) -> str:
+    """Key of one run.
+
+    >>> len(run_key("00", 3, 0.1))
+    16
+    """
+    return digest([arm_key, seed, float(lr)])
+
+
+def arm_from_hydra(cfg: Any, init_option: Mapping[str, Any] | None = None) -> ArmConfig:
+    """The arm of one composed configuration (a DictConfig); raises InputError with one line.
+
+    `init_option` is the initializer's option file, so that the label can name what differs from it.
+    """
+    init = container(cfg.init)
+    data = container(cfg.data)
+    reserved = {"name", "_target_", "bias"}
+    if "_target_" not in init:
+        raise InputError("init: an option file needs name and _target_, e.g. _target_: my_module.my_init")
+    args = {key: value for key, value in init.items() if key not in reserved}
+    for key, value in args.items():
+        if value == "???":
+            raise InputError(f"init.{key}: {init['_target_']} needs it; add init.{key}=VALUE")
+    option = {key: value for key, value in (init_option or init).items() if key not in ("name", "_target_")}
+    given = {**args, "bias": init.get("bias", "zeros")}
+    return ArmConfig(
+        data=data,
+        model=typed(cfg.model),
+        init=InitConfig(
+            name=init.get("name") or init["_target_"],
+            target=init["_target_"],
+            bias=init.get("bias", "zeros"),
+            args=args,
+            changed={key: value for key, value in given.items() if value != option.get(key, "zeros")},
+        ),
+        sharing=typed(cfg.sharing),
+        optim=typed(cfg.optim),
+        train=typed(cfg.train),
+        measure=typed(cfg.measure),
+        engine=typed(cfg.engine),
+        seeds=parse_seeds(cfg.seeds),
+    )
+
+
+def study_from_hydra(cfg: Any, name: str) -> StudyConfig:
+    """The study-wide part of a composed configuration."""
+    train = typed(cfg.train)
+    return StudyConfig(
+        name=name,
+        outputs=str(cfg.outputs),
+        track=typed(cfg.track),
+        report=typed(cfg.report),
+        target=train.target,
+        rerun=train.rerun,
+        dry_run=train.dry_run,
+    )
+
+
+def container(node: Any) -> Any:
+    """A DictConfig node as plain dicts and lists."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(node, resolve=True)
+
+
+def typed(node: Any) -> Any:
+    """A typed DictConfig node as its frozen dataclass; the checks' InputError comes out as it is."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_object(node)
+
+
+def register_schema() -> None:
+    """Tell Hydra the typed schema, under the name that conf/config.yaml lists first."""
+    from hydra.core.config_store import ConfigStore
+    from omegaconf import DictConfig, OmegaConf
+
+    node = OmegaConf.structured(StudySchema)
+
+    def unfreeze(
+        part: DictConfig,
+    ) -> None:  # OmegaConf makes frozen dataclasses read-only; overrides must get in
+        OmegaConf.set_readonly(part, None)
+        for key in part:
+            child = part._get_node(key)
+            if isinstance(child, DictConfig) and not child._is_none():
+                unfreeze(child)
+
+    unfreeze(node)
+    ConfigStore.instance().store("schema", node)
+
+
+def parse_seeds(seeds: Any) -> tuple[int, ...]:
+    """Seeds of a study: n means 0..n-1, a list is taken as it is.
+
+    >>> parse_seeds(3), parse_seeds([7, 5])
+    ((0, 1, 2), (5, 7))
+    """
+    if is_whole(seeds):
+        if seeds < 1:
+            raise InputError(f"seeds={seeds}: at least one seed is needed, e.g. seeds=10 or seeds=[0,1,2]")
+        return tuple(range(seeds))
+    values = list(seeds) if hasattr(seeds, "__iter__") and not isinstance(seeds, str) else None
+    if not values or not all(is_whole(seed) and seed >= 0 for seed in values):
+        raise InputError(f"seeds={seeds}: a number of seeds (seeds=10) or a list of them (seeds=[0,1,2])")
+    if len(set(values)) != len(values):
+        raise InputError(f"seeds={values}: each seed once")
+    return tuple(sorted(values))
+
+
+def resolve_target(target: Target | None, classes: bool) -> Target | None:
+    """The target with `auto` filled in; a metric that the data lacks is refused.
+
+    >>> resolve_target(Target(), classes=True)
+    Target(metric='accuracy/train', value=0.95)
+    """
+    if target is None:
+        return None
+    metric = target.metric if target.metric != "auto" else ("accuracy/train" if classes else "loss/train")
+    if metric.startswith("accuracy") and not classes:
+        raise InputError(f"train.target.metric={metric}: these data have no classes; loss/train or loss/val")
+    default = 0.95 if metric.startswith("accuracy") else 0.05
+    return replace(target, metric=metric, value=default if target.value is None else float(target.value))

@@ -1,0 +1,49 @@
+"""What a run costs: operations per step, numbers stored and used, bytes of state. Counted, not timed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from initbench.config import ArmConfig, LayerSpec
+from initbench.sharing import Scheme
+
+# numbers an optimizer keeps for each stored parameter, and its operations for each at an update
+OPTIMIZER_STATE = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "adagrad": 1, "rmsprop": 1}
+OPTIMIZER_FLOPS = {
+    "sgd": 2,
+    "momentum": 4,
+    "nesterov": 6,
+    "adam": 12,
+    "adamw": 14,
+    "adagrad": 7,
+    "rmsprop": 9,
+}
+
+
+def costs(arm: ArmConfig, layers: Sequence[LayerSpec], scheme: Scheme, batch: int) -> dict[str, Any]:
+    """Costs of one run of an arm.
+
+    flops_per_step = 6 B sum n m over layers + optimizer work per stored parameter (no evaluation); a layer that
+    shares its weight costs as much as one that does not. state_bytes = parameters, gradients and optimizer state.
+
+    >>> from initbench.config import ModelConfig, OptimConfig, SharingConfig
+    >>> from types import SimpleNamespace
+    >>> from initbench.sharing import scheme
+    >>> model = ModelConfig(depth=3, width=4)
+    >>> layers = model.layers(2, 1)
+    >>> arm = SimpleNamespace(optim=OptimConfig(lr=0.1), model=model)
+    >>> c = costs(arm, layers, scheme(SharingConfig("all"), layers), batch=10)
+    >>> c["flops_per_step"], c["stored_parameters"], c["used_parameters"], c["state_bytes"]
+    (2714, 37, 57, 296)
+    """
+    stored = scheme.stored_parameters
+    products = sum(layer.fan_in * layer.fan_out for layer in layers)
+    itemsize = 8 if arm.model.dtype == "float64" else 4
+    return {
+        "flops_per_step": 6 * batch * products + OPTIMIZER_FLOPS[arm.optim.name] * stored,
+        "init_flops": 0,  # drawing the start; rules that look at data or gradients cost more
+        "stored_parameters": stored,
+        "used_parameters": scheme.used_parameters,
+        "state_bytes": itemsize * stored * (2 + OPTIMIZER_STATE[arm.optim.name]),
+    }

@@ -1,0 +1,44 @@
+"""What an engine returns for some runs of one arm: series of every quantity, as arrays (runs, steps[, layers])."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Series:
+    """One quantity over time: `values` (R, steps) or (R, steps, k), `layers` the k layer numbers or None."""
+
+    steps: tuple[int, ...]
+    layers: tuple[int, ...] | None
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Results of R runs, in the order asked. `diverged_at` (R,) is -1 for runs that stayed finite."""
+
+    runs: tuple[tuple[int, float], ...]  # (seed, lr)
+    diverged_at: np.ndarray
+    series: dict[str, Series]
+
+
+def blank_after_divergence(series: dict[str, Series], diverged_at: np.ndarray) -> dict[str, Series]:
+    """NaN from the step of divergence on, so that no meaningless number of a dead run is ever shown.
+
+    NaN too for what overflows before it: the square of a finite weight may be infinite.
+
+    >>> s = Series((0, 1, 2), None, np.ones((2, 3)))
+    >>> blank_after_divergence({"loss": s}, np.array([-1, 1]))["loss"].values.tolist()
+    [[1.0, 1.0, 1.0], [1.0, nan, nan]]
+    """
+    blanked = {}
+    for name, one in series.items():
+        dead = (diverged_at[:, None] >= 0) & (np.array(one.steps)[None, :] >= diverged_at[:, None])
+        values = one.values.astype(np.float64)
+        values[dead] = np.nan
+        values[~np.isfinite(values)] = np.nan
+        blanked[name] = Series(one.steps, one.layers, values)
+    return blanked

@@ -1,0 +1,195 @@
+"""What a run is made of, by seed alone: split, batches, probe and evaluation samples, and the start of its weights.
+
+Both engines take it from here, so a run is the same whatever computes it; arms with one seed share it (paired runs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from initbench import rng
+from initbench.config import ArmConfig, LayerSpec
+from initbench.data import Dataset, Split, split
+from initbench.errors import InputError
+from initbench.initializers import initialize
+from initbench.measure import PROBE_SAMPLES
+from initbench.sharing import Scheme, scheme
+
+
+@dataclass(frozen=True)
+class Material:
+    """An arm on its data: layers, scheme, loss, and tensors of the data in the arm's dtype."""
+
+    arm: ArmConfig
+    data: Dataset
+
+    @cached_property
+    def layers(self) -> tuple[LayerSpec, ...]:
+        return self.arm.model.layers(self.data.inputs, self.data.outputs)
+
+    @cached_property
+    def scheme(self) -> Scheme:
+        return scheme(self.arm.sharing, self.layers, self.arm.model.bias)
+
+    @cached_property
+    def loss(self) -> str:
+        return loss_name(self.arm, self.data)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float64 if self.arm.model.dtype == "float64" else torch.float32
+
+    @cached_property
+    def x(self) -> Tensor:
+        """Raw inputs (N, n)."""
+        return torch.from_numpy(self.data.x).to(self.dtype).to(self.arm.engine.device)
+
+    @cached_property
+    def y(self) -> Tensor:
+        """Class numbers (N,), or target values (N, k); one-hot for squared error on classes."""
+        y = torch.from_numpy(self.data.y)
+        if self.data.classes is not None and self.loss == "squared_error":
+            y = torch.nn.functional.one_hot(y, self.data.classes)
+        if self.loss == "squared_error":
+            y = y.to(self.dtype)
+        return y.to(self.arm.engine.device)
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The splits of S seeds on one data set, and samples drawn from it, standardized as each seed's split says."""
+
+    material: Material
+    seeds: tuple[int, ...]
+
+    @cached_property
+    def splits(self) -> list[Split]:
+        return [split(self.material.data, seed) for seed in self.seeds]
+
+    def _stacked(self, values: Sequence[np.ndarray | float]) -> Tensor:
+        m = self.material
+        stacked = torch.from_numpy(np.stack([np.asarray(v, dtype=np.float64) for v in values]))
+        return stacked.to(m.dtype).to(m.arm.engine.device)
+
+    @cached_property
+    def mean(self) -> Tensor:
+        return self._stacked([s.mean for s in self.splits]).unsqueeze(1)  # (S, 1, n)
+
+    @cached_property
+    def inverse_scale(self) -> Tensor:
+        return self._stacked([1 / s.scale for s in self.splits])[:, None, None]
+
+    @cached_property
+    def target_mean(self) -> Tensor:
+        return self._stacked([s.target_mean for s in self.splits]).unsqueeze(1)  # (S, 1, k)
+
+    @cached_property
+    def target_inverse_scale(self) -> Tensor:
+        return self._stacked([1 / s.target_scale for s in self.splits])[:, None, None]
+
+    def samples(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs (S, B, n) and targets (S, B) or (S, B, k) of sample numbers (S, B)."""
+        x = (self.material.x[index] - self.mean) * self.inverse_scale
+        y = self.material.y[index]
+        if self.material.data.classes is None:
+            y = (y - self.target_mean) * self.target_inverse_scale
+        return x, y
+
+    def first(self, part: str, n: int) -> Tensor:
+        """Numbers of the first n samples of each split's part ("train" or "val"; all, if fewer), (S, <=n)."""
+        chosen = np.stack([getattr(s, part)[:n] for s in self.splits])
+        return torch.from_numpy(chosen).to(self.material.arm.engine.device)
+
+    def probe(self) -> tuple[Tensor, Tensor]:
+        """The fixed probe batch: the first 256 training samples."""
+        return self.samples(self.first("train", PROBE_SAMPLES))
+
+    def batches(self) -> Iterator[Tensor]:
+        """Sample numbers (S, B) of one training batch after another, for ever.
+
+        Each epoch is a new permutation of the training part; its last samples that fill no batch are left out.
+        """
+        n = len(self.splits[0].train)
+        size = batch_size(self.material.arm, n)
+        train = torch.from_numpy(np.stack([s.train for s in self.splits]))
+        if size == n:
+            whole = train.to(self.material.arm.engine.device)
+            while True:
+                yield whole
+        draws = [rng.stream(seed, "batches") for seed in self.seeds]
+        while True:
+            order = torch.stack([torch.randperm(n, generator=draw) for draw in draws])
+            epoch = torch.gather(train, 1, order).to(self.material.arm.engine.device)
+            for start in range(0, n - size + 1, size):
+                yield epoch[:, start : start + size]
+
+    def start(self) -> dict[str, Tensor]:
+        """Stored tensors at step 0, `(S, fan_out, fan_in)` and `(S, fan_out)`."""
+        started = [start_of_seed(self.material, seed) for seed in self.seeds]
+        return {name: torch.stack([one[name] for one in started]) for name in started[0]}
+
+
+def start_of_seed(material: Material, seed: int) -> Mapping[str, Tensor]:
+    """Every stored tensor of one seed, each filled once with the fans of its first use.
+
+    Drawn in float64 on the CPU and cast, so that float32 and float64 runs start alike; the noise of a slot depends on
+    the seed and the slot's first layer only, so arms are paired.
+    """
+    arm, scheme, layers = material.arm, material.scheme, material.layers
+    stored: dict[str, Tensor] = {s.name: torch.zeros(s.shape, dtype=torch.float64) for s in scheme.slots}
+    scratch: dict[int, Tensor] = {}
+    for slot in scheme.weights:
+        first = slot.layers[0]
+        # A bias is filled together with the weight of its layer, so that laws over both (rai ...) hold. Where a
+        # weight is tied but its biases are not, the other biases are drawn with a scratch copy of the weight.
+        for layer in slot.layers:
+            bias = next((s for s in scheme.biases if s.layers[0] == layer), None)
+            if layer != first and bias is None:
+                continue
+            weight = (
+                stored[slot.name] if layer == first else scratch.setdefault(layer, torch.zeros(slot.shape).double())
+            )
+            initialize(
+                weight,
+                stored[bias.name] if bias else None,
+                function_or_target=arm.init.target,
+                args=arm.init.args,
+                bias_rule=arm.init.bias,
+                layer=layers[layer],
+                generator=rng.stream(seed, "weight", layer),
+                bias_generator=rng.stream(seed, "bias", layer),
+            )
+    for name, tensor in stored.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"init={arm.init.name}: {name} starts with values that are not finite")
+    return {name: tensor.to(material.dtype).to(arm.engine.device) for name, tensor in stored.items()}
+
+
+def batch_size(arm: ArmConfig, train_samples: int) -> int:
+    """Samples a step; null in the configuration means all.
+
+    Raises InputError if more are asked than there are.
+    """
+    size = arm.optim.batch_size
+    if size is None:
+        return train_samples
+    if size > train_samples:
+        raise InputError(
+            f"optim.batch_size={size}: the training part has {train_samples} samples; at most that, or null for all"
+        )
+    return size
+
+
+def loss_name(arm: ArmConfig, data: Dataset) -> str:
+    """Cross-entropy for classes and squared error for values, unless the configuration says otherwise."""
+    if arm.train.loss == "auto":
+        return "squared_error" if data.classes is None else "cross_entropy"
+    if arm.train.loss == "cross_entropy" and data.classes is None:
+        raise InputError("train.loss=cross_entropy: these data have no classes; squared_error or auto")
+    return arm.train.loss

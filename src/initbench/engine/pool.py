@@ -1,0 +1,168 @@
+"""Chunks of runs spread over worker processes with one thread each; a chunk is done when its part file is published.
+
+Work is split over runs, never by threads inside a matrix product: bits do not depend on the number of cores, and two
+processes never wait for each other. This module imports no torch, so that the parent can do other things meanwhile.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from initbench.config import ArmConfig, LayerSpec
+
+# The stacked tensors of one step should stay near the cache, yet a stack must be large enough to hide the cost of
+# calling torch; measured best between 16 and 128 runs of the default net.
+CHUNK_BYTES = 24 * 2**20
+LARGEST_CHUNK = 128
+
+
+def chunks(
+    arm: ArmConfig, runs: Sequence[tuple[int, float]], layers: Sequence[LayerSpec], workers: int
+) -> list[list[tuple[int, float]]]:
+    """The runs in stacks of about equal size, so many that every worker has one.
+
+    Runs come sorted by seed, so a stack holds few seeds and draws their batches once for all learning rates.
+    """
+    if not runs:
+        return []
+    size = arm.engine.chunk or max(2, min(LARGEST_CHUNK, CHUNK_BYTES // run_bytes(arm, layers)))
+    count = -(-len(runs) // size)
+    if arm.engine.chunk is None:
+        count = min(max(count, workers), max(1, len(runs) // 2))
+    bounds = [len(runs) * i // count for i in range(count + 1)]
+    return [list(runs[a:b]) for a, b in pairwise(bounds)]
+
+
+def run_bytes(arm: ArmConfig, layers: Sequence[LayerSpec]) -> int:
+    """Bytes that one run touches in a training step: weights and gradients, activations and their gradients.
+
+    >>> from initbench.config import ModelConfig
+    >>> from types import SimpleNamespace
+    >>> arm = SimpleNamespace(optim=SimpleNamespace(batch_size=64), model=ModelConfig())
+    >>> run_bytes(arm, ModelConfig().layers(64, 10))
+    181328
+    """
+    batch = arm.optim.batch_size or 1024
+    weights = sum(layer.fan_in * layer.fan_out + layer.fan_out for layer in layers)
+    units = sum(layer.fan_out for layer in layers)
+    return (8 if arm.model.dtype == "float64" else 4) * (2 * weights + batch * (layers[0].fan_in + 2 * units))
+
+
+class Pool:
+    """Worker processes that train chunks and publish their parts; with one worker, this process does it itself."""
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._executor: ProcessPoolExecutor | None = None
+        self._done = 0
+        # forkserver: workers start from a clean process that has imported torch once; elsewhere each imports it
+        methods = mp.get_all_start_methods()
+        self._context: Any = mp.get_context("forkserver" if "forkserver" in methods else "spawn")
+        self._counter = self._context.Value("q", 0)
+
+    def start(self) -> None:
+        """Begin to start the workers, without waiting for them."""
+        if self.workers > 1 and self._executor is None:
+            if self._context.get_start_method() == "forkserver":
+                self._context.set_forkserver_preload(["initbench.engine.worker"])
+            self._executor = ProcessPoolExecutor(
+                self.workers, mp_context=self._context, initializer=_start_worker, initargs=(self._counter,)
+            )
+            with hidden_main():
+                for _ in range(self.workers):
+                    self._executor.submit(_nothing)
+
+    def submit(self, arm: ArmConfig, runs: Sequence[tuple[int, float]], root: Path, key: str) -> Future[None]:
+        """Train these runs and publish them as a part below root/key."""
+        self.start()
+        if self._executor is not None:
+            return self._executor.submit(_work, arm, list(runs), root, key)
+        future: Future[None] = Future()
+        try:
+            from initbench.engine import worker
+
+            with worker.one_thread():
+                worker.work(arm, list(runs), root, key, self._count)
+            future.set_result(None)
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def _count(self, run_steps: int) -> None:
+        self._done += run_steps
+
+    @property
+    def run_steps(self) -> int:
+        """Run-steps trained so far by this pool."""
+        return self._done + self._counter.value
+
+    def close(self, wait: bool = True) -> None:
+        """End the workers; without waiting, also those at work."""
+        if self._executor is not None:
+            processes = list((self._executor._processes or {}).values())
+            self._executor.shutdown(wait=wait, cancel_futures=True)
+            if not wait:
+                for process in processes:
+                    process.terminate()
+            self._executor = None
+
+
+@contextmanager
+def hidden_main() -> Iterator[None]:
+    """Keep new processes from running the caller's script again: a script that calls `ib.run` needs no main guard."""
+    main = sys.modules["__main__"]
+    hidden = {name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(hidden)
+
+
+_shared_counter: Any = None
+
+
+def _start_worker(counter: Any) -> None:
+    global _shared_counter
+    _shared_counter = counter
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    parent = mp.parent_process()
+    if parent is not None:  # do not outlive a parent that was killed
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _nothing() -> None:
+    from initbench.engine import worker  # noqa: F401  (import torch while the parent composes configurations)
+
+
+def _work(arm: ArmConfig, runs: list[tuple[int, float]], root: Path, key: str) -> None:
+    from initbench.engine import worker
+
+    def count(run_steps: int) -> None:
+        with _shared_counter.get_lock():
+            _shared_counter.value += run_steps
+
+    with worker.one_thread():
+        worker.work(arm, runs, root, key, count)
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

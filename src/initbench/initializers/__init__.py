@@ -1,0 +1,172 @@
+"""The catalogue of initializers: `name_(weight, *, generator, ...)` fills one run's `(fan_out, fan_in)`
+matrix.
+
+In place, and it returns the matrix. Those with `needs` other than "nothing" fill a whole net from a batch.
+
+>>> import torch
+>>> xavier_normal_(torch.empty(5, 3), generator=torch.Generator().manual_seed(0)).shape
+torch.Size([5, 3])
+"""
+
+from initbench.initializers.activations import calculate_gain, gain_value
+from initbench.initializers.bias import bias_rule, fill_bias_
+from initbench.initializers.calling import call_, check_args, initialize, needs, options, resolve
+from initbench.initializers.contract import Case, Contract
+from initbench.initializers.data_dependent import krahenbuhl_, lsuv_, weight_norm_ddi_
+from initbench.initializers.depth_rules import (
+    autoinit_,
+    kumar_,
+    random_walk_,
+    scaled_normal_,
+    siren_,
+    small_init_,
+    wang_init_,
+)
+from initbench.initializers.gradient_dependent import gradinit_, metainit_, nio_
+from initbench.initializers.literal import literal_
+from initbench.initializers.mean_field import (
+    critical_length,
+    critical_orthogonal_,
+    critical_point,
+    edge_of_chaos_,
+    row_normalized_,
+    row_standardized_,
+)
+from initbench.initializers.network import asi_, edited_, looks_linear_, per_layer_, zero_head_
+from initbench.initializers.orthogonal import (
+    glorot_orthogonal_,
+    hadamard_,
+    he_orthogonal_,
+    householder_,
+    orthogonal_,
+    orthogonal_spectral_,
+    scaled_orthogonal_,
+    suo_,
+)
+from initbench.initializers.plain import (
+    constant_,
+    dirac_,
+    normal_,
+    ones_,
+    trunc_normal_,
+    trunc_normal_2sigma_,
+    trunc_normal_scaled_,
+    two_sided_uniform_,
+    uniform_,
+    zeros_,
+)
+from initbench.initializers.registry import REGISTRY, Entry, catalogued
+from initbench.initializers.sparse import sparse_, sparse_k_, sparse_k_both_
+from initbench.initializers.spectral import np_rnn_, spectral_, spectral_exact_, spectral_radius_
+from initbench.initializers.structured import (
+    eye_,
+    identity_noise_,
+    idinit_,
+    idinit_branch_,
+    irnn_,
+    sinusoidal_,
+    tanh_identity_,
+    zero_,
+)
+from initbench.initializers.variance import (
+    kaiming_normal_,
+    kaiming_uniform_,
+    lecun_normal_,
+    lecun_uniform_,
+    torch_default_,
+    variance_scaling_,
+    xavier_normal_,
+    xavier_uniform_,
+)
+from initbench.initializers.whole_net import balanced_, initialize_net
+from initbench.initializers.with_bias import convex_init_, nguyen_widrow_, rai_, sklearn_mlp_
+
+__all__ = [
+    "REGISTRY",
+    "Case",
+    "Contract",
+    "Entry",
+    "asi_",
+    "autoinit_",
+    "balanced_",
+    "bias_rule",
+    "calculate_gain",
+    "call_",
+    "catalogued",
+    "check_args",
+    "constant_",
+    "convex_init_",
+    "critical_length",
+    "critical_orthogonal_",
+    "critical_point",
+    "dirac_",
+    "edge_of_chaos_",
+    "edited_",
+    "eye_",
+    "fill_bias_",
+    "gain_value",
+    "glorot_orthogonal_",
+    "gradinit_",
+    "hadamard_",
+    "he_orthogonal_",
+    "householder_",
+    "identity_noise_",
+    "idinit_",
+    "idinit_branch_",
+    "initialize",
+    "initialize_net",
+    "irnn_",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "krahenbuhl_",
+    "kumar_",
+    "lecun_normal_",
+    "lecun_uniform_",
+    "literal_",
+    "looks_linear_",
+    "lsuv_",
+    "metainit_",
+    "needs",
+    "nguyen_widrow_",
+    "nio_",
+    "normal_",
+    "np_rnn_",
+    "ones_",
+    "options",
+    "orthogonal_",
+    "orthogonal_spectral_",
+    "per_layer_",
+    "rai_",
+    "random_walk_",
+    "resolve",
+    "row_normalized_",
+    "row_standardized_",
+    "scaled_normal_",
+    "scaled_orthogonal_",
+    "sinusoidal_",
+    "siren_",
+    "sklearn_mlp_",
+    "small_init_",
+    "sparse_",
+    "sparse_k_",
+    "sparse_k_both_",
+    "spectral_",
+    "spectral_exact_",
+    "spectral_radius_",
+    "suo_",
+    "tanh_identity_",
+    "torch_default_",
+    "trunc_normal_",
+    "trunc_normal_2sigma_",
+    "trunc_normal_scaled_",
+    "two_sided_uniform_",
+    "uniform_",
+    "variance_scaling_",
+    "wang_init_",
+    "weight_norm_ddi_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "zero_",
+    "zero_head_",
+    "zeros_",
+]

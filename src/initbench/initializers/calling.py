@@ -1,0 +1,223 @@
+"""From a name in the configuration to a filled weight: find the function, check its arguments, call it."""
+
+import importlib
+import inspect
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from initbench.config import LayerSpec
+from initbench.errors import InputError
+from initbench.initializers.bias import fill_bias_
+from initbench.initializers.registry import REGISTRY
+
+_signature = cache(inspect.signature)  # read some thousand times a study
+
+Generator = torch.Generator | None
+Target = str | Callable[..., Any]
+
+RESERVED = ("weight", "module", "generator", "bias", "layer", "layers", "batch", "loss")
+RESERVED_KEYS = ("name", "_target_", "bias")  # of an option file
+ALLOWED = "allowed: an option of conf/init or module.function in the current folder"
+
+
+def resolve(target: str) -> Callable[..., Any]:
+    """The function of a dotted path, or of a name of the catalogue; an InputError in one line if there is
+    none.
+
+    A module of one's own is looked for in the current folder too.
+
+    >>> resolve("initbench.initializers.xavier_normal_") is resolve("xavier_normal")
+    True
+    """
+    if target in REGISTRY:
+        return REGISTRY[target].function
+    module_name, _, name = target.rpartition(".")
+    if not module_name:
+        raise InputError(f"init={target}: not known; {ALLOWED}")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        missing = getattr(error, "name", None) or module_name
+        what = f"no module named '{missing}'" if isinstance(error, ModuleNotFoundError) else _line(error)
+        raise InputError(f"init={target}: {what}; {ALLOWED}") from None
+    except Exception as error:  # whatever the person's own module raises
+        raise InputError(f"init={target}: importing {module_name} failed: {_line(error)}; {ALLOWED}") from error
+    function = getattr(module, name, None)
+    if function is None:
+        raise InputError(f"init={target}: {module_name} has no '{name}'; {ALLOWED}")
+    if not callable(function):
+        raise InputError(f"init={target}: '{name}' is not a function; {ALLOWED}")
+    return function
+
+
+def _line(error: BaseException) -> str:
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def options(function: Callable[..., Any]) -> dict[str, Any]:
+    """A function's own keyword arguments and their defaults: what an option file may set.
+
+    The tensor (its first parameter), generator, bias, layer and the like are the engine's. An argument
+    without a default has the value `inspect.Parameter.empty`.
+
+    >>> options(resolve("xavier_normal"))
+    {'gain': 1.0}
+    """
+    try:
+        parameters = list(_signature(function).parameters.values())
+    except (TypeError, ValueError):
+        raise InputError(f"init={function!r}: its arguments cannot be read; write a small function around it") from None
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    own = [p for p in parameters[1:] if p.name not in RESERVED and p.kind not in variable]
+    return {p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in own}
+
+
+def check_args(function: Callable[..., Any], args: Mapping[str, Any], name: str | None = None) -> None:
+    """Raise InputError if an argument is not one of the function's own, or one without a default is missing.
+
+    >>> check_args(resolve("eye"), {"gain": 2})
+    Traceback (most recent call last):
+    initbench.errors.InputError: init.gain: eye has no such argument; allowed: none
+    """
+    own = options(function)
+    name = name or getattr(function, "__name__", repr(function)).removesuffix("_")
+    kinds = [p.kind for p in _signature(function).parameters.values()]
+    for key in args:
+        if key not in own and inspect.Parameter.VAR_KEYWORD not in kinds:
+            raise InputError(f"init.{key}: {name} has no such argument; allowed: {', '.join(own) or 'none'}")
+    for key, default in own.items():
+        if default is inspect.Parameter.empty and key not in args:
+            raise InputError(f"init.{key}: {name} needs it; add init.{key}=<value>")
+
+
+@cache
+def names(function: Callable[..., Any], parameter: str) -> bool:
+    """Whether a function's signature names this parameter.
+
+    >>> names(resolve("xavier_normal"), "bias")
+    False
+    """
+    return parameter in _signature(function).parameters
+
+
+@cache
+def catalogued_here(function: Callable[..., Any]) -> bool:
+    """Whether a function is an entry of the catalogue.
+
+    >>> catalogued_here(resolve("eye")), catalogued_here(print)
+    (True, False)
+    """
+    return any(entry.function is function for entry in REGISTRY.values())
+
+
+@contextmanager
+def _global_generators(seed: int) -> Iterator[None]:
+    """Seed the global generators for a while, then put them back: a function of one's own may draw from
+    them.
+    """
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.random.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
+
+
+def call_(
+    function: Callable[..., Any],
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    args: Mapping[str, Any],
+    layer: LayerSpec | None,
+    generator: Generator,
+) -> Tensor:
+    """Fill `weight` (fan_out, fan_in) by a function, which gets `generator`, `bias`, `layer` only if it
+    names them.
+
+    A function from outside the catalogue may draw from the global generators: they are seeded by `generator`
+    for the call, so its numbers repeat. If it returns a tensor of the weight's shape instead of filling in
+    place, that is taken. Raises InputError if it leaves NaN or infinity behind or returns another shape.
+
+    >>> call_(resolve("ones"), torch.empty(1, 2), args={}, layer=None, generator=None)
+    tensor([[1., 1.]])
+    """
+    given = {"generator": generator, "bias": bias, "layer": layer}
+    passed = {key: value for key, value in given.items() if names(function, key)}
+    if catalogued_here(function):
+        return function(weight, **passed, **args)
+    with torch.no_grad(), _global_generators(generator.initial_seed() if generator is not None else 0):
+        result = function(weight, **passed, **args)
+        if isinstance(result, Tensor) and result is not weight:
+            if result.shape != weight.shape:
+                raise InputError(
+                    f"init={function.__name__}: it returned shape {tuple(result.shape)} "
+                    f"for a weight of shape {tuple(weight.shape)} (fan_out, fan_in)"
+                )
+            weight.copy_(result)
+    if not bool(torch.isfinite(weight).all()):
+        raise InputError(f"init={function.__name__}: it left NaN or infinity in a weight of {tuple(weight.shape)}")
+    return weight
+
+
+def initialize(
+    weight: Tensor,
+    bias: Tensor | None,
+    *,
+    function_or_target: Target,
+    args: Mapping[str, Any] | None = None,
+    bias_rule: Any = "zeros",
+    layer: LayerSpec,
+    generator: Generator,
+    bias_generator: Generator = None,
+    targets: Tensor | None = None,
+) -> None:
+    """Fill the weight `(fan_out, fan_in)` and bias `(fan_out,)` (or None) of one layer of one run, in place.
+
+    First the bias rule fills the bias, then the function the weight, and the bias too if it names `bias`.
+    `layer` is passed only if named. `targets` (the training targets) are needed by two bias rules alone.
+    Raises InputError for unknown arguments or rules, NotApplicable where the initializer does not fit this
+    layer.
+
+    >>> w, b = torch.empty(1, 2), torch.empty(1)
+    >>> initialize(w, b, function_or_target="eye", bias_rule=0.5, layer=LayerSpec(0, 1, 2, 1), generator=None)
+    >>> w, b
+    (tensor([[1., 0.]]), tensor([0.5000]))
+    """
+    function = resolve(function_or_target) if isinstance(function_or_target, str) else function_or_target
+    args = dict(args or {})
+    delegate = getattr(function, "delegate", None)
+    if delegate is not None:  # per_layer: another function, with its own arguments and bias rule, for this layer
+        function, args, bias_rule = delegate(layer=layer, bias_rule=bias_rule, **args)
+    check_args(function, args)
+    if needs(function) != "nothing":
+        name = getattr(function, "__name__", str(function)).removesuffix("_")
+        raise InputError(f"init={name}: fills a whole net from {needs(function)}, not one matrix")
+    if bias is not None:
+        fill_bias_(bias, bias_rule, layer=layer, generator=bias_generator, targets=targets)
+    call_(function, weight, bias, args=args, layer=layer, generator=generator)
+
+
+def needs(function: Target) -> str:
+    """What an initializer must see besides one matrix: nothing, module, data or gradient.
+
+    >>> needs("eye")
+    'nothing'
+    """
+    function = resolve(function) if isinstance(function, str) else function
+    return getattr(function, "needs", "nothing")

@@ -1,0 +1,227 @@
+"""Initializers that look at a batch: they run it forward layer by layer and rescale what comes out."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from initbench.errors import InputError, NotApplicable
+from initbench.initializers._draw import put_
+from initbench.initializers.contract import Contract, NetDraw
+from initbench.initializers.orthogonal import orthogonal_
+from initbench.initializers.registry import catalogued
+from initbench.initializers.whole_net import Batch, linears, output_of
+
+Generator = torch.Generator | None
+
+KINDS = ("elwise", "pca", "zca", "kmeans", "rand")
+
+
+def _spread(values: Tensor, name: str, index: int) -> Tensor:
+    """Standard deviation over all samples `(units,)` or of everything `()`; NotApplicable where it is 0."""
+    s = values.std(0, correction=0) if values.ndim > 1 else values.std(correction=0)
+    if bool((s < 1e-12).any()):
+        raise NotApplicable(f"{name}: layer {index} has a unit of constant pre-activation on the batch")
+    return s
+
+
+@catalogued(
+    formula="orthonormal W, b = 0; then per layer, in forward order: W /= std(pre-activation) until |std - 1| <= tol",
+    source="Mishkin & Matas 2016; ducha-aiki/LSUV-pytorch",
+    meant_for="any activation: every layer's pre-activation starts at std 1",
+    note="not confirmed: whether the paper means std or variance, and its tolerance",
+    needs="data",
+    contract=Contract(
+        "on that batch the std of every layer's pre-activations is within tol of 1; W stays orthogonal up to scale",
+        net={
+            "every std within tol of 1": lambda d: all(
+                abs(float(z.std(correction=0)) - 1) <= d.args["tol"] for z in d.preactivations()
+            ),
+            "W is a multiple of an isometry": lambda d: all(_is_isometry(part.weight) for part in d.linears),
+        },
+        variants=({"tol": 0.01}, {"center": True}),
+    ),
+)
+def lsuv_(
+    module: nn.Module,
+    *,
+    batch: Batch,
+    generator: Generator = None,
+    tol: float = 0.1,
+    iterations: int = 10,
+    center: bool = False,
+) -> nn.Module:
+    """Layer-sequential unit variance on one batch, last layer included; gives up after iterations + 1
+    corrections.
+
+    W orthonormal, b = 0; s, mu = std and mean of all pre-activations of the layer; while |s - 1| > tol:
+    W /= s + 1e-8, and with `center` (the PyTorch code, not the paper) b -= mu/s. The tolerance is on the
+    STANDARD DEVIATION. Source: ducha-aiki/LSUV-pytorch LSUV.py; Mishkin & Matas 2016.
+
+    >>> net = lsuv_(nn.Sequential(nn.Linear(3, 5)), batch=(torch.randn(100, 3) * 7, torch.zeros(100)))
+    """
+    inputs = batch[0]
+    for part in linears(module):
+        orthogonal_(part.weight, generator=generator)
+        if part.bias is not None:
+            put_(part.bias, torch.zeros_like(part.bias))
+    for index, part in enumerate(linears(module)):
+        for _ in range(iterations + 1):
+            z = output_of(module, part, inputs)[1].flatten()
+            s = _spread(z, "lsuv", index)
+            if abs(float(s) - 1) <= tol:
+                break
+            put_(part.weight, part.weight / (s + 1e-8))
+            if center and part.bias is not None:
+                put_(part.bias, part.bias - z.mean() / s)
+    return module
+
+
+def _is_isometry(weight: Tensor) -> bool:
+    s = torch.linalg.svdvals(weight.detach().double())
+    return bool(s.max() / s.min() < 1 + 1e-4)
+
+
+def standardize_units_(module: nn.Module, part: nn.Linear, inputs: Tensor, shift: float, index: int) -> None:
+    """Rescale each unit of one layer to std 1 and mean `shift` of its pre-activation on the batch.
+
+    W_i /= s_i, b_i = -mu_i/s_i + shift, where mu_i, s_i belong to W_i x alone.
+    """
+    if part.bias is not None:
+        put_(part.bias, torch.zeros_like(part.bias))
+    z = output_of(module, part, inputs)[1]  # (samples, fan_out)
+    s = _spread(z, "standardizing", index)
+    put_(part.weight, part.weight / s[:, None])
+    if part.bias is not None:
+        put_(part.bias, shift - z.mean(0) / s)
+
+
+def _unit_statistics(d: NetDraw) -> bool:
+    shift = d.args.get("beta", 0.0)
+    return all(
+        bool(((z.std(0, correction=0) - 1).abs() < 1e-4).all() and ((z.mean(0) - shift).abs() < 1e-4).all())
+        for z in d.preactivations()
+    )
+
+
+@catalogued(
+    formula="W_i = v_i/s_i, b_i = -mu_i/s_i, v ~ N(0, .05^2), mu_i, s_i over the batch, layer by layer",
+    source="Salimans & Kingma 2016; TimSalimans/weight_norm",
+    meant_for="every unit starts at mean 0, std 1 on the data (weight normalization's g folded into W)",
+    needs="data",
+    contract=Contract(
+        "on that batch every unit's pre-activation has mean 0 and std 1",
+        net={"unit means 0, stds 1": _unit_statistics},
+    ),
+)
+def weight_norm_ddi_(module: nn.Module, *, batch: Batch, generator: Generator = None) -> nn.Module:
+    """Weight normalization's data-dependent start, as a plain initializer: g folded into W.
+
+    v ~ N(0, .05^2); layer by layer on the already normalized input: W_i = v_i/s_i, b_i = -mu_i/s_i; equal in
+    law to `krahenbuhl_` elwise with beta 0. Source: TimSalimans/weight_norm nn.py.
+
+    >>> net = weight_norm_ddi_(nn.Sequential(nn.Linear(3, 5)), batch=(torch.randn(100, 3), torch.zeros(100)))
+    """
+    for index, part in enumerate(linears(module)):
+        with torch.no_grad():
+            part.weight.normal_(0, 0.05, generator=generator)
+        standardize_units_(module, part, batch[0], 0.0, index)
+    return module
+
+
+@catalogued(
+    formula="within a layer: W by kind, then W_i /= s_i, b_i = -mu_i/s_i + beta; between layers (option): equal "
+    "relative gradients",
+    source="Krahenbuhl et al. 2016; philkr/magic_init",
+    meant_for="all units alive and equally strong on the data; with `between` all layers learn at one rate",
+    needs="data",
+    contract=Contract(
+        "on that batch every unit's pre-activation has mean beta and std 1 (before the second phase)",
+        net={"unit means beta, stds 1": lambda d: d.args["between"] or _unit_statistics(d)},
+        variants=(*({"kind": kind} for kind in KINDS), {"beta": 0.0}, {"between": True}),
+    ),
+)
+def krahenbuhl_(
+    module: nn.Module,
+    *,
+    batch: Batch,
+    generator: Generator = None,
+    kind: str = "elwise",
+    beta: float = 0.1,
+    between: bool = False,
+    iterations: int = 10,
+) -> nn.Module:
+    """Data-dependent initialization of Krahenbuhl et al.: unit statistics, then (option) layer rates.
+
+    `kind` of W before its rescale: elwise N(0,1); pca, zca rows of the whitening; rand, kmeans: normalized
+    whitened samples or centroids mapped back (as many as there are; further units elwise). Then W_i /= s_i,
+    b_i = -mu_i/s_i + beta. `between`: up to `iterations` times, scale W_l by sqrt(r_l/r), r_l the relative
+    gradient size for random output gradients. Source: philkr/magic_init. InputError for an unknown kind.
+
+    >>> net = krahenbuhl_(nn.Sequential(nn.Linear(3, 5)), batch=(torch.randn(100, 3), torch.zeros(100)))
+    """
+    if kind not in KINDS:
+        raise InputError(f"init.kind={kind}: allowed: {', '.join(KINDS)}")
+    inputs = batch[0]
+    for index, part in enumerate(linears(module)):
+        with torch.no_grad():
+            part.weight.normal_(generator=generator)
+            if kind != "elwise":
+                rows = _directions(kind, output_of(module, part, inputs)[0], part.out_features, generator)
+                part.weight[: len(rows)] = rows.to(part.weight)
+        standardize_units_(module, part, inputs, beta, index)
+    if between:
+        _equal_rates_(module, inputs, generator, iterations)
+    return module
+
+
+def _directions(kind: str, x: Tensor, units: int, generator: Generator) -> Tensor:
+    """Rows of W from the data `(rows <= units, fan_in)`; x is the layer's input `(samples, fan_in)`."""
+    x = x.double()
+    centred = x - x.mean(0)
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(x))  # ascending
+    scale = (values + 1e-3).rsqrt()
+    if kind == "pca":
+        return (vectors * scale).T.flip(0)[:units]
+    whitening = vectors * scale @ vectors.T
+    if kind == "zca":
+        return whitening[:units]
+    white = centred @ whitening
+    if len(x) < units:
+        raise NotApplicable(f"krahenbuhl {kind} needs at least {units} samples (units of the layer), got {len(x)}")
+    picked = white[torch.randperm(len(x), generator=generator)[:units]]
+    if kind == "kmeans":
+        picked = _centroids(white, picked)
+    return picked / picked.norm(dim=1, keepdim=True).clamp_min(1e-12) @ whitening
+
+
+def _centroids(x: Tensor, centres: Tensor, rounds: int = 10) -> Tensor:
+    """Lloyd's algorithm; an empty cluster keeps its centre. x `(samples, d)`, centres `(k, d)`."""
+    for _ in range(rounds):
+        nearest = torch.cdist(x, centres).argmin(1)
+        counts = torch.bincount(nearest, minlength=len(centres))
+        sums = torch.zeros_like(centres).index_add_(0, nearest, x)
+        centres = torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], centres)
+    return centres
+
+
+def _equal_rates_(module: nn.Module, inputs: Tensor, generator: Generator, iterations: int) -> None:
+    """Second phase: scale the layers until sqrt(mean dW^2 / mean W^2) is the same in all, damping 1/2."""
+    parts = linears(module)
+    for _ in range(iterations):
+        output = module(inputs)
+        noise = torch.empty_like(output).normal_(generator=generator)
+        grads = torch.autograd.grad((output * noise).sum(), [part.weight for part in parts])
+        rates = [float((g.square().mean() / p.weight.square().mean()).sqrt()) for g, p in zip(grads, parts)]
+        if min(rates) <= 0:
+            raise NotApplicable("krahenbuhl between: a layer gets no gradient on the batch")
+        log_target = sum(map(math.log, rates)) / len(rates) + math.log(float(output.std())) / len(rates)
+        if log_target != 0 and max(abs(math.log(rate) / log_target - 1) for rate in rates) < 0.01:
+            return
+        grown = 1.0  # how much the input of the layer has grown
+        for rate, part in zip(rates, parts):
+            factor = math.sqrt(rate / math.exp(log_target))
+            grown *= factor
+            put_(part.weight, part.weight * factor)
+            if part.bias is not None:
+                put_(part.bias, part.bias * grown)

@@ -1,0 +1,71 @@
+"""The option files conf/init/*.yaml, for the initializers that name another one as their base."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from initbench.errors import InputError
+from initbench.initializers.calling import RESERVED_KEYS, check_args, needs, resolve
+
+
+@cache
+def folder() -> Path:
+    """conf/init: beside the repository first, then inside the installed package.
+
+    >>> (folder() / "eye.yaml").exists()
+    True
+    """
+    here = Path(__file__).resolve()
+    found = [path for path in (here.parents[3] / "conf" / "init", here.parents[1] / "conf" / "init") if path.is_dir()]
+    if not found:
+        raise InputError("conf/init is missing: this installation has no option files")
+    return found[0]
+
+
+@cache
+def load_option(name: str) -> dict[str, Any]:
+    """An option file as a dict, with its keys name, _target_ and bias; an InputError if there is none.
+
+    >>> load_option("normal_001")["std"]
+    0.01
+    """
+    path = folder() / f"{name}.yaml"
+    if not path.is_file():
+        raise InputError(f"init={name}: no such option; see python -m initbench.catalogue")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def base(spec: str | Mapping[str, Any], bias: Any = None) -> tuple[Callable[..., Any], dict[str, Any], Any]:
+    """(function, arguments, bias rule) of another initializer: an option's name, module.function, or a
+    mapping.
+
+    The mapping is `{name: <option or module.function>, bias: <rule>, <arguments>}`. `bias` is the rule where
+    the spec has none. Raises InputError for an unknown name or argument, and for one that fills a whole net.
+
+    >>> base({"name": "constant", "value": 42})[1]
+    {'value': 42}
+    """
+    given = {"name": spec} if isinstance(spec, str) else dict(spec) if isinstance(spec, Mapping) else {}
+    name = given.pop("name", None)
+    if not isinstance(name, str):
+        raise InputError(f"init: {spec} names no initializer; allowed: a name, or {{name: ..., <arguments>}}")
+    option = {} if "." in name else load_option(name) if (folder() / f"{name}.yaml").is_file() else {}
+    function = resolve(option.get("_target_", name))
+    if needs(function) != "nothing" or getattr(function, "delegate", None) is not None:
+        raise InputError(f"init={name}: cannot be the base of another initializer; it does not fill one matrix")
+    rule = given.pop("bias", option.get("bias", "zeros") if bias is None else bias)
+    args = {**{k: v for k, v in option.items() if k not in RESERVED_KEYS}, **given}
+    check_args(function, args, name)
+    return function, args, rule
+
+
+def known() -> list[str]:
+    """Names of all options, in order.
+
+    >>> "xavier_normal" in known()
+    True
+    """
+    return sorted(path.stem for path in folder().glob("*.yaml"))

@@ -1,0 +1,172 @@
+"""The second protocol: initializers that see a whole net, and what they share.
+
+`name_(module, *, generator, batch, loss, layers, <own arguments>)`: `module` is one run's plain nn.Module
+whose nn.Linear layers are in forward order, `batch` = (inputs (B, features), targets), `loss(outputs,
+targets)` a mean.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from initbench.config import LayerSpec
+from initbench.errors import InputError, NotApplicable
+from initbench.initializers.bias import fill_bias_
+from initbench.initializers.calling import call_, check_args, names, needs, resolve
+from initbench.initializers.contract import Contract, NetDraw
+from initbench.initializers.option_files import base as base_of
+from initbench.initializers.registry import catalogued
+
+Generator = torch.Generator | None
+Batch = tuple[Tensor, Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def linears(module: nn.Module) -> list[nn.Linear]:
+    """The nn.Linear layers of a net, in forward order; NotApplicable if there are none.
+
+    >>> len(linears(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
+    2
+    """
+    found = [part for part in module.modules() if isinstance(part, nn.Linear)]
+    if not found:
+        raise NotApplicable("the net has no nn.Linear layer to initialize")
+    return found
+
+
+def initialize_net(
+    module: nn.Module,
+    *,
+    function_or_target: str | Callable[..., Any],
+    args: Mapping[str, Any] | None = None,
+    bias_rule: Any = "zeros",
+    layers: Sequence[LayerSpec],
+    batch: Batch,
+    loss: Loss,
+    generator: Generator,
+    bias_generator: Generator = None,
+) -> None:
+    """Fill one run's net in place by an initializer whose `needs` is module, data or gradient.
+
+    First the bias rule fills every bias, then the function weights and, if its method says so, biases. It
+    gets `batch`, `loss`, `layers` and `generator` only if it names them; gradients are left at None.
+    Raises InputError for unknown arguments, NotApplicable where it does not fit the net.
+
+    >>> net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
+    >>> specs = [LayerSpec(0, 1, 2, 4), LayerSpec(1, 1, 4, 1)]
+    >>> data = torch.randn(64, 2), torch.zeros(64, 1)
+    >>> asked = {"function_or_target": "lsuv", "batch": data, "loss": nn.functional.mse_loss}
+    >>> initialize_net(net, layers=specs, generator=None, **asked)
+    >>> bool(abs(net[0](data[0]).std() - 1) < 0.2)
+    True
+    """
+    function = resolve(function_or_target) if isinstance(function_or_target, str) else function_or_target
+    args = dict(args or {})
+    check_args(function, args)
+    if needs(function) == "nothing":
+        raise InputError(f"init={function.__name__.removesuffix('_')}: fills one matrix, not a whole net")
+    parts = linears(module)
+    if len(parts) != len(layers):
+        raise NotApplicable(f"the net has {len(parts)} linear layers, the configuration {len(layers)}")
+    for part, layer in zip(parts, layers):
+        if part.bias is not None:
+            fill_bias_(part.bias, bias_rule, layer=layer, generator=bias_generator, targets=batch[1])
+    given = {"generator": generator, "batch": batch, "loss": loss, "layers": layers}
+    training = module.training
+    module.eval()
+    function(module, **{k: v for k, v in given.items() if names(function, k)}, **args)
+    module.train(training)
+    module.zero_grad(set_to_none=True)
+    if not all(bool(torch.isfinite(p).all()) for p in module.parameters()):
+        raise InputError(f"init={function.__name__.removesuffix('_')}: it left NaN or infinity in a weight")
+
+
+def fill_base_(
+    module: nn.Module, base: str | Mapping[str, Any], layers: Sequence[LayerSpec], generator: Generator
+) -> None:
+    """Fill all weights by an initializer of one matrix; biases keep what their rule gave unless it names
+    them.
+
+    >>> net = nn.Sequential(nn.Linear(1, 1))
+    >>> fill_base_(net, "ones", [LayerSpec(0, 0, 1, 1)], None)
+    >>> float(net[0].weight.detach())
+    1.0
+    """
+    function, args, _ = base_of(base)
+    for part, layer in zip(linears(module), layers):
+        call_(function, part.weight, part.bias, args=args, layer=layer, generator=generator)
+
+
+def output_of(module: nn.Module, part: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """(input, output) of one layer `(B, fan_in)`, `(B, fan_out)` when the net sees `inputs`, without a graph.
+
+    >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    >>> [tuple(t.shape) for t in output_of(net, net[0], torch.zeros(5, 2))]
+    [(5, 2), (5, 3)]
+    """
+    seen: list[tuple[Tensor, Tensor]] = []
+    hook = part.register_forward_hook(lambda m, args, out: seen.append((args[0].detach(), out.detach())))
+    with torch.no_grad():
+        module(inputs)
+    hook.remove()
+    return seen[0]
+
+
+def _balanced_pairs(d: NetDraw) -> bool:
+    weights = [part.weight.detach().double() for part in d.linears]
+    return all(torch.allclose(b.T @ b, a @ a.T, atol=1e-4) for a, b in pairwise(weights))
+
+
+def _product_variance(d: NetDraw) -> bool:
+    product = torch.linalg.multi_dot([part.weight.detach().double() for part in reversed(d.linears)])
+    n, m = product.shape[1], product.shape[0]
+    return 0.3 < float(product.square().mean()) * n / d.args["scale"] ** 2 < 3 or n * m < 20
+
+
+@catalogued(
+    formula="A = scale N(0, 1/n0) = U S V^T; W_l = Q_{l+1} S^(1/N) Q_l^T, Q_0 = V, Q_N = U, others orthonormal",
+    source="Arora et al. 2018, 2019",
+    meant_for="deep linear nets, whose theory assumes W_{l+1}^T W_{l+1} = W_l W_l^T",
+    note="not confirmed: from memory",
+    needs="module",
+    contract=Contract(
+        "W_{l+1}^T W_{l+1} = W_l W_l^T; the product of all weights is one Gaussian matrix",
+        net={"balanced": _balanced_pairs, "mean square of the product about scale^2/n": _product_variance},
+    ),
+)
+def balanced_(
+    module: nn.Module, *, generator: Generator = None, layers: Sequence[LayerSpec], scale: float = 1.0
+) -> nn.Module:
+    """Balanced weights of a deep linear net from one SVD: W_{l+1}^T W_{l+1} = W_l W_l^T; biases as by their
+    rule.
+
+    A (m_last, n_first) ~ scale N(0, 1/n_first) = U S V^T; W_l = Q_{l+1} S^(1/N) Q_l^T with Q_0 = V, Q_N = U
+    and random orthonormal (width, r) between, r = min(n_first, m_last). NotApplicable if a hidden width is
+    below r.
+    Source: Arora et al. (not confirmed: from memory).
+
+    >>> net = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 2, bias=False))
+    >>> net = balanced_(net, layers=[LayerSpec(0, 1, 3, 4, "linear"), LayerSpec(1, 1, 4, 2, "linear")])
+    >>> a, b = net[0].weight.detach(), net[1].weight.detach()
+    >>> torch.allclose(b.T @ b, a @ a.T, atol=1e-5)
+    True
+    """
+    n, m, count = layers[0].fan_in, layers[-1].fan_out, len(layers)
+    rank = min(n, m)
+    narrow = [layer.fan_out for layer in layers[:-1] if layer.fan_out < rank]
+    if narrow:
+        raise NotApplicable(f"balanced needs hidden widths of at least min(inputs, outputs)={rank}, got {narrow[0]}")
+    a = torch.randn(m, n, dtype=torch.float64, generator=generator) * (scale / n**0.5)
+    u, s, v = torch.linalg.svd(a, full_matrices=False)
+    between = [
+        torch.linalg.qr(torch.randn(layer.fan_out, rank, dtype=torch.float64, generator=generator))[0]
+        for layer in layers[:-1]
+    ]
+    frames = [v.T, *between, u]
+    with torch.no_grad():
+        for part, left, right in zip(linears(module), frames[1:], frames):
+            part.weight.copy_(left * s ** (1 / count) @ right.T)
+    return module

@@ -1,0 +1,110 @@
+"""One Hydra job = one arm. A job never raises: what goes wrong is stored, and the study says it at its end."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from initbench.config import ArmConfig, arm_from_hydra
+from initbench.engine.pool import Pool, chunks, cores
+from initbench.errors import InputError, NotApplicable
+from initbench.plan import PlannedArm, planned
+from initbench.store import Store
+
+
+@dataclass
+class Trainer:
+    """Trains arms with one pool. `submit` returns before the work is done, `drain` waits for all of it."""
+
+    root: Path
+    pool: Pool
+    rerun: bool = False
+    told: Callable[[PlannedArm, int], None] = lambda arm, runs: None  # after each chunk
+    waiting: list[tuple[PlannedArm, int, Future[None]]] = field(default_factory=list)
+
+    def submit(self, arm: PlannedArm) -> None:
+        """Hand the missing runs of an arm to the pool, and wait while it has more than it can start soon."""
+        store = Store(self.root)
+        forget_failure(self.root, arm.key)
+        done = set() if self.rerun else store.runs(arm.key)
+        missing = [run for run in arm.config.runs if run not in done]
+        for runs in chunks(arm.config, missing, arm.layers, self.pool.workers):
+            self.waiting.append((arm, len(runs), self.pool.submit(arm.config, runs, self.root, arm.key)))
+            self.drain(keep=2 * self.pool.workers)
+
+    def drain(self, keep: int = 0) -> None:
+        """Wait until at most `keep` chunks are under way."""
+        while len(self.waiting) > keep:
+            arm, n, future = self.waiting.pop(0)
+            try:
+                future.result()
+            except Exception as error:
+                note_failure(self.root, arm.key, error)
+            else:
+                self.told(arm, n)
+
+
+# Set by the command that launches the jobs in its own process (basic launcher, ib.run): jobs then only hand over their
+# runs, so that the next arm is composed while this one trains.
+shared_trainer: Trainer | None = None
+
+
+def run_job(cfg: Any) -> None:
+    """The task function of Hydra: train what is missing of one arm."""
+    arm_config = arm_from_hydra(cfg)
+    if shared_trainer is not None:
+        train_arm(shared_trainer, arm_config)
+        return
+    from hydra.core.hydra_config import HydraConfig
+
+    jobs = HydraConfig.get().launcher.get("n_jobs") or 1
+    workers = arm_config.engine.workers or max(1, cores() // (cores() if jobs < 0 else jobs))
+    trainer = Trainer(Path(cfg.outputs) / "store", Pool(workers), rerun=cfg.train.rerun)
+    train_arm(trainer, arm_config)
+    trainer.drain()
+    trainer.pool.close()
+
+
+def train_arm(trainer: Trainer, config: ArmConfig) -> None:
+    """Train an arm; an arm that does not apply is left to the study's own list."""
+    try:
+        arm = planned(config)
+    except (InputError, NotApplicable):
+        return  # the plan, made before any job, has it with its reason
+    try:
+        trainer.submit(arm)
+    except Exception as error:
+        note_failure(trainer.root, arm.key, error)
+
+
+def failure_path(root: Path, key: str) -> Path:
+    """Where the reason of a failed arm stands."""
+    return root / key / "failure.json"
+
+
+def note_failure(root: Path, key: str, error: BaseException) -> None:
+    """Write down why an arm failed; the runs it has finished stay."""
+    kind = "not applicable" if isinstance(error, NotApplicable) else "failed"
+    known = isinstance(error, (InputError, NotApplicable))
+    first_line = (str(error).splitlines() or [""])[0]
+    reason = first_line if known else f"{type(error).__name__}: {first_line}"
+    path = failure_path(root, key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trace = "".join(traceback.format_exception(error))
+    path.write_text(json.dumps({"status": kind, "reason": reason, "traceback": trace}, indent=1), "utf-8")
+
+
+def forget_failure(root: Path, key: str) -> None:
+    """An arm that is tried again starts with a clean record."""
+    failure_path(root, key).unlink(missing_ok=True)
+
+
+def failure(root: Path, key: str) -> dict[str, str] | None:
+    """The record of a failed arm, or None."""
+    path = failure_path(root, key)
+    return json.loads(path.read_text("utf-8")) if path.exists() else None

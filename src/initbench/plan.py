@@ -1,0 +1,249 @@
+"""From configurations to a plan: keys, readable labels, costs, and the description that becomes study.json."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from initbench import data as data_module
+from initbench.config import ArmConfig, LayerSpec, digest, resolve_target
+from initbench.costs import costs
+from initbench.data import Dataset
+from initbench.sharing import NEEDS_SLOTS, RULES, Scheme, scheme
+
+
+@dataclass(frozen=True)
+class PlannedArm:
+    """An arm on its data. `label` is unique in its study."""
+
+    config: ArmConfig
+    key: str
+    setup: str
+    label: str = ""
+    setting: str = ""
+
+    @cached_property
+    def data(self) -> Dataset:
+        return data_module.load(self.config.data)
+
+    @cached_property
+    def layers(self) -> tuple[LayerSpec, ...]:
+        return self.config.model.layers(self.data.inputs, self.data.outputs)
+
+    @cached_property
+    def scheme(self) -> Scheme:
+        return scheme(self.config.sharing, self.layers, self.config.model.bias)
+
+    def describe(self) -> dict[str, Any]:
+        """The arm as study.json holds it."""
+        slot_of = self.scheme.weight_slot
+        return {
+            "arm_key": self.key,
+            "label": self.label,
+            "setup": self.setup,
+            "setting": self.setting,
+            "init": init_label(self.config),
+            "sharing": sharing_label(self.config),
+            "config": self.config.plain(),
+            "seeds": list(self.config.seeds),
+            "lrs": list(self.config.optim.lrs),
+            "runs": len(self.config.runs),
+            "layers": [
+                {
+                    "layer": layer.index,
+                    "slot": slot_of[layer.index].name,
+                    "fan_in": layer.fan_in,
+                    "fan_out": layer.fan_out,
+                    "uses": len(slot_of[layer.index].layers),
+                }
+                for layer in self.layers
+            ],
+            **costs(self.config, self.layers, self.scheme, train_batch(self.config, self.data)),
+        }
+
+
+def train_batch(config: ArmConfig, data: Dataset) -> int:
+    """Samples in a training step."""
+    return config.optim.batch_size or int(data_module.TRAIN_SHARE * len(data.x))
+
+
+def planned(config: ArmConfig) -> PlannedArm:
+    """Check an arm against its data and give it its key.
+
+    Raises InputError or NotApplicable, one line each.
+    """
+    from initbench import initializers, measure
+    from initbench.engine import material
+
+    data = data_module.load(config.data)
+    function = initializers.resolve(config.init.target)
+    initializers.check_args(function, config.init.args, config.init.name)
+    measure.chosen(config.measure)
+    target = resolve_target(config.train.target, data.classes is not None)
+    resolved = replace(config, train=replace(config.train, target=target, loss=material.loss_name(config, data)))
+    material.batch_size(config, train_samples(data))
+    arm = PlannedArm(
+        config=resolved,
+        key=resolved.key(data.hash, source_hash(function), version("torch")),
+        setup=setup_label(resolved),
+    )
+    _ = arm.scheme  # raises where the sharing does not fit
+    return arm
+
+
+def source_hash(function: Callable[..., Any]) -> str:
+    """Hash of the file that a person's own initializer stands in: editing it trains anew. Ours have a version."""
+    if function.__module__.split(".")[0] == "initbench":
+        return ""
+    try:
+        return hashlib.blake2b(Path(inspect.getfile(function)).read_bytes(), digest_size=8).hexdigest()
+    except (TypeError, OSError):
+        return ""
+
+
+def train_samples(data: Dataset) -> int:
+    """Samples in the training part of a split."""
+    return min(len(data.x) - 1, max(1, int(data_module.TRAIN_SHARE * len(data.x))))
+
+
+def labelled(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
+    """The arms with settings named so that different ones differ, and labels unique in the study."""
+    settings = [setting_config(arm.config) for arm in arms]
+    varying = differing(settings)
+    out = []
+    for arm, config in zip(arms, settings):
+        own = {key: config.get(key) for key in varying}
+        details = ", ".join(f"{short(key)}={plain(value)}" for key, value in own.items() if value is not None)
+        shown = {key: value for key, value in own.items() if key not in SHOWN}
+        extra = "".join(f", {short(key)}={plain(v)}" for key, v in shown.items() if v is not None)
+        label = f"{arm.setup} · {details}" if details else arm.setup
+        out.append(replace(arm, label=label, setting=setting_label(arm.config) + extra))
+    return out
+
+
+# parts of a setting that its label always shows
+SHOWN = {
+    *("data.name", "model.depth", "model.width", "model.activation", "optim.name"),
+    *("optim.batch_size", "train.steps"),
+}
+
+
+def setting_config(config: ArmConfig) -> dict[str, Any]:
+    """Everything but the setup, flat: what a comparison happens in."""
+    flat = flatten(config.plain())
+    del flat["seeds"]
+    left = ("init.", "sharing.", "train.target", "engine.workers", "engine.chunk", "measure.")
+    return {
+        key: value
+        for key, value in flat.items()
+        if not key.startswith(left) and key not in ("optim.lr", "train.rerun", "train.dry_run")
+    }
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys; lists stay values.
+
+    >>> flatten({"a": {"b": 1}, "c": [2]})
+    {'a.b': 1, 'c': [2]}
+    """
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            flat.update(flatten(inner, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = inner
+    return flat
+
+
+def differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Keys whose value is not the same everywhere. Options of an optimizer follow its name and are left out.
+
+    >>> differing([{"a": 1, "b": 2}, {"a": 1, "b": 3}])
+    ['b']
+    """
+    keys = list(dict.fromkeys(key for config in configs for key in config))
+    varying = [key for key in keys if len({json.dumps(config.get(key)) for config in configs}) > 1]
+    for group in ("optim", "data"):
+        name = f"{group}.name"
+        if name in varying:
+            others = [key for key in varying if key.startswith(f"{group}.") and key != name]
+            for key in others:  # dropped if the name alone tells its value
+                pairs = {(config.get(name), json.dumps(config.get(key))) for config in configs}
+                if len(pairs) == len({config.get(name) for config in configs}):
+                    varying.remove(key)
+    return varying
+
+
+def short(key: str) -> str:
+    """The last part of a dotted key; the group where that is `name`.
+
+    >>> short("model.depth"), short("optim.name")
+    ('depth', 'optim')
+    """
+    group, _, last = key.rpartition(".")
+    return group if last == "name" else last
+
+
+def plain(value: Any) -> str:
+    """A value as a person would write it.
+
+    >>> plain(2.0), plain([1, 2]), plain(None)
+    ('2', '[1,2]', 'null')
+    """
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(plain(v) for v in value) + "]"
+    return str(value)
+
+
+def setup_label(config: ArmConfig) -> str:
+    """What is compared: initializer, sharing, and the parametrization where it is not the standard one."""
+    parts = [init_label(config), sharing_label(config)]
+    if config.model.parametrization != "standard":
+        parts.append(config.model.parametrization)
+    return " · ".join(parts)
+
+
+def init_label(config: ArmConfig) -> str:
+    """Name of the option, with the arguments that differ from it: xavier_normal(gain=2)."""
+    changed = config.init.changed
+    inner = ", ".join(f"{key}={plain(value)}" for key, value in changed.items())
+    return f"{config.init.name}({inner})" if inner else config.init.name
+
+
+def sharing_label(config: ArmConfig) -> str:
+    """Name of the scheme with what it needs: cycle(2), explicit([[1,2]]), all(bias=untied)."""
+    s = config.sharing
+    parts = []
+    if s.name in NEEDS_SLOTS:
+        parts.append(str(s.slots))
+    if s.name not in RULES and s.groups:
+        parts.append(plain(s.groups))
+    if s.bias != "tied" and s.name != "none":
+        parts.append(f"bias={s.bias}")
+    if s.reduce != "sum" and s.name != "none":
+        parts.append(f"reduce={s.reduce}")
+    return f"{s.name}({', '.join(parts)})" if parts else s.name
+
+
+def setting_label(config: ArmConfig) -> str:
+    """What a comparison happens in, short: digits, 6x32 relu, sgd, batch 64, 300 steps."""
+    m, o = config.model, config.optim
+    width = plain(m.width) if isinstance(m.width, (list, tuple)) else f"{m.depth}x{m.width}"
+    batch = f"batch {o.batch_size}" if o.batch_size else "full batch"
+    return f"{config.data['name']}, {width} {m.activation}, {o.name}, {batch}, {config.train.steps} steps"
+
+
+def setting_key(config: ArmConfig) -> str:
+    """Key of a setting: equal exactly if two arms may be compared."""
+    return digest(setting_config(config))

@@ -1,0 +1,283 @@
+"""The answer in one sentence, four numbers, and what to read before trusting them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from initbench import stats
+from initbench.report import numbers as num
+from initbench.report.source import Source
+from initbench.report.words import Bold, Code, Notice, Sentence, join, listed, say
+
+
+def answer(source: Source, setting: str) -> Sentence:
+    """Who comes first in a setting, by how much, of how many. No verdict: that needs what `notices` asks for."""
+    board = source.part(source.board, setting)
+    first = board.iloc[0]
+    who, where = Bold(first["setup"]), setting
+    if (board["failed"] == board["n"]).all():
+        return say("On {} there is no result: all {} failed.", where, num.plural(int(board["n"].sum()), "run"))
+    if not source.arrives(setting):
+        return _answer_by_loss(source, setting, board)
+    assert source.target is not None  # somebody arrived at it
+    goal = num.target_words(*source.target)
+    many = num.count(first["reached"], first["n"])
+    if first["share"] < stats.GATE:
+        lead = say(
+            "On {} no setup reaches {} in at least {} of its seeds; {} does most often, {}.",
+            where, goal, num.percent(stats.GATE), who, many,
+        )  # fmt: skip
+        return join([lead, _never(board)])
+    lead = say(
+        "On {}, {} reaches {} first: median {} steps{}, {} seeds, lr {}.",
+        where, who, goal, num.steps(first["steps"]),
+        _space(num.interval(first["steps_low"], first["steps_high"])), many, num.rate(first["lr"]),
+    )  # fmt: skip
+    return join([lead, _against(board, first, "steps"), _could_be_first(source, setting, board), _never(board)])
+
+
+def _answer_by_loss(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
+    first = board.iloc[0]
+    if (board["diverged"] + board["failed"] == board["n"]).all():
+        return say("On {} there is no result: every run at the chosen learning rates diverged or failed.", setting)
+    why = "The study has no target"
+    if source.target is not None:
+        why = f"Nobody reaches {num.target_words(*source.target)} within {num.steps(source.tau(setting))} steps"
+    lead = say(
+        "On {}: {}, so arms are ranked by final train loss. {} is lowest: median {}, n={}, lr {}.",
+        setting, why, Bold(first["setup"]), num.real(first["loss_train"]), first["n"], num.rate(first["lr"]),
+    )  # fmt: skip
+    return join([lead, _against(board, first, "final train loss")])
+
+
+def _against(board: pd.DataFrame, first: pd.Series, what: str) -> Sentence:
+    if first["baseline"] == first["setup"]:
+        second = board.iloc[1:2]
+        if len(second) and not num.is_missing(ratio := second["ratio"].iloc[0]):
+            row = second.iloc[0]
+            span = _space(num.interval(row["ratio_low"], row["ratio_high"], num.times))
+            return say("{} comes second, at {}{} its {}.", row["setup"], num.times(ratio), span, what)
+        return ()
+    if num.is_missing(first["ratio"]):
+        return ()
+    span = _space(num.interval(first["ratio_low"], first["ratio_high"], num.times))
+    return say("That is {}{} the {} of {}.", num.times(first["ratio"]), span, what, first["baseline"])
+
+
+def _could_be_first(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
+    """How many intervals against the first reach down to equal: descriptive, the first of many is flattered."""
+    runs = source.part(source.runs, setting)
+    pairs = stats.comparisons(runs, str(board["setup"].iloc[0]), source.study)
+    pairs = source.part(pairs, setting)
+    near = pairs[(pairs["ratio_low"] <= 1) & (pairs["note"] != "baseline")]
+    if near.empty:
+        return ()
+    names = [str(name) for name in near["setup"]]
+    return say("Could be first as well: {} ({}).", num.plural(len(names), "setup"), listed(names, 3))
+
+
+def _never(board: pd.DataFrame) -> Sentence:
+    never = int((board["reached"] == 0).sum())
+    if not never or len(board) == 1:
+        return ()
+    return say("{} of {} setups never got there.", str(never), str(len(board)))
+
+
+def _space(text: str) -> str:
+    return f" {text}" if text else ""
+
+
+def four_numbers(source: Source) -> list[tuple[str, str, str]]:
+    """(number, what, of what): arms, runs, never arrived, diverged or failed; over all runs, all learning rates."""
+    runs = source.runs
+    lost = sum(int(a.get("runs") or 0) for a in source.arms if a["label"] not in set(runs["arm"].astype(str))
+               and a.get("status") == "failed")  # fmt: skip
+    n = len(runs) + lost
+    never = int(runs["steps_to_target"].isna().sum()) + lost
+    diverged = int((runs["status"] == "diverged").sum())
+    failed = int((runs["status"] == "failed").sum()) + lost
+    lrs, seeds = runs["optim.lr"].nunique(), runs["seed"].nunique()
+    never_text = f"{never:,}" if source.target is not None else num.MISSING
+    return [
+        (f"{len(source.board):,}", "arms", f"{num.plural(len(source.settings), 'setting')}"),
+        (f"{n:,}", "runs", f"{num.plural(seeds, 'seed')} × {num.plural(lrs, 'learning rate')}"),
+        (never_text, "never arrived", "of all runs, all rates" if source.target else "no target"),
+        (f"{diverged:,} / {failed:,}", "diverged / failed", "of all runs, all rates"),
+    ]
+
+
+def notices(source: Source) -> list[Notice]:
+    """Read before you trust: each with the override to try. An empty list would be a clean study."""
+    board = source.board
+    found = [
+        *_about_arms(source),
+        *_about_target(source),
+        *_about_rates(board, source),
+        *_about_seeds(board, source),
+        *_about_baseline(source),
+        *_about_grid(source),
+    ]
+    return found
+
+
+def _about_arms(source: Source) -> list[Notice]:
+    out = []
+    failed = [a for a in source.arms if a.get("status") == "failed"]
+    skipped = [a for a in source.arms if a.get("status") == "not applicable"]
+    for arms, title in ((failed, "failed"), (skipped, "did not apply")):
+        if arms:
+            reasons = [f"{a['label']}: {a.get('reason') or 'no reason was stored'}" for a in arms]
+            out.append(Notice(f"{num.plural(len(arms), 'arm')} {title}", say("{}", listed(reasons, 8))))
+    crashed = source.board[(source.board["failed"] > 0) & ~source.board["arm"].isin([a["label"] for a in failed])]
+    if len(crashed):
+        text = listed([f"{r['setup']} {num.count(r['failed'], r['n'])}" for _, r in crashed.iterrows()])
+        out.append(Notice("Some runs failed", say("They count in n and never arrive: {}.", text)))
+    died = source.board[(source.board["diverged"] > 0)]
+    if len(died):
+        text = listed([f"{r['setup']} {num.count(r['diverged'], r['n'])}" for _, r in died.iterrows()])
+        title = f"{num.plural(len(died), 'arm')} diverged in some seed at the chosen learning rate"
+        out.append(Notice(title, say("A diverged run can never arrive; it stays in n: {}.", text)))
+    return out
+
+
+def _about_target(source: Source) -> list[Notice]:
+    if source.target is None:
+        text = say("Set one to compare speed: {}.", Code("train.target.value=0.9"))
+        return [Notice("No target: ranked by final train loss", text)]
+    out = []
+    for setting in source.settings:
+        board = source.part(source.board, setting)
+        if (board["share"] >= stats.GATE).any() or (board["failed"] == board["n"]).all():
+            continue
+        where = "" if len(source.settings) == 1 else f" ({setting})"
+        goal = num.target_words(*source.target)
+        if (board["diverged"] + board["failed"] == board["n"]).all():
+            smaller = Code(wider(sorted({float(lr) for lr in source.runs["optim.lr"]}), {"low"}))
+            out.append(Notice(f"Every run diverged{where}", say("Try smaller learning rates: {}.", smaller)))
+            continue
+        tries = Code(f"train.steps={max(2 * int(source.tau(setting)), 100)}")
+        value = reachable(source, setting)
+        title = f"Nobody reached {goal}"
+        if source.arrives(setting):
+            title = f"No setup reached {goal} in {num.percent(stats.GATE)} of its seeds: no ratios"
+        if value is None:
+            out.append(Notice(title + where, say("Train longer: {}.", tries)))
+        else:
+            lower = Code(f"train.target.value={value:g}")
+            out.append(Notice(title + where, say("Train longer, {}, or aim lower, {}.", tries, lower)))
+    return out
+
+
+def reachable(source: Source, setting: str) -> float | None:
+    """A round value of the target's metric that the best arm passes in most seeds at the end; None if there is none."""
+    assert source.target is not None
+    metric = source.target[0]
+    at = source.part(source.chosen, setting)
+    if metric not in at:
+        return None
+    up = metric.startswith("accuracy")
+    worst = -np.inf if up else np.inf
+    ends = at[metric].astype(float).fillna(worst).groupby(at["arm"].astype(str)).median()
+    best = float(ends.max() if up else ends.min()) if len(ends) else float("nan")
+    if not math.isfinite(best) or best <= 0:
+        return None
+    if up:
+        return round(math.floor(best * 20 - 1e-9) / 20, 2) or None
+    scale = 10.0 ** (math.floor(math.log10(best)) - 1)
+    return float(f"{math.ceil(best / scale * 1.05) * scale:.2g}")
+
+
+def _about_rates(board: pd.DataFrame, source: Source) -> list[Notice]:
+    out = []
+    rates = sorted({float(lr) for lr in source.runs["optim.lr"]})
+    tuned = source.profile.groupby("arm")["lr"].nunique()
+    if (board["failed"] == board["n"]).all():
+        return []
+    if len(tuned) and (tuned > 1).any():
+        edge = board[board["lr_at_edge"].isin(["low", "high"])]
+        if len(edge):
+            names = [f"{r['setup']} ({num.rate(r['lr'])})" for _, r in edge.iterrows()]
+            text = "{} were best at the end of the grid: their true best may lie outside. Try {}."
+            out.append(Notice(f"Learning rate at the edge of its grid: {num.plural(len(edge), 'arm')}",
+                              say(text, listed(names), Code(wider(rates, set(edge["lr_at_edge"]))))))  # fmt: skip
+        text = "Choosing and judging on the same seeds flatters noisy setups by up to 18% (see Methods)."
+        out.append(Notice("Learning rates were chosen on the seeds they are judged on", say(text)))
+    elif len(tuned):
+        wide = Code(wider(rates, {"low", "high"}))
+        text = "A setup may be slow only because this rate suits it badly. Try {}."
+        out.append(Notice("One learning rate for all: nothing was tuned", say(text, wide)))
+    if tuned.nunique() > 1 or source.profile.groupby("arm")["lr"].agg(tuple).nunique() > 1:
+        out.append(Notice("Arms had different learning rate grids", say("Those with more rates had more tries.")))
+    return out
+
+
+def wider(rates: list[float], sides: set[str]) -> str:
+    """An override with the grid continued by its own ratio on the sides named.
+
+    >>> wider([0.01, 0.1], {"high"})
+    "'optim.lr=[0.01,0.1,1]'"
+    """
+    low = rates[0] / rates[1] if len(rates) > 1 and rates[1] > 0 else 1 / 3
+    high = rates[-1] / rates[-2] if len(rates) > 1 and rates[-2] > 0 else 3.0
+    grid = list(rates)
+    if "low" in sides:
+        grid.insert(0, float(f"{rates[0] * low:.1g}"))
+    if "high" in sides:
+        grid.append(float(f"{rates[-1] * high:.1g}"))
+    return f"'optim.lr=[{','.join(f'{lr:g}' for lr in grid)}]'"
+
+
+def _about_seeds(board: pd.DataFrame, source: Source) -> list[Notice]:
+    few = board[board["n"].between(1, stats.MIN_SEEDS - 1)]
+    if few.empty:
+        return []
+    n = sorted({int(k) for k in few["n"]})
+    which = "" if len(few) == len(board) else f" in {num.plural(len(few), 'arm')}"
+    title = f"n={', '.join(map(str, n[:4]))} seeds{which}: at least {stats.MIN_SEEDS} are needed to tell"
+    text = say("More seeds cost only the new ones: {}.", Code("seeds=20"))
+    return [Notice(title, text)]
+
+
+def _about_baseline(source: Source) -> list[Notice]:
+    wanted = source.baseline or source.study.get("baseline")
+    out = []
+    for setting in source.settings:
+        board = source.part(source.board, setting)
+        used = board["baseline"].dropna()
+        if wanted is None or used.empty or len(board) == 1:
+            continue
+        row = board[board["setup"] == used.iloc[0]].iloc[0]
+        if wanted in (row["setup"], row["init"]):
+            continue
+        there = board[(board["setup"] == wanted) | (board["init"] == wanted)]
+        why = "is not among the arms"
+        if len(there):
+            why = f"arrives in only {num.count(there['reached'].iloc[0], there['n'].iloc[0])} seeds"
+        where = "" if len(source.settings) == 1 else f" ({setting})"
+        text = say("The baseline {} {}: ratios are to the first of the ranking, {}.", wanted, why, used.iloc[0])
+        out.append(Notice(f"Ratios are not to the baseline{where}", text))
+    return out
+
+
+def _about_grid(source: Source) -> list[Notice]:
+    """Evaluations further apart than 10% around the medians: a ratio below that is the grid's, not the setups'."""
+    medians = source.board["steps"].astype(float)
+    medians = medians[np.isfinite(medians) & (medians > 0)]
+    if medians.empty or source.target is None:
+        return []
+    grid = np.unique(stats.select(source.history, source.target[0])["step"].to_numpy())
+    if len(grid) < 2:
+        return []
+    at = np.clip(np.searchsorted(grid, medians), 1, len(grid) - 1)
+    gap = float(np.max((grid[at] - grid[at - 1]) / np.maximum(grid[at], 1)))
+    if gap <= 0.1:
+        return []
+    fastest = float(medians.min())
+    text = say(
+        "Times are known to one evaluation, up to {} of the time itself (fastest median: {} steps).",
+        num.percent(round(gap, 2)), num.steps(fastest),
+    )  # fmt: skip
+    return [Notice("Evaluations are far apart for how fast this is", text)]

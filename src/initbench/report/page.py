@@ -1,0 +1,165 @@
+"""report.html: one file that needs nothing else, and lets nothing else in (content security policy by hash)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from initbench.report import numbers as num
+from initbench.report.answer import answer, four_numbers, notices
+from initbench.report.blocks import MOST_SETTINGS, blocks
+from initbench.report.palette import variables
+from initbench.report.source import Source
+from initbench.report.svg import drawing
+from initbench.report.words import html
+
+METHODS = (
+    "T, the steps to target, is the first evaluation at or past the target; it stands even if the run diverges later. "
+    "A run without T within the budget, or that diverged before it, never arrived: it counts as infinite in medians and "
+    "as the budget in means, and stays in every n. A failed run (a crash) counts in n and makes no pair in a ratio.",
+    "The learning rate of a setup is the one with the smallest mean log min(T, budget) over seeds; ties go to the larger "
+    "share arrived, then the lower final loss, then the smaller rate. It is chosen on the same seeds that it is judged on.",
+    "Ratios are exp of the mean difference of log min(T, budget) over seeds that both setups ran, with mean ± t(n-1) SE, "
+    "SE from 2,000 bootstrap resamples of the seeds; given only where both arrived in at least 80% of their seeds. "
+    "Intervals of medians are percentile bootstrap, of shares Wilson's. All intervals are 95% and pointwise: with many "
+    "setups, some miss. Setups are compared inside one setting only, paired by seed (split, batches and noise alike).",
+    "FLOPs count multiplications and additions of training steps and the initialization, not evaluations.",
+)  # fmt: skip
+FILES = {
+    "report.md": "the answer and the table for a README or a pull request",
+    "leaderboard.csv": "every arm, every column (inf = never)",
+    "comparisons.csv": "every setup against its baseline",
+    "runs.parquet": "a row a run",
+    "history.parquet": "every measured value",
+    "study.json": "what was asked, versions, machine",
+}
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False, lstrip_blocks=False)
+
+
+def _asset(name: str) -> str:
+    return resources.files("initbench.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def page(source: Source, command: str | None = None) -> str:
+    """The whole page. Same source, same text."""
+    with drawing():
+        shown, figure_css = blocks(source)
+    css = _asset("report.css").replace("LIGHT", variables(False)).replace("DARK", variables(True))
+    css = css.replace("\n", "") + figure_css
+    script = _asset("report.js")
+    policy = "; ".join(
+        [
+            "default-src 'none'", f"style-src '{_hash(css)}'", f"script-src '{_hash(script)}'", "img-src data:",
+            "base-uri 'none'", "form-action 'none'",
+        ]
+    )  # fmt: skip
+    told = source.settings[:MOST_SETTINGS]
+    left = len(source.settings) - len(told)
+    template = _environment().from_string(_asset("report.html.j2"))
+    text = template.render(
+        policy=policy,
+        css=Markup(css),
+        script=Markup(script),
+        title=f"{source.study.get('study', 'study')}: which setup trains fastest?",
+        subtitle=_subtitle(source),
+        answers=[html(answer(source, setting)) for setting in told],
+        answers_left=f"{num.plural(left, 'more setting')} in the table below." if left > 0 else "",
+        four=four_numbers(source),
+        notices=[{"title": n.title, "text": html(n.text)} for n in notices(source)],
+        ran=what_was_run(source),
+        blocks=shown,
+        methods=METHODS,
+        command=rebuild_commands(source, command),
+        facts=where_it_ran(source),
+        files=list(FILES.items()),
+    )
+    return text.lstrip() + "\n"
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _subtitle(source: Source) -> str:
+    created = str(source.study.get("created") or "")[:10]
+    parts = [num.plural(len(source.board), "arm"), num.plural(len(source.runs), "run")]
+    if source.target is not None:
+        parts.append("target " + num.target_words(*source.target))
+    return " · ".join([*parts, *([created] if created else [])])
+
+
+def what_was_run(source: Source) -> list[tuple[str, str]]:
+    """Name and value, for the list under the answer."""
+    runs, study = source.runs, source.study
+    seeds = sorted({int(seed) for seed in runs["seed"]})
+    consecutive = seeds == list(range(len(seeds)))
+    shown = f"{len(seeds)} (0–{seeds[-1]})" if consecutive and len(seeds) > 2 else ", ".join(map(str, seeds[:30]))
+    board = source.board
+    target = "none"
+    if source.target is not None:
+        sign = "≥" if source.target[0].startswith("accuracy") else "≤"
+        target = f"{source.target[0]} {sign} {source.target[1]:g}"
+        own = study.get("target")
+        if own and (own["metric"], float(own["value"])) != source.target:
+            target += f" (the study's own: {own['metric']} {float(own['value']):g})"
+    baselines = list(dict.fromkeys(board["baseline"].dropna().astype(str)))
+    return [
+        ("Settings", "; ".join(source.settings[:MOST_SETTINGS])),
+        ("Initializers", ", ".join(dict.fromkeys(board["init"].astype(str).sort_values()))),
+        ("Sharing", ", ".join(dict.fromkeys(board["sharing"].astype(str).sort_values()))),
+        ("Learning rates", ", ".join(num.rate(lr) for lr in sorted(runs["optim.lr"].astype(float).unique()))),
+        ("Seeds", shown or "none"),
+        ("Target", target),
+        ("Baseline", ", ".join(baselines) or "none"),
+    ]
+
+
+def where_it_ran(source: Source) -> list[tuple[str, str]]:
+    """Versions, commit, machine, tracking."""
+    study = source.study
+
+    def pairs(value: Any) -> str:
+        if isinstance(value, dict):
+            return ", ".join(f"{key} {pairs(item)}" for key, item in sorted(value.items()))
+        return str(value)
+
+    tracking = study.get("mlflow")
+    elapsed = study.get("elapsed")
+    return [
+        ("Versions", pairs(study.get("versions") or "unknown")),
+        ("Commit", str(study.get("git") or "not in a git repository")),
+        ("Machine", pairs(study.get("machine") or "unknown")),
+        ("Created", str(study.get("created") or "unknown")),
+        *([("Took", f"{float(elapsed):,.1f} seconds")] if elapsed is not None else []),
+        ("MLflow", pairs(tracking) if tracking else "not tracked"),
+        ("Settings", "; ".join(source.settings[:MOST_SETTINGS])),
+    ][: 6 if elapsed is not None else 5]
+
+
+def rebuild_commands(source: Source, command: str | None = None) -> str:
+    """The command that ran the study; and the one that built this page, if it asked for something else."""
+    lines = [str(command or source.study.get("command") or "python -m initbench")]
+    if source.changed:
+        again = [
+            "python",
+            "-m",
+            "initbench.report",
+            str(source.study.get("folder") or f"outputs/{source.study.get('study')}"),
+        ]
+        if source.baseline is not None:
+            again += ["--baseline", source.baseline]
+        if source.target is not None:
+            again += ["--target", f"{source.target[0]}:{source.target[1]:g}"]
+        lines.append(shlex.join(again))
+    return "\n".join(lines)

@@ -1,0 +1,144 @@
+"""One computed sentence per question. Descriptive throughout: counts, medians and ratios, no verdict words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from initbench import stats
+from initbench.report import numbers as num
+from initbench.report.words import Bold, Sentence, listed, say
+
+
+def about_ratios(board: pd.DataFrame) -> Sentence:
+    """How many intervals lie on which side of the baseline."""
+    others = board[board["setup"] != board["baseline"]]
+    base = str(board["baseline"].iloc[0])
+    if others.empty:
+        return say("{} is the only setup here: nothing to compare it with.", Bold(base))
+    low, high = others["ratio_low"].astype(float), others["ratio_high"].astype(float)
+    counts = [int((high < 1).sum()), int((low > 1).sum()), int(((low <= 1) & (high >= 1)).sum())]
+    bare = int((others["ratio"].notna() & low.isna()).sum())
+    closed = int(others["ratio"].isna().sum())
+    parts = [f"{counts[0]} wholly below 1x", f"{counts[1]} wholly above", f"{counts[2]} across it"]
+    if bare:
+        parts.append(f"{bare} without an interval (fewer than 3 pairs)")
+    if closed:
+        why = "fewer than 80% arrived" if (board["ratio_of"] == "steps").any() else "a loss that is not finite"
+        parts.append(f"{closed} without a ratio ({why})")
+    return say("Against {}: of {} intervals {}.", Bold(base), str(len(others)), "; ".join(parts))
+
+
+def about_sharing(board: pd.DataFrame) -> Sentence:
+    """What each sharing costs against `none` (or the best one), averaged over the initializers both arrive with."""
+    by_loss = bool((board["ratio_of"] == "loss").any())
+    value = "loss_train" if by_loss else "mean_steps"
+    open_ = np.isfinite(board["loss_train"].astype(float)) if by_loss else board["share"] >= stats.GATE
+    table = np.log(board[value].astype(float).where(open_).clip(lower=1e-300)).groupby(
+        [board["init"], board["sharing"]], sort=False).min().unstack()  # fmt: skip
+    names = list(dict.fromkeys(board["sharing"]))
+    if len(names) < 2:
+        return say("One sharing scheme only ({}): the comparison of initializers is above.", names[0])
+    base = "none" if "none" in names else names[0]
+    what = "final train loss" if by_loss else "steps"
+    parts = []
+    for name in names:
+        both = (table[name] - table[base]).dropna()
+        if name == base or both.empty:
+            continue
+        ratio = np.exp(both)
+        span = ""
+        if len(both) > 1:
+            span = f", from {num.times(ratio.min())} ({ratio.idxmin()}) to {num.times(ratio.max())} ({ratio.idxmax()})"
+        parts.append(f"{name} takes {num.times(float(np.exp(both.mean())))} the {what} of {base} on average over "
+                     f"{num.plural(len(both), 'initializer')}{span}")  # fmt: skip
+    if not parts:
+        return say("No initializer arrives both with and without sharing, so there is no average to give.")
+    return say("{}.", listed(parts, 3))
+
+
+def about_arrivals(board: pd.DataFrame, curves: pd.DataFrame) -> Sentence:
+    """The first of the ranking and the baseline at the first's median."""
+    full = int((board["reached"] == board["n"]).sum())
+    first = board.iloc[0]
+    tail = f"In the end {full} of {len(board)} setups have all their seeds there."
+    if not np.isfinite(first["steps"]):
+        return say("{}", tail)
+    at = float(first["steps"])
+    there = [_arrived(curves, str(first["arm"]), at)]
+    text = "At step {} {} has {} seeds there"
+    base = board[board["setup"] == board["baseline"]].head(1)
+    parts: list[object] = [num.steps(at), Bold(first["setup"]), num.count(there[0], first["n"])]
+    if len(base) and base["arm"].iloc[0] != first["arm"]:
+        text += ", {} {}"
+        row = base.iloc[0]
+        parts += [row["setup"], num.count(_arrived(curves, str(row["arm"]), at), row["n"])]
+    return say(text + ". {}", *parts, tail)
+
+
+def _arrived(curves: pd.DataFrame, arm: str, step: float) -> int:
+    part = curves[(curves["arm"] == arm) & (curves["step"] <= step)]
+    return int(part["arrived"].max()) if len(part) else 0
+
+
+def about_rates(board: pd.DataFrame) -> Sentence:
+    """Where in the grid the chosen rates lie."""
+    chosen = board.dropna(subset=["lr"])
+    if chosen.empty:
+        return say("No learning rate could be chosen.")
+    common = chosen["lr"].value_counts(sort=False).sort_index()
+    top = f"{num.rate(common.idxmax())} is chosen most often ({int(common.max())} of {len(chosen)} setups)"
+    if (chosen["lr_at_edge"] == "only").all():
+        return say("One learning rate, {}: nothing was tuned.", num.rate(chosen["lr"].iloc[0]))
+    low, high = (int((chosen["lr_at_edge"] == side).sum()) for side in ("low", "high"))
+    text = "{}; {} best at the smallest rate tried, {} at the largest."
+    return say(text, top, str(low), str(high))
+
+
+def about_losses(board: pd.DataFrame) -> Sentence:
+    """Lowest and highest final train loss."""
+    losses = board.assign(loss=board["loss_train"].astype(float))
+    losses = losses[np.isfinite(losses["loss"])]
+    if losses.empty:
+        return say("No setup has a finite final loss in half of its seeds.")
+    best, worst = losses.loc[losses["loss"].idxmin()], losses.loc[losses["loss"].idxmax()]
+    text = "The median final train loss runs from {} ({}) to {} ({})"
+    lost = len(board) - len(losses)
+    tail = f"; {num.plural(lost, 'setup')} diverged or failed in at least half of the seeds." if lost else "."
+    return say(text + "{}", num.real(best["loss"]), Bold(best["setup"]), num.real(worst["loss"]), worst["setup"], tail)
+
+
+def about_layers(board: pd.DataFrame, maps: pd.DataFrame) -> Sentence:
+    """First against last layer at the start, for the first and the last of the ranking."""
+    parts = []
+    start = maps[maps["step"] == maps["step"].min()]
+    shown = [arm for arm in board["arm"] if arm in set(start["arm"])]
+    for arm in dict.fromkeys([*shown[:1], *shown[-1:]]):
+        part = start[start["arm"] == arm].sort_values("layer")
+        first, last = float(part["median"].iloc[0]), float(part["median"].iloc[-1])
+        if last > 0 and np.isfinite([first, last]).all():
+            name = board.set_index("arm")["setup"][arm]
+            parts.append(f"{first / last:.2g}x for {name}")
+    if not parts:
+        return say("Gradient norms at the chosen learning rates.")
+    return say("At the start the first layer's gradient is {} that of the last layer.", listed(parts))
+
+
+def about_parameters(rows: list[dict[str, object]]) -> Sentence:
+    """How much the sharing that stores least stores."""
+    least = min(rows, key=lambda row: float(str(row["stored"])) / max(float(str(row["used"])), 1.0))
+    share = float(str(least["stored"])) / max(float(str(least["used"])), 1.0)
+    text = "{} stores {} of the {} parameters its layers use ({})."
+    return say(
+        text, Bold(str(least["sharing"])), num.whole(least["stored"]), num.whole(least["used"]), num.percent(share)
+    )
+
+
+def about_targets(firsts: dict[str, str]) -> Sentence:
+    """Whether the first of the ranking changes with the target; `firsts`: target in words -> setup."""
+    known = {target: setup for target, setup in firsts.items() if setup}
+    if len(known) < 2:
+        return say("Only one of these targets was reached by any setup.")
+    if len(set(known.values())) == 1:
+        return say("{} is first at each of them.", Bold(next(iter(known.values()))))
+    return say("The first place changes with the target: {}.", listed([f"{s} at {t}" for t, s in known.items()], 6))

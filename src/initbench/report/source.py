@@ -1,0 +1,149 @@
+"""Where a report comes from: a study folder or results in memory; and which target it speaks of."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from initbench import stats
+from initbench.errors import InputError
+
+_RUN_COLUMNS = ("run", "arm", "setup", "setting", "optim.lr", "seed", "status", "steps_to_target")
+_HISTORY_COLUMNS = ("run", "step", "metric", "layer", "value")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The frames of a study, the target in force, and every table the report shows (each computed once)."""
+
+    runs: pd.DataFrame
+    history: pd.DataFrame
+    study: Mapping[str, Any]
+    folder: Path
+    target: tuple[str, float] | None
+    baseline: str | None = None
+    changed: bool = field(default=False)  # the target or the baseline is not the study's own
+
+    @cached_property
+    def board(self) -> pd.DataFrame:
+        return stats.leaderboard(self.runs, self.study, self.baseline)
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        return stats.comparisons(self.runs, self.baseline, self.study)
+
+    @cached_property
+    def profile(self) -> pd.DataFrame:
+        return stats.lr_profile(self.runs)
+
+    @cached_property
+    def chosen(self) -> pd.DataFrame:
+        """Runs at their arm's chosen learning rate."""
+        return stats.at_chosen_lr(self.runs)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        return stats.trained_by_step(self.runs)
+
+    @cached_property
+    def settings(self) -> list[str]:
+        return list(dict.fromkeys(self.board["setting"].astype(str)))
+
+    def part(self, frame: pd.DataFrame, setting: str) -> pd.DataFrame:
+        """The rows of one setting."""
+        return frame[frame["setting"].astype(str) == setting]
+
+    def arrives(self, setting: str) -> bool:
+        """Whether any run at a chosen learning rate of this setting arrived: steps are compared, else losses."""
+        return bool((self.part(self.board, setting)["reached"] > 0).any())
+
+    @cached_property
+    def arms(self) -> list[Mapping[str, Any]]:
+        return list(self.study.get("arms") or [])
+
+    def tau(self, setting: str) -> float:
+        """The largest budget among the setting's runs."""
+        runs = self.part(self.runs, setting)
+        return float(stats.budget(runs).max()) if len(runs) else float(self.study.get("budget") or 0)
+
+
+def open_source(results: Any, *, baseline: str | None = None, target: Any = None) -> Source:
+    """A Source from a study folder (str or Path) or from an object with runs, history, study and folder.
+
+    `target`: None (the study's), a number (of the study's metric), "accuracy/val:0.9", or a (metric, value) pair.
+    Raises InputError if the folder or a file of it is missing or torn, or the target is not to be had.
+    """
+    if isinstance(results, (str, Path)):
+        folder = Path(results)
+        runs, history, study = _read(folder)
+    else:
+        runs, history, study = results.runs, results.history, results.study
+        folder = Path(results.folder)
+    _check(runs, _RUN_COLUMNS, "runs")
+    _check(history, _HISTORY_COLUMNS, "history")
+    own = study.get("target")
+    known = (str(own["metric"]), float(own["value"])) if own else None
+    wanted = known if target is None else parse_target(target, known)
+    if target is not None and wanted != known and wanted is not None:
+        runs = stats.retarget(runs, history, *wanted)
+    source = Source(runs, history, study, folder, wanted, baseline, baseline is not None or wanted != known)
+    source.board  # noqa: B018  a wrong baseline is refused here, before anything is written
+    return source
+
+
+def parse_target(text: Any, known: tuple[str, float] | None = None) -> tuple[str, float]:
+    """(metric, value) from 0.9, "0.9", "accuracy/val:0.9", {"metric":, "value":} or a pair.
+
+    >>> parse_target("loss/train:0.1"), parse_target(0.9)
+    (('loss/train', 0.1), ('accuracy/train', 0.9))
+    """
+    allowed = "allowed are a number (0.9) or metric:number (accuracy/val:0.9, loss/train:0.1)"
+    if isinstance(text, Mapping):
+        text = (text.get("metric"), text.get("value"))
+    metric, value = known[0] if known else "accuracy/train", text
+    if isinstance(text, (tuple, list)) and len(text) == 2:
+        metric, value = text
+    elif isinstance(text, str) and ":" in text:
+        metric, _, value = text.rpartition(":")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"target {text!r}: {allowed}") from None
+    if not math.isfinite(number) or not str(metric).startswith(("accuracy", "loss")):
+        raise InputError(f"target {text!r}: {allowed}")
+    return str(metric), number
+
+
+def _read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; a study folder holds runs.parquet, history.parquet, study.json")
+    missing = [name for name in ("runs.parquet", "history.parquet", "study.json") if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{folder}: not a study folder, {', '.join(missing)} is missing")
+    try:
+        study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{folder / 'study.json'}: not JSON ({error})") from None
+    if not isinstance(study, dict):
+        raise InputError(f"{folder / 'study.json'}: an object is expected, got a {type(study).__name__}")
+    frames = []
+    for name in ("runs.parquet", "history.parquet"):
+        try:
+            frames.append(pd.read_parquet(folder / name))
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{folder / name}: cannot be read ({reason})") from None
+    return frames[0], frames[1], study
+
+
+def _check(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> None:
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise InputError(f"{name}: columns {', '.join(missing)} are missing")

@@ -1,0 +1,182 @@
+"""Tables of the page as plain data: heads and cells with what is shown and what is sorted by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from initbench import stats
+from initbench.report import numbers as num
+from initbench.report.source import Source
+
+
+class Head(NamedTuple):
+    """A column: its title, whether it sorts as text, and what it means."""
+
+    title: str
+    is_text: bool = False
+    meaning: str = ""
+
+
+class Cell(NamedTuple):
+    """What is shown; `key`: what it sorts by ("" = last in both directions, None = the text itself)."""
+
+    text: str
+    key: str | None = None
+    small: str = ""
+    alarm: bool = False
+
+
+class Column(NamedTuple):
+    """A head and how a row of the leaderboard fills it."""
+
+    head: Head
+    cell: Callable[[Any], Cell]
+
+
+def _number(value: Any, text: str, small: str = "", alarm: bool = False) -> Cell:
+    """Sorted by value; what is missing or never comes last whichever way."""
+    if num.is_missing(value) or math.isinf(value):
+        return Cell(text, "", small, alarm)
+    key = f"{float(value):.6g}"
+    return Cell(text, None if key == text else key, small, alarm)
+
+
+def _lr(row: Any) -> Cell:
+    mark = {"low": " ↓ edge", "high": " ↑ edge"}.get(row["lr_at_edge"], "")
+    return _number(row["lr"], num.rate(row["lr"]), mark, bool(mark))
+
+
+def _arrived(row: Any) -> Cell:
+    span = num.interval(row["share_low"], row["share_high"], lambda v: f"{v:.2f}".removeprefix("0"))
+    few = row["share"] < stats.GATE
+    return Cell(num.count(row["reached"], row["n"]), f"{row['share']:.6g}", span, bool(few))
+
+
+COLUMNS = {
+    "rank": Column(Head("#", False, "Rank in its setting"), lambda r: Cell(str(r["rank"]))),
+    "setup": Column(Head("Setup", True, "initializer · sharing"), lambda r: Cell(str(r["setup"]))),
+    "setting": Column(Head("Setting", True), lambda r: Cell(str(r["setting"]))),
+    "steps": Column(
+        Head("Steps to target", False, "median over all seeds, 95% bootstrap interval"),
+        lambda r: _number(r["steps"], num.steps(r["steps"]), num.interval(r["steps_low"], r["steps_high"])),
+    ),
+    "ratio": Column(
+        Head("Ratio", False, "to the baseline, paired by seed, 95% interval"),
+        lambda r: _number(r["ratio"], num.times(r["ratio"]), num.interval(r["ratio_low"], r["ratio_high"], num.times)),
+    ),
+    "arrived": Column(Head("Arrived", False, "seeds at the target / all seeds, Wilson interval"), _arrived),
+    "lr": Column(Head("lr", False, "chosen learning rate"), _lr),
+    "n": Column(Head("n", False, "seeds"), lambda r: Cell(str(r["n"]))),
+    "lost": Column(
+        Head("Div. / failed", False, "diverged and failed seeds at the chosen rate"),
+        lambda r: Cell(f"{r['diverged']} / {r['failed']}", str(r["diverged"] + r["failed"]), "",
+                       bool(r["diverged"] + r["failed"])),
+    ),
+    "flops": Column(
+        Head("FLOPs to target", False, "median"),
+        lambda r: _number(r["flops_to_target"], num.big(r["flops_to_target"])),
+    ),
+    "loss": Column(Head("Train loss", False, "last, median"), lambda r: _number(r["loss_train"], num.real(r["loss_train"]))),
+    "accuracy": Column(
+        Head("Val acc.", False, "last, median"), lambda r: _number(r["accuracy_val"], num.percent(r["accuracy_val"]))
+    ),
+    "gap": Column(
+        Head("Gap", False, "val - train loss at the target (at the end where nobody arrives), median"),
+        lambda r: _number(r["gap"], num.real(r["gap"])),
+    ),
+    "stored": Column(
+        Head("Stored params", False, "parameters kept and trained"),
+        lambda r: _number(r["stored_parameters"], num.whole(r["stored_parameters"])),
+    ),
+    "used": Column(
+        Head("Used params", False, "parameters the layers use, shared ones counted at each use"),
+        lambda r: _number(r["used_parameters"], num.whole(r["used_parameters"])),
+    ),
+}  # fmt: skip
+
+
+def leaderboard_columns(source: Source) -> list[Column]:
+    """Those that say something in this study: no accuracy for regression, no steps without a target."""
+    board = source.board
+    names = list(COLUMNS)
+    if len(source.settings) == 1:
+        names.remove("setting")
+    if source.target is None:
+        names = [name for name in names if name not in ("steps", "arrived", "flops")]
+    else:
+        names.remove("n")  # arrived says it
+    if not np.isfinite(board["accuracy_val"].astype(float)).any():
+        names.remove("accuracy")
+    return [COLUMNS[name] for name in names]
+
+
+def rows(board: pd.DataFrame, columns: list[Column]) -> list[list[Cell]]:
+    """Cells of the leaderboard, row by row."""
+    return [[column.cell(row) for column in columns] for row in board.to_dict("records")]
+
+
+def parameter_rows(source: Source, setting: str) -> list[dict[str, Any]]:
+    """One row per sharing (and per further difference in size): stored, used, FLOPs and bytes."""
+    board = source.part(source.board, setting).dropna(subset=["stored_parameters", "used_parameters"])
+    runs = source.part(source.runs, setting)
+    first = runs.drop_duplicates("arm").set_index("arm")
+    out: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for _, row in board.iterrows():
+        more = first.loc[row["arm"]] if row["arm"] in first.index else {}
+        key = (row["sharing"], int(row["stored_parameters"]), int(row["used_parameters"]))
+        entry = out.setdefault(
+            key,
+            {
+                "sharing": row["sharing"], "stored": key[1], "used": key[2], "setups": 0,
+                "flops": num.big(more.get("flops_per_step")), "state": num.big(more.get("state_bytes")),
+            },
+        )  # fmt: skip
+        entry["setups"] += 1
+    entries = list(out.values())
+    most = max((entry["used"] for entry in entries), default=1) or 1
+    for entry in entries:
+        entry["stored_width"] = round(120 * entry["stored"] / most, 1)
+        entry["used_width"] = round(120 * entry["used"] / most, 1)
+    return entries
+
+
+def other_targets(source: Source) -> list[tuple[str, float]]:
+    """.80, .90, .95 and the study's own for an accuracy; 4, 2 and 1 times the target for a loss."""
+    if source.target is None:
+        return []
+    metric, value = source.target
+    levels = {0.8, 0.9, 0.95, value} if metric.startswith("accuracy") else {4 * value, 2 * value, value}
+    return [(metric, level) for level in sorted(levels, reverse=not metric.startswith("accuracy"))]
+
+
+def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str], list[list[str]], dict[str, str]]:
+    """Heads, rows (setup, then rank and median at each target) and who is first at each; learning rates anew each time."""
+    runs = source.part(source.runs, setting)
+    boards = {}
+    for metric, value in other_targets(source):
+        steps = stats.steps_to_target(source.history, runs, metric, value)
+        board = stats.ranked(runs.assign(steps_to_target=steps), None)
+        boards[num.target_words(metric, value)] = board
+    setups = list(source.part(source.board, setting)["setup"][:most])
+    lines = []
+    for setup in setups:
+        line = [setup]
+        for board in boards.values():
+            row = board[board["setup"] == setup]
+            if row.empty:
+                line.append(num.MISSING)
+                continue
+            steps, rank = row["steps"].iloc[0], int(row["rank"].iloc[0])
+            arrived = num.count(row["reached"].iloc[0], row["n"].iloc[0])
+            line.append(f"#{rank} · {num.steps(steps)} · {arrived}")
+        lines.append(line)
+    firsts = {
+        words: str(board["setup"].iloc[0]) if len(board) and board["reached"].iloc[0] > 0 else ""
+        for words, board in boards.items()
+    }
+    return ["Setup", *boards], lines, firsts

@@ -1,0 +1,97 @@
+"""report.md, the CSV files and the LaTeX table: the same leaderboard in other clothes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pandas as pd
+
+from initbench.report import tables
+from initbench.report.answer import answer, four_numbers, notices
+from initbench.report.page import rebuild_commands, where_it_ran
+from initbench.report.source import Source
+from initbench.report.words import escape_markdown, markdown
+
+MOST_ROWS = 24
+
+
+def report_markdown(source: Source) -> str:
+    """Answer, table, warnings, command: for a README or a pull request."""
+    study = escape_markdown(str(source.study.get("study", "study")))
+    lines = [f"# {study}: which setup trains fastest?", ""]
+    for setting in source.settings:
+        lines += [markdown(answer(source, setting)), ""]
+    lines += [", ".join(f"{value} {escape_markdown(name)}" for value, name, _ in four_numbers(source)) + ".", ""]
+    columns = [c for c in tables.leaderboard_columns(source) if c.head.title not in ("FLOPs to target", "Used params")]
+    for setting in source.settings:
+        board = source.part(source.board, setting)
+        if len(source.settings) > 1:
+            lines += [f"## {escape_markdown(setting)}", ""]
+        lines += _table([c for c in columns if c.head.title != "Setting"], board.head(MOST_ROWS))
+        if len(board) > MOST_ROWS:
+            lines += ["", f"{len(board) - MOST_ROWS:,} more in leaderboard.csv."]
+        base = board["baseline"].dropna()
+        if len(base):
+            lines += ["", f"Ratio: to {escape_markdown(str(base.iloc[0]))}, paired by seed, 95% interval. "
+                      "Steps: median over all seeds, never arrived = infinite, 95% bootstrap interval."]  # fmt: skip
+        lines.append("")
+    found = notices(source)
+    if found:
+        lines += ["**Read before you trust**", ""]
+        lines += [f"- **{escape_markdown(n.title)}.** {markdown(n.text)}" for n in found]
+        lines.append("")
+    command = rebuild_commands(source)
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", command)), default=0))
+    lines += [f"{fence}sh", command, fence, ""]
+    facts = dict(where_it_ran(source))
+    lines += [f"{escape_markdown(facts['Versions'])}; commit {escape_markdown(facts['Commit'])}.", ""]
+    return "\n".join(lines)
+
+
+def _table(columns: list[tables.Column], board: pd.DataFrame) -> list[str]:
+    def show(cell: tables.Cell) -> str:
+        return escape_markdown(f"{cell.text} {cell.small}".strip())
+
+    lines = ["| " + " | ".join(escape_markdown(c.head.title) for c in columns) + " |"]
+    lines.append("|" + "|".join(" --- " if c.head.is_text else " ---: " for c in columns) + "|")
+    lines += ["| " + " | ".join(show(cell) for cell in row) + " |" for row in tables.rows(board, columns)]
+    return lines
+
+
+def report_latex(source: Source) -> str:
+    """A booktabs table; needs \\usepackage{booktabs}."""
+    columns = [c for c in tables.leaderboard_columns(source) if c.head.title not in ("Used params",)]
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        rf"\begin{{tabular}}{{{''.join('l' if c.head.is_text else 'r' for c in columns)}}}",
+        r"\toprule",
+        " & ".join(escape_latex(c.head.title) for c in columns) + r" \\",
+        r"\midrule",
+    ]
+    for row in tables.rows(source.board, columns):
+        lines.append(" & ".join(escape_latex(f"{cell.text} {cell.small}".strip()) for cell in row) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "·": r"$\cdot$", "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$", "…": r"\dots{}", "[": "{[}", "]": "{]}", "\n": " ",
+}  # fmt: skip
+
+
+def escape_latex(text: str) -> str:
+    r"""
+    >>> escape_latex("a_b 50%")
+    'a\\_b 50\\%'
+    """
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def csv(frame: pd.DataFrame) -> str:
+    """Never arrived is inf, unknown is empty."""
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+__all__: list[Any] = ["csv", "report_latex", "report_markdown"]

@@ -1,0 +1,48 @@
+"""From the frames of a study to tables: learning rates, leaderboard, comparisons, curves, bands.
+
+Pure functions on frames; neither torch nor mlflow. Words used throughout:
+
+- ``T``: steps to target, NaN in the frame where a run never arrived. Here a never-arrived run is infinity in
+  a median and the budget ``tau`` in a mean; it is never dropped. A failed run (its arm crashed) counts in
+  every ``n`` and is infinity in a median, but makes no pair in a ratio.
+- ``share``: runs that arrived / all runs of the arm at one learning rate.
+- ``gate``: a ratio of steps is given only where both sides arrived in at least 80% of their seeds; below it
+  the ratio would be a function of the budget.
+
+What will decide (cross-fitted learning rates, Holm, equivalence, McNemar) builds on these tables in a module
+beside them; nothing here says "faster".
+"""
+
+from initbench.stats.compare import comparisons, leaderboard, reference_setups
+from initbench.stats.curves import layer_map, layer_maps, loss_bands, trained_by_step
+from initbench.stats.intervals import median_interval, ratio_interval, wilson
+from initbench.stats.ranking import LEADERBOARD_COLUMNS, ranked
+from initbench.stats.rates import GATE, MIN_SEEDS, at_chosen_lr, budget, chosen_lr, log_outcome, lr_profile
+from initbench.stats.target import retarget, select, steps_to_target, value_at, whole_net
+
+__all__ = [
+    "GATE",
+    "LEADERBOARD_COLUMNS",
+    "MIN_SEEDS",
+    "at_chosen_lr",
+    "budget",
+    "chosen_lr",
+    "comparisons",
+    "layer_map",
+    "layer_maps",
+    "leaderboard",
+    "log_outcome",
+    "loss_bands",
+    "lr_profile",
+    "median_interval",
+    "ranked",
+    "ratio_interval",
+    "reference_setups",
+    "retarget",
+    "select",
+    "steps_to_target",
+    "trained_by_step",
+    "value_at",
+    "whole_net",
+    "wilson",
+]

@@ -1,0 +1,88 @@
+"""Small statistics with intervals: a share, a median that may be infinite, a ratio paired by seed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy import stats as sps
+
+RESAMPLES = 2000
+_SEED = 20250101  # of the bootstrap: the same study gives the same bytes
+
+
+def wilson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of a share: ``(p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)`` (Wilson 1927).
+
+    >>> "{:.2f} {:.2f}".format(*wilson(10, 10))
+    '0.72 1.00'
+    """
+    if n == 0:
+        return float("nan"), float("nan")
+    z = float(sps.norm.ppf(0.5 + confidence / 2))
+    p, z2 = k / n, z * z / n
+    half = float(np.sqrt(p * (1 - p) * z2 + z2 * z2 / 4))
+    low, high = (p + z2 / 2 - half) / (1 + z2), (p + z2 / 2 + half) / (1 + z2)
+    return (0.0 if k == 0 else low), (1.0 if k == n else high)
+
+
+@lru_cache(maxsize=64)
+def resamples(n: int) -> np.ndarray:
+    """(RESAMPLES, n) indices, with replacement; the same for every arm, so that arms stay paired by seed."""
+    return np.random.default_rng([_SEED, n]).integers(0, n, size=(RESAMPLES, n))
+
+
+def median(values: np.ndarray) -> float:
+    """Median of values (n,) that may be infinite (never) but not NaN; NaN for none.
+
+    >>> median(np.array([40.0, 60.0, np.inf, np.inf]))
+    inf
+    """
+    with np.errstate(invalid="ignore"):  # the mean of two infinities is infinity; numpy warns on the way
+        return float(np.median(values)) if len(values) else float("nan")
+
+
+def worst_median(values: np.ndarray) -> float:
+    """Median with NaN as the worst value, infinity: a diverged or missing run is not left out.
+
+    >>> worst_median(np.array([0.1, 0.2, np.nan]))
+    0.2
+    """
+    return median(np.where(np.isnan(values), np.inf, values))
+
+
+def median_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Median over seeds and its 95% percentile bootstrap interval; infinity = never.
+
+    NaN ends for fewer than 3 seeds.
+
+    >>> median_interval(np.full(5, 31.0))
+    (31.0, 31.0, 31.0)
+    """
+    if len(values) < 3:
+        return median(values), float("nan"), float("nan")
+    with np.errstate(invalid="ignore"):
+        draws = np.median(values[resamples(len(values))], axis=1)
+    low, high = np.quantile(draws, [0.025, 0.975], method="inverted_cdf")
+    return median(values), float(low), float(high)
+
+
+def ratio_interval(difference: np.ndarray) -> tuple[float, float, float]:
+    """``exp(mean d)`` of paired log differences d (seeds,), with ``exp(mean +- t(n-1) SE)``.
+
+    SE by bootstrap of the seeds; NaN ends for fewer than 3 pairs.
+
+    >>> ratio_interval(np.log([0.5, 0.5, 0.5]))
+    (0.5, 0.5, 0.5)
+    """
+    n = len(difference)
+    if n == 0:
+        return float("nan"), float("nan"), float("nan")
+    mean = float(difference.mean())
+    half = float("nan")
+    if n >= 3:
+        error = float(difference[resamples(n)].mean(axis=1).std())
+        half = float(sps.t.ppf(0.975, n - 1)) * error
+    # rounded, so that the last bits of a sum are no spread
+    centre, low, high = (round(float(np.exp(x)), 12) for x in (mean, mean - half, mean + half))
+    return centre, low, high

@@ -1,0 +1,72 @@
+"""When a run counts as trained: the first evaluation at or past a target, for any target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from initbench.errors import InputError
+
+
+def steps_to_target(history: pd.DataFrame, runs: pd.DataFrame, metric: str, value: float) -> pd.Series:
+    """T: the first evaluated step at or past the target, a float per row of `runs`; NaN = never arrived.
+
+    ``T = min {step : value(step) >= target}`` for ``accuracy/*``, ``<=`` for ``loss/*``. It stands even if
+    the run diverges later. Raises InputError for a metric without a direction or one the history does not
+    hold.
+
+    >>> runs = pd.DataFrame({"run": ["a", "b"]})
+    >>> history = pd.DataFrame({"run": ["a", "a", "b"], "step": [0, 5, 5], "metric": "accuracy/train",
+    ...                         "layer": pd.array([pd.NA] * 3, "Int16"), "value": [0.1, 0.96, 0.5]})
+    >>> steps_to_target(history, runs, "accuracy/train", 0.95).tolist()
+    [5.0, nan]
+    """
+    if not metric.startswith(("accuracy", "loss")):
+        raise InputError(f"target metric {metric!r}: accuracy/* (at or above) or loss/* (at or below) is allowed")
+    part = select(history, metric)
+    if part.empty and len(history):
+        raise InputError(f"target metric {metric!r} is not in the history; it holds {', '.join(whole_net(history))}")
+    values = part["value"].to_numpy(float)
+    hit = part[values >= value if metric.startswith("accuracy") else values <= value]
+    first = hit.groupby(hit["run"].astype(str))["step"].min()
+    found = runs["run"].astype(str).map(dict(zip(first.index, first.to_numpy(float))))
+    return found.astype(float).rename("steps_to_target")
+
+
+def retarget(runs: pd.DataFrame, history: pd.DataFrame, metric: str, value: float) -> pd.DataFrame:
+    """A copy of `runs` with the steps, FLOPs and gap of another target, from the history."""
+    out = runs.copy()
+    steps = out["steps_to_target"] = steps_to_target(history, runs, metric, value)
+    if {"init_flops", "flops_per_step"} <= set(out):
+        out["flops_to_target"] = out["init_flops"] + out["flops_per_step"] * steps
+    if {"loss/train", "loss/val"} <= set(whole_net(history)):
+        val, train = (value_at(history, out["run"], steps, name) for name in ("loss/val", "loss/train"))
+        out["gap_at_target"] = val - train
+    return out
+
+
+def value_at(history: pd.DataFrame, run: pd.Series, step: pd.Series, metric: str) -> np.ndarray:
+    """Value of a whole-net metric at one step per run (len(run),); NaN where it was not evaluated."""
+    wanted = pd.DataFrame({"run": run.astype(str).to_numpy(), "step": step.to_numpy(float)})
+    rows = select(history, metric, wanted.loc[wanted["step"].notna(), "run"])
+    rows = rows[rows["step"].isin(wanted["step"])]
+    rows = rows.assign(run=rows["run"].astype(str), step=rows["step"].astype(float))[["run", "step", "value"]]
+    return wanted.merge(rows, on=["run", "step"], how="left")["value"].to_numpy(float)
+
+
+def whole_net(history: pd.DataFrame) -> list[str]:
+    """Names of the metrics the history holds for the whole net (no layer), sorted."""
+    return sorted(history.loc[history["layer"].isna(), "metric"].astype(str).unique())
+
+
+def select(history: pd.DataFrame, metric: str, runs: Iterable[str] | None = None) -> pd.DataFrame:
+    """Rows of one metric, of these runs only (None: all); by category codes: there are millions of rows."""
+    names = history["metric"]
+    if isinstance(names.dtype, pd.CategoricalDtype):
+        code = names.cat.categories.get_indexer(pd.Index([metric]))[0]
+        part = history[names.cat.codes.to_numpy() == code] if code >= 0 else history.iloc[:0]
+    else:
+        part = history[names.to_numpy() == metric]
+    return part if runs is None else part[part["run"].isin(list(runs))]

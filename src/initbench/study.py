@@ -1,0 +1,289 @@
+"""One command from its overrides to its report: plan, train what is missing, collect, report, track."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from initbench import __version__
+from initbench.config import ArmConfig, StudyConfig, Target, resolve_target
+from initbench.engine.pool import Pool, cores
+from initbench.errors import InputError, NotApplicable
+from initbench.job import Trainer, failure, train_arm
+from initbench.plan import PlannedArm, labelled, planned
+from initbench.store import Store, check_writable
+from initbench.sweep import Expanded, expand_study
+
+RECORDED_VERSIONS = ("torch", "numpy", "pandas", "hydra-core", "mlflow", "scikit-learn", "scipy")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An arm that does not apply to its net: it is listed with the reason and does not stop the others."""
+
+    config: ArmConfig
+    reason: str
+
+
+@dataclass
+class Study:
+    """A planned command: the arms that can be trained and those that cannot."""
+
+    config: StudyConfig
+    overrides: tuple[str, ...]
+    arms: list[PlannedArm]
+    refused: list[Refused]
+    target: Target | None
+    uri: str | None  # where MLflow records go
+    hydra: Any = None
+
+    @property
+    def root(self) -> Path:
+        """The store of finished runs."""
+        return Path(self.config.outputs) / "store"
+
+    @property
+    def folder(self) -> Path:
+        """The study's own folder."""
+        return Path(self.config.outputs) / self.config.name
+
+    @property
+    def runs(self) -> int:
+        return sum(len(arm.config.runs) for arm in self.arms)
+
+    def stored(self) -> dict[str, int]:
+        """Arm key -> how many of its asked runs are stored."""
+        store = Store(self.root)
+        return {arm.key: len(store.runs(arm.key) & set(arm.config.runs)) for arm in self.arms}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out: results, tracking, and the arms that did not work with their reasons."""
+
+    results: Any  # initbench.results.Results
+    tracked: Any  # initbench.track.Filled
+    trouble: list[tuple[str, str]]  # (arm, reason)
+    report: Mapping[str, Path]
+
+    @property
+    def status(self) -> int:
+        """Exit status: 1 if some arm failed or tracking is incomplete."""
+        return 1 if self.trouble or not self.tracked.complete else 0
+
+
+def plan(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> Study:
+    """Everything that can be refused is refused here, before anything starts.
+
+    Raises InputError; also where no arm at all applies.
+    """
+    return plan_expanded(expand_study(overrides, config_dirs), overrides)
+
+
+def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
+    """The study of an expanded command."""
+    from initbench import track
+
+    arms, refused = [], []
+    for config in expanded.arms:
+        try:
+            arms.append(planned(config))
+        except NotApplicable as reason:
+            refused.append(Refused(config, str(reason)))
+    if not arms:
+        reasons = list(dict.fromkeys(one.reason for one in refused))
+        raise InputError("; ".join(reasons))
+    distinct = list({arm.key: arm for arm in arms}.values())
+    targets = {resolve_target(expanded.study.target, arm.data.classes is not None) for arm in distinct}
+    if len(targets) > 1:
+        raise InputError("the arms have different targets: set train.target.metric for all, e.g. loss/train")
+    check_writable(Path(expanded.study.outputs))
+    return Study(
+        config=expanded.study,
+        overrides=tuple(overrides),
+        arms=labelled(distinct),
+        refused=refused,
+        target=targets.pop(),
+        uri=track.resolve_uri(expanded.study.track.uri),
+        hydra=expanded.hydra,
+    )
+
+
+def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Any:
+    """Do what `python -m initbench` with these overrides does, quietly; returns Results.
+
+    Raises InputError for wrong input. An arm that fails shows as rows with status `failed`.
+
+    >>> import os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> results = run(["init=eye", "sharing=none", "seeds=2", "optim.lr=0.1", "train.steps=3",
+    ...                f"outputs={folder}", "track.uri=null", "engine.workers=1"])
+    >>> results.runs[["init.name", "seed", "status"]].values.tolist()
+    [['eye', 0, 'completed'], ['eye', 1, 'completed']]
+    """
+    study = plan(overrides, config_dirs)
+    trainer = trainer_of(study)
+    try:
+        for arm in study.arms:
+            train_arm(trainer, arm.config)
+        trainer.drain()
+    finally:
+        trainer.pool.close()
+    return collect(study, 0.0).results
+
+
+def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda arm, runs: None) -> Trainer:
+    """A trainer with a pool of workers for this study, already starting."""
+    workers = study.arms[0].config.engine.workers or cores()
+    pool = Pool(workers)
+    stored = study.stored()
+    if study.config.rerun or any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
+        pool.start()
+    return Trainer(study.root, pool, rerun=study.config.rerun, told=told)
+
+
+def warm_tracking(study: Study) -> threading.Thread:
+    """Import MLflow and open its store in the background, while runs train."""
+    from initbench import track
+
+    thread = threading.Thread(target=track.warm_up, args=(study.uri,), daemon=True)
+    thread.start()
+    return thread
+
+
+def collect(
+    study: Study,
+    elapsed: float,
+    say: Callable[[str], None] = lambda text: None,
+    launcher_failed: str | None = None,
+) -> Outcome:
+    """Frames from the store, the report, and MLflow's records from them."""
+    from initbench import report, track
+    from initbench.results import Results, frames
+
+    say("reading the runs")
+    content = describe(study, elapsed)
+    runs, history = frames(content, Store(study.root))
+    absent = set(runs.loc[runs["status"] == "failed", "arm"]) if len(runs) else set()
+    for arm in content["arms"]:
+        if arm["status"] == "done" and arm["label"] in absent:
+            arm["status"], arm["reason"] = "failed", launcher_failed or "its runs were not trained"
+    results = Results(runs, history, content, study.folder)
+    results.save()
+    say("writing the report")
+    paths = report.build(results, formats=tuple(study.config.report.formats))
+    say("tracking to MLflow")
+    tracked = track.fill(results, study.uri, children=study.config.track.children)
+    if study.uri is not None and tracked.experiment_id is not None:
+        content["mlflow"] = {"uri": study.uri, "experiment_id": tracked.experiment_id}
+        results.save_study()
+    trouble = [(arm["label"], arm["reason"]) for arm in content["arms"] if arm["status"] != "done"]
+    return Outcome(results, tracked, trouble, paths)
+
+
+def describe(study: Study, elapsed: float) -> dict[str, Any]:
+    """The content of study.json."""
+    arms = []
+    for arm in study.arms:
+        failed = failure(study.root, arm.key)
+        arms.append(
+            {
+                **arm.describe(),
+                "status": failed["status"] if failed else "done",
+                "reason": failed["reason"] if failed else None,
+            }
+        )
+        if failed and failed["status"] == "not applicable":
+            study.refused.append(Refused(arm.config, failed["reason"]))
+    for one in study.refused:
+        if any(arm["config"] == one.config.plain() for arm in arms):
+            continue
+        arms.append(refused_arm(one))
+    return {
+        "schema": 1,
+        "study": study.config.name,
+        "command": shlex.join(["python", "-m", "initbench", *study.overrides]),
+        "overrides": list(study.overrides),
+        "versions": versions(),
+        "git": git_commit(),
+        "machine": machine(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "target": None if study.target is None else {"metric": study.target.metric, "value": study.target.value},
+        "baseline": study.config.report.baseline,
+        "budget": max(arm.config.train.steps for arm in study.arms),
+        "arms": arms,
+        "elapsed": round(elapsed, 1),
+        "mlflow": None,
+    }
+
+
+def refused_arm(one: Refused) -> dict[str, Any]:
+    """A not applicable arm as study.json lists it."""
+    from initbench.plan import init_label, setting_label, setup_label, sharing_label
+
+    return {
+        "arm_key": "",
+        "label": setup_label(one.config),
+        "setup": setup_label(one.config),
+        "setting": setting_label(one.config),
+        "init": init_label(one.config),
+        "sharing": sharing_label(one.config),
+        "config": one.config.plain(),
+        "seeds": [],
+        "lrs": [],
+        "runs": 0,
+        "layers": [],
+        "status": "not applicable",
+        "reason": one.reason,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computed the results."""
+    found = {"initbench": __version__, "python": platform.python_version()}
+    for name in RECORDED_VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What the study ran on, without its name."""
+    model = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    except OSError:
+        pass
+    return {"system": platform.system(), "processor": model, "cores": cores()}
+
+
+def git_commit() -> str | None:
+    """Commit of the package's own repository, or of the current folder's; None outside of one."""
+    for folder in (Path(__file__).parent, Path.cwd()):
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), "rev-parse", "HEAD"],
+                capture_output=True,
+                text=True,
+                timeout=10,
+                env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if done.returncode == 0:
+            return done.stdout.strip()
+    return None

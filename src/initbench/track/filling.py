@@ -1,0 +1,203 @@
+"""Filling MLflow from the frames of a study, and getting it ready beforehand."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from initbench.track import pages
+from initbench.track.records import Arm, created_ms, plan
+from initbench.track.store import BulkStore, ClientStore
+from initbench.track.uri import link, one_line, unreachable
+
+FILES = (
+    "report.html",
+    "report.md",
+    "leaderboard.csv",
+    "comparisons.csv",
+    "runs.parquet",
+    "history.parquet",
+    "study.json",
+)
+_OPENING = RLock()  # a warm-up in the background and a fill do not both create the tables
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # a server that has gone: seconds until it is said, not MLflow's quarter of an hour
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+_LOGGERS = ("mlflow", "alembic", "urllib3")
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What became of a fill. `message` is one line; `complete` = everything of the study is in the store."""
+
+    uri: str | None
+    experiment_id: str | None
+    link: str | None  # the study's page: its runs as a table
+    complete: bool
+    message: str
+    charts: str | None = None  # the study's page: the saved charts
+
+
+def fill(
+    results: Any,
+    uri: str | None,
+    *,
+    children: str = "headline",
+    artifacts: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Filled:
+    """Bring the study to the store: afterwards it is there once and whole, whatever was there before.
+
+    What is the same is left alone; an arm whose statistics changed is written anew, in place of the old
+    one. A store that cannot be reached or written is no error: the results are on disk.
+
+    Args:
+        results: has `runs`, `history`, `study`, `folder`.
+        uri: from `resolve_uri`; None = off.
+        children: headline (losses and accuracies of a run, thinned), full (every metric), none (arms only).
+        artifacts: hang the report and the data on a run named `report`.
+        progress: called as ``progress(arms done, arms)``.
+
+    Raises InputError for another `children`.
+    """
+    if uri is None:
+        return Filled(None, None, None, True, "tracking is off (track.uri=null)")
+
+    def incomplete(why: str, experiment_id: str | None = None) -> Filled:
+        message = (
+            f"tracking to {uri} is incomplete: {why}; "
+            f"the results are on disk in {results.folder}, repeat the same command when it is back"
+        )
+        return Filled(uri, experiment_id, link(uri, experiment_id) if experiment_id else None, False, message)
+
+    arms = plan(results, children)
+    if why := unreachable(uri):
+        return incomplete(why)
+    experiment_id = None
+    with _quiet():
+        _prepare()
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            store = _open(uri, str(results.study["study"]))
+            experiment_id = store.experiment_id
+            written = _write(store, arms, progress)
+            _describe(store, results.study, arms)
+            if artifacts:
+                written += _report(store, results)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            return incomplete(one_line(error), experiment_id)
+    planned = sum(1 + len(arm.runs) for arm in arms)
+    page, charts = link(uri, experiment_id), link(uri, experiment_id, pages.VIEW)
+    message = f"{len(arms)} arms and {planned - len(arms)} runs in MLflow, {written} written now"
+    return Filled(uri, experiment_id, page, True, message, charts)
+
+
+def warm_up(uri: str | None) -> None:
+    """Import mlflow and create the tables of a database, so that `fill` need not; meant for a background
+    thread.
+
+    Never raises: what is wrong here is still wrong when `fill` does the same, and `fill` says so.
+    """
+    if uri is None:
+        return
+    with _quiet():
+        try:
+            _prepare()
+            if not uri.startswith(("http://", "https://", "databricks")):
+                with _OPENING:
+                    _client(uri).search_experiments(max_results=1)
+        except Exception:
+            return
+
+
+def _prepare() -> None:
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import mlflow  # noqa: F401
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow's own words (migrations, retries, stack traces of a locked file) stay out of the terminal."""
+    levels = [(logging.getLogger(name), logging.getLogger(name).level) for name in _LOGGERS]
+    try:
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _silence()
+            yield
+    finally:
+        for logger, level in levels:
+            logger.setLevel(level)
+
+
+def _silence() -> None:
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def _client(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    _silence()  # importing mlflow has set its loggers up again
+    return MlflowClient(tracking_uri=uri)
+
+
+def _open(uri: str, study: str, bulk: bool = True) -> ClientStore:
+    with _OPENING:
+        client = _client(uri)
+        if bulk and BulkStore.fits(client, uri):
+            return BulkStore(client, uri, study)
+        return ClientStore(client, uri, study)
+
+
+def _write(store: ClientStore, arms: list[Arm], progress: Callable[[int, int], None] | None) -> int:
+    found = store.found()
+    written = 0
+    for done, arm in enumerate(arms):
+        if progress is not None:
+            progress(done, len(arms))
+        written += store.write(arm, found)
+    if progress is not None:
+        progress(len(arms), len(arms))
+    return written
+
+
+def _describe(store: ClientStore, study: dict[str, Any], arms: list[Arm]) -> None:
+    """The page of the study: description, kind (else MLflow asks what it is), saved charts."""
+    best_first = sorted((arm.parent for arm in arms), key=lambda parent: -parent.start)
+    names = {name for parent in best_first for name in set(parent.points.key)}
+    store.describe(
+        {
+            "initbench.study": str(study["study"]),
+            "mlflow.experimentKind": "custom_model_development",
+            "mlflow.note.content": pages.study_note(study, best_first),
+            pages.VIEW_TAG: pages.view(names, created_ms(study)),
+        }
+    )
+
+
+def _report(store: ClientStore, results: Any) -> int:
+    folder = Path(results.folder)
+    files = [folder / name for name in FILES if (folder / name).is_file()]
+    if not files:
+        return 0
+    markdown = folder / "report.md"
+    note = pages.report_note(markdown.read_text(encoding="utf-8")) if markdown.is_file() else ""
+    # the report stands below the arms, above single runs
+    study = results.study
+    return store.report(str(study["study"]), created_ms(study) + 250, files, note, store.found())

@@ -1,0 +1,178 @@
+"""What a person reads in MLflow: notes in Markdown, the saved chart view."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+VIEW = "initbench"
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+# characters; MLflow refuses more than 5,000 in an experiment's tag (older servers), 8,000 in a run's
+NOTE_LIMIT = 4500
+
+
+def arm_note(info: Mapping[str, Any], lrs: pd.DataFrame, study: Mapping[str, Any]) -> str:
+    """The summary on the page of an arm: every learning rate with its n."""
+    lines = [f"**{_cell(info.get('setup', info['label']))}** in {_cell(info.get('setting', ''))}", ""]
+    if info.get("reason"):
+        lines += [f"{info.get('status', 'failed')}: {_cell(info['reason'])}", ""]
+    if len(lrs):
+        lines += [
+            f"Target: {_target(study)}. The chosen learning rate is bold; the curves are its seeds.",
+            "",
+        ]
+        lines += [
+            "| lr | n | reached | median steps | last train loss | diverged | failed |",
+            "|" + "---|" * 7,
+        ]
+        for at in lrs.to_dict("records"):
+            loss = number(at["loss_train"])
+            cells = [f"{at['lr']:g}", at["n"], at["reached"], steps(at["steps"]), loss]
+            cells += [at["diverged"], at["failed"]]
+            lines.append("| " + " | ".join(f"**{c}**" if at["chosen"] else str(c) for c in cells) + " |")
+        lines += [
+            "",
+            "`_p10`, `_p90`: quantiles over seeds. A diverged run counts as the worst value; a curve ends where "
+            "its quantile has diverged.",
+        ]
+    return _cut("\n".join(lines))
+
+
+def study_note(study: Mapping[str, Any], arms: Iterable[Any]) -> str:
+    """The description of the experiment: command, target, leaderboard. `arms`: parent records, best first."""
+    lines = [
+        f"`{study.get('command', '')}`",
+        "",
+        f"Target: {_target(study)}. One run an arm, best first (below it its single runs); the run `report` "
+        "holds the report and the data.",
+        "",
+        "| arm | lr | n | reached | median steps |",
+        "|" + "---|" * 5,
+    ]
+    for arm in arms:
+        value = dict(zip(arm.points.key, arm.points.value))
+        if "n" not in value:
+            lines.append(f"| {_cell(arm.name)} | | | | {_cell(arm.own_tags['initbench.status'])} |")
+            continue
+        reached = round(value["share_reached"] * value["n"])
+        median = steps(value.get("steps_to_target_median", math.inf))
+        lr = f"{value.get('lr_chosen', math.nan):g}"
+        lines.append(f"| {_cell(arm.name)} | {lr} | {value['n']:g} | {reached} | {median} |")
+    return _cut("\n".join(lines))
+
+
+def report_note(markdown: str) -> str:
+    """The beginning of report.md, without its pictures."""
+    lines = [line for line in markdown.splitlines() if not line.lstrip().startswith("![")]
+    return _cut("\n".join(lines), "The whole report is under Artifacts: report.html, report.md.")
+
+
+def _cut(text: str, rest: str = "…") -> str:
+    if len(text) <= NOTE_LIMIT:
+        return text
+    return text[:NOTE_LIMIT].rsplit("\n", 1)[0] + f"\n\n{rest}"
+
+
+def _cell(text: Any) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def _target(study: Mapping[str, Any]) -> str:
+    target = study.get("target")
+    return f"{target['metric']} {target['value']:g}" if target else "none"
+
+
+def steps(value: float) -> str:
+    """
+    >>> steps(35.0), steps(math.inf)
+    ('35', 'never')
+    """
+    return f"{value:g}" if math.isfinite(value) else "never"
+
+
+def number(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "diverged"
+
+
+# --- the saved view ------------------------------------------------------------
+
+
+def view(names: Iterable[str], created: int) -> str:
+    """The value of the experiment's tag VIEW_TAG: charts of an arm's speed and curves first, the quantiles
+    folded.
+
+    What MLflow's page itself stores: JSON {name, createdAt, updatedAt, state}, state = "deflate;" +
+    base64(zlib(JSON)). A chart of a name that no section mentions is added by the page itself, at the end.
+    """
+    names = set(names)
+    sections, charts = [], []
+    for title, wanted in _SECTIONS.items():
+        shown = [chart for chart in wanted if chart[1] in names]
+        if not shown:
+            continue
+        sections.append(_section(title, True))
+        charts += [_chart(title, *chart) for chart in shown]
+    mentioned = {chart["metricKey"] for chart in charts}
+    left = sorted({n.rpartition("/")[0] for n in names if n not in mentioned})
+    folded = [s for s in left if s and (s.partition("/")[0].endswith(("_p10", "_p90")) or s.startswith("lr_"))]
+    sections += [_section(s, False) for s in [*(s for s in left if s and s not in folded), *folded]]
+    sections.append(_section("Model metrics", False))  # the page's name for what has no prefix
+    state = {
+        "compareRunCharts": charts, "compareRunSections": sections, "isAccordionReordered": True,
+        "selectedColumns": _COLUMNS,
+        "runsHiddenMode": "FIRST_20_RUNS", "hideEmptyCharts": True, "autoRefreshEnabled": False,
+    }  # fmt: skip
+    packed = base64.b64encode(zlib.compress(json.dumps(state, separators=(",", ":")).encode(), 9)).decode()
+    envelope = {"name": VIEW, "createdAt": created, "updatedAt": created, "state": f"deflate;{packed}"}
+    return json.dumps(envelope, separators=(",", ":"))
+
+
+_SECTIONS: dict[str, list[tuple[str, str]]] = {  # section of the view -> kind and metric of its charts
+    "How fast": [
+        ("LINE", "trained_share"),
+        ("BAR", "steps_to_target_median"),
+        ("BAR", "share_reached"),
+        ("BAR", "flops_to_target_median"),
+    ],
+    "Losses and accuracies": [
+        ("LINE", "loss/train"),
+        ("LINE", "loss/val"),
+        ("LINE", "accuracy/train"),
+        ("LINE", "accuracy/val"),
+    ],
+}
+_COLUMNS = [  # of the table of runs
+    "metrics.`steps_to_target_median`",
+    "metrics.`share_reached`",
+    "metrics.`n`",
+    "metrics.`diverged`",
+    "params.`lr_chosen`",
+    "metrics.`loss/train`",
+    "metrics.`accuracy/val`",
+    "metrics.`stored_parameters`",
+]
+
+
+def _section(name: str, shown: bool) -> dict[str, Any]:
+    return {"uuid": f"ib-{name}", "name": name, "display": shown, "isReordered": False, "deleted": False,
+            "isGenerated": True}  # fmt: skip
+
+
+def _chart(section: str, kind: str, metric: str) -> dict[str, Any]:
+    chart: dict[str, Any] = {
+        "uuid": f"ib-{metric}", "type": kind, "metricKey": metric, "metricSectionId": f"ib-{section}",
+        "runsCountToCompare": 20, "deleted": False, "isGenerated": False,
+    }  # fmt: skip
+    if kind == "LINE":
+        chart |= {
+            "lineSmoothness": 0, "xAxisScaleType": "linear", "scaleType": "linear", "xAxisKey": "step",
+            "selectedXAxisMetricKey": "", "range": {}, "yAxisKey": "metric", "yAxisExpressions": [],
+            "ignoreOutliers": False, "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True,
+        }  # fmt: skip
+    return chart

@@ -1,0 +1,219 @@
+"""Metric points as flat arrays: from the long history frame to what MLflow stores. No mlflow needed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+QUANTILES = (("", 0.5), ("p10", 0.1), ("p90", 0.9))
+HIGHER_IS_BETTER = ("accuracy",)  # a diverged run ranks as -inf there, as +inf elsewhere
+NEVER = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points of one run: three arrays (P,), sorted by key, then step; values finite, no (key, step) twice."""
+
+    key: np.ndarray  # (P,) str objects
+    step: np.ndarray  # (P,) int64
+    value: np.ndarray  # (P,) float64
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def digest(self) -> str:
+        """A hash of the content, whatever the frame it was cut from."""
+        new = np.flatnonzero(np.r_[True, self.key[1:] != self.key[:-1]]) if len(self) else np.array([], int)
+        hashed = hashlib.blake2b(digest_size=16)
+        hashed.update("\n".join(self.key[new]).encode())
+        for array in (new.astype(np.int64), self.step, self.value):
+            hashed.update(array.tobytes())
+        return hashed.hexdigest()
+
+    @staticmethod
+    def scalars(values: dict[str, Any], step: int = 0) -> Points:
+        """Single values at one step; missing and infinite ones are left out."""
+        kept = {k: float(v) for k, v in sorted(values.items()) if not pd.isna(v) and np.isfinite(float(v))}
+        keys = np.array(list(kept), dtype=object)
+        return Points(keys, np.full(len(kept), step, np.int64), np.array(list(kept.values()), float))
+
+    @staticmethod
+    def concat(parts: Iterable[Points]) -> Points:
+        """All points of parts that share no key."""
+        parts = [p for p in parts if len(p)]
+        if not parts:
+            return Points.scalars({})
+        return Points(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("key", "step", "value")))
+
+
+@dataclass(frozen=True)
+class History:
+    """The history frame as arrays over its H rows; runs are numbered as the rows of the runs frame (R)."""
+
+    run: np.ndarray  # (H,) int32, -1 = a run that the runs frame does not have
+    name: np.ndarray  # (H,) int32 into names
+    step: np.ndarray  # (H,) int64
+    value: np.ndarray  # (H,) float64
+    names: np.ndarray  # (N,) MLflow metric names, sorted
+    headline: np.ndarray  # (N,) bool: a loss or accuracy of the whole net
+
+    @staticmethod
+    def of(history: pd.DataFrame, runs: pd.DataFrame) -> History:
+        """Dictionary-code the frame; one pass of numpy, no loop over rows."""
+        run, metric = history["run"].astype("category"), history["metric"].astype("category")
+        where = pd.Index(runs["run"].astype(str)).get_indexer(run.cat.categories.astype(str))
+        metrics = list(metric.cat.categories.astype(str))
+        layer = history["layer"].to_numpy(dtype=np.int32, na_value=-1)
+        layers = int(layer.max(initial=-1)) + 2  # with the whole net
+        pair = metric.cat.codes.to_numpy(np.int64) * layers + (layer + 1)
+        used = np.flatnonzero(np.bincount(pair, minlength=1))
+        named = [metric_name(metrics[p // layers], int(p % layers) - 1) for p in used]
+        order = np.argsort(named, kind="stable")
+        code = np.zeros(int(used.max(initial=0)) + 1, np.int32)
+        code[used[order]] = np.arange(len(used), dtype=np.int32)
+        names = np.array([named[i] for i in order], dtype=object)
+        whole = [p % layers == 0 and metrics[p // layers].startswith(("loss/", "accuracy/")) for p in used[order]]
+        return History(
+            run=np.append(where, -1).astype(np.int32)[run.cat.codes.to_numpy(np.int64)],
+            name=code[pair],
+            step=history["step"].to_numpy(np.int64),
+            value=history["value"].to_numpy(np.float64, na_value=np.nan),
+            names=names,
+            headline=np.array(whole, bool),
+        )
+
+    @cached_property
+    def span(self) -> int:
+        return int(self.step.max(initial=0)) + 1
+
+    def where(self, mask: np.ndarray) -> History:
+        """The rows of the mask."""
+        cut = (self.run[mask], self.name[mask], self.step[mask], self.value[mask])
+        return History(*cut, self.names, self.headline)
+
+
+def metric_name(metric: str, layer: int = -1) -> str:
+    """The name in MLflow.
+
+    >>> metric_name("grad_norm", 3), metric_name("loss/train")
+    ('grad_norm/layer_03', 'loss/train')
+    """
+    return clean(metric if layer < 0 else f"{metric}/layer_{layer:02d}")
+
+
+def with_quantile(name: str, quantile: str) -> str:
+    """The quantile goes to the quantity, so that its section of a page stays one quantity.
+
+    >>> with_quantile("grad_norm/layer_03", "p10")
+    'grad_norm_p10/layer_03'
+    """
+    head, slash, tail = name.partition("/")
+    return f"{head}_{quantile}{slash}{tail}" if quantile else name
+
+
+def clean(name: str) -> str:
+    """A name MLflow accepts: letters, digits, ``_ - . space /``; no empty part, no part of dots.
+
+    >>> clean("my metric?/../x:1"), clean("loss/train")
+    ('my metric_/_/x_1', 'loss/train')
+    """
+    parts = (re.sub(r"[^\w\-. ]", "_", part, flags=re.ASCII) for part in name.split("/"))
+    return "/".join("_" if part.strip(". ") == "" else part for part in parts)[:250]
+
+
+def thin(index: np.ndarray, length: np.ndarray, points: int) -> np.ndarray:
+    """Which places of curves stay if about `points` are wanted: evenly in number, first and last included.
+
+    Args:
+        index: (P,) place of each point in its curve, from 0.
+        length: (P,) number of points of its curve.
+
+    >>> np.flatnonzero(thin(np.arange(11), np.full(11, 11), 3)).tolist()
+    [0, 5, 10]
+    """
+    spacing = np.maximum(length - 1, 1) / (points - 1)
+    return (length <= points) | (np.round(np.round(index / spacing) * spacing) == index)
+
+
+def per_run(history: History, runs: int, every: bool, points: int = 20) -> list[Points]:
+    """The points of each of the `runs` runs: all of them, or losses and accuracies thinned to about `points`.
+
+    The last finite point of a curve is always kept, so that the value a table shows is the last one.
+    """
+    keep = history.run >= 0
+    if not every and len(history.names):
+        keep &= history.headline[history.name]
+    rows = _sorted(history.where(keep))
+    finite = np.isfinite(rows.value)
+    if every or not len(rows.run):
+        rows = rows.where(finite)
+    else:
+        curve = rows.run.astype(np.int64) * len(rows.names) + rows.name
+        first = np.flatnonzero(np.r_[True, curve[1:] != curve[:-1]])
+        length = np.diff(np.append(first, len(curve)))
+        index = np.arange(len(curve)) - np.repeat(first, length)
+        place = np.where(finite, np.arange(len(curve)), -1)
+        stays = thin(index, np.repeat(length, length), points)
+        stays[np.maximum(np.maximum.reduceat(place, first), 0)] = True
+        rows = rows.where(stays & finite)
+    bounds = np.searchsorted(rows.run, np.arange(runs + 1))
+    keys = rows.names[rows.name] if len(rows.names) else np.array([], dtype=object)
+    cut = [slice(a, b) for a, b in pairwise(bounds)]
+    return [Points(keys[s], rows.step[s], rows.value[s]) for s in cut]
+
+
+def _sorted(rows: History) -> History:
+    """By run, name, step; of a doubled row the last stands."""
+    key = (rows.run.astype(np.int64) * max(len(rows.names), 1) + rows.name) * rows.span + rows.step
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    return rows.where(order[np.r_[key[1:] != key[:-1], True]] if len(key) else order)
+
+
+def bands(history: History, group: np.ndarray, groups: int, diverged_at: np.ndarray) -> list[Points]:
+    """Median, p10 and p90 over the runs of each group, by metric and step.
+
+    A value of a run that diverged by that step is the worst there is; NaN before that is missing. The
+    quantile q of n values is the one of rank ceil(q n), as in ``np.quantile(method="inverted_cdf")``; it is
+    left out if not finite.
+
+    Args:
+        group: (R,) group of each run, -1 = none.
+        diverged_at: (R,) step, NEVER if it did not.
+
+    Returns:
+        Points of each group, each sorted by key and step.
+    """
+    known = history.run >= 0
+    rows = history.where(known & (np.append(group, -1)[history.run] >= 0))
+    gone = np.isnan(rows.value) & (rows.step >= diverged_at[rows.run])
+    better = np.array([n.startswith(HIGHER_IS_BETTER) for n in rows.names], bool)
+    value = np.where(gone, np.where(better[rows.name], -np.inf, np.inf), rows.value) if len(better) else rows.value
+    there = ~np.isnan(value)
+    rows, value = rows.where(there), value[there]
+    cell = (group[rows.run].astype(np.int64) * max(len(rows.names), 1) + rows.name) * rows.span + rows.step
+    order = np.lexsort((value, cell))
+    cell, value = cell[order], value[order]
+    first = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]]) if len(cell) else np.array([], np.int64)
+    count = np.diff(np.append(first, len(cell)))
+    where, step = cell[first] // rows.span, cell[first] % rows.span
+    owner, name = where // max(len(rows.names), 1), where % max(len(rows.names), 1)
+    parts: list[list[Points]] = [[] for _ in range(groups)]
+    for label, q in QUANTILES:
+        rank = np.maximum(np.ceil(q * count - 1e-9).astype(np.int64), 1)
+        at = value[first + rank - 1]
+        finite = np.isfinite(at)
+        keys = np.array([with_quantile(n, label) for n in rows.names], dtype=object)
+        keys = keys[name[finite]] if len(keys) else np.array([], dtype=object)
+        bounds = np.searchsorted(owner[finite], np.arange(groups + 1))
+        for g, (a, b) in enumerate(pairwise(bounds)):
+            parts[g].append(Points(keys[a:b], step[finite][a:b], at[finite][a:b]))
+    return [Points.concat(p) for p in parts]

@@ -1,0 +1,337 @@
+"""From the frames of a study to the runs MLflow shall hold: plain data, the same for both ways of writing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from initbench.errors import InputError
+from initbench.stats import GATE, budget, lr_profile
+from initbench.track import pages
+from initbench.track.points import NEVER, History, Points, bands, clean, per_run
+
+CHILDREN = ("headline", "full", "none")
+FORMAT = "1"  # of what is written; a change of names rewrites a study
+KIND, CONTENT, STUDY = "initbench.kind", "initbench.content", "initbench.study"
+ARM, RUN, REPORT, PARENT = "initbench.arm", "initbench.run", "initbench.report", "mlflow.parentRunId"
+_NOT_OF_THE_ARM = (
+    "track",
+    "report",
+    "study",
+    "engine",
+)  # groups of the configuration that no number depends on
+
+
+@dataclass(frozen=True)
+class Record:
+    """One MLflow run as it shall be. `key` finds it again, `content` says whether it is still the same."""
+
+    key: str
+    name: str
+    status: str  # FINISHED | FAILED
+    start: int  # ms since 1970, also the time of every point
+    params: dict[str, str]
+    own_tags: dict[str, str]
+    points: Points
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of everything but the times: a study that is trained again at another hour is the same."""
+        text = json.dumps([FORMAT, self.name, self.status, self.params, self.own_tags], sort_keys=True)
+        return hashlib.blake2b((text + self.points.digest()).encode(), digest_size=16).hexdigest()
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return self.own_tags | {CONTENT: self.content}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A parent run and its runs."""
+
+    parent: Record
+    runs: list[Record] = field(default_factory=list)
+
+
+def key_of(tags: Mapping[str, str]) -> str | None:
+    """The key under which a stored run is found again; None if it is none of ours.
+
+    >>> key_of({"initbench.kind": "run", "initbench.run": "00ff"})
+    'run:00ff'
+    """
+    kind = tags.get(KIND)
+    if kind == "report":
+        return "report"
+    own = tags.get({"arm": ARM, "run": RUN}.get(kind or "", ""))
+    return f"{kind}:{own}" if own else None
+
+
+def plan(results: Any, children: str = "headline") -> list[Arm]:
+    """All arms of a study with their runs, in the order of the study.
+
+    Args:
+        results: has `runs`, `history`, `study`.
+        children: headline | full | none.
+
+    Raises InputError for another word.
+    """
+    if children not in CHILDREN:
+        raise InputError(f"track.children={children}: allowed are {', '.join(CHILDREN)}")
+    study, runs = results.study, results.runs.reset_index(drop=True)
+    infos = _arm_infos(study, runs)
+    number = {key: i for i, key in enumerate(infos)}
+    arm_of = runs["arm_key"].astype(str).map(number).to_numpy(int) if len(runs) else np.array([], int)
+    profile = lr_profile(runs) if len(runs) else pd.DataFrame(columns=["arm"])
+    history = History.of(results.history, runs)
+    diverged = runs["diverged_at"].to_numpy(dtype="float64", na_value=np.nan) if len(runs) else np.array([])
+    diverged_at = np.where(np.isnan(diverged), NEVER, np.nan_to_num(diverged).astype(np.int64))
+
+    chosen = profile[profile["chosen"]].set_index("arm")["lr"].to_dict() if len(profile) else {}
+    lr = runs["optim.lr"].to_numpy(float) if len(runs) else np.array([])
+    best = np.array([chosen.get(a, np.nan) for a in runs["arm"].astype(str)], float) if len(runs) else lr
+    at_best = (lr == best) | (np.isnan(lr) & np.isnan(best))
+    curves = bands(history, np.where(at_best, arm_of, -1), len(infos), diverged_at)
+    grid = _evaluation_steps(history, arm_of, len(infos))
+
+    start = created_ms(study)
+    own = _run_records(runs, history, study, start, children) if children != "none" else []
+    arms = []
+    for key, i in number.items():
+        info, mine = infos[key], np.flatnonzero(arm_of == i)
+        lrs = profile[profile["arm"] == info["label"]] if len(profile) else profile
+        frame = runs.iloc[mine]
+        parent = _arm_record(info, frame, frame[at_best[mine]], lrs, curves[i], grid[i], study, start)
+        arms.append(Arm(parent, [own[j] for j in mine] if own else []))
+    return arms
+
+
+def created_ms(study: Mapping[str, Any]) -> int:
+    """When the study was created, in ms since 1970: the only clock here, so that a refill writes the same
+    times.
+
+    >>> created_ms({"created": "1970-01-01T00:00:02+00:00"})
+    2000
+    """
+    moment = datetime.fromisoformat(str(study["created"]))
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _arm_infos(study: Mapping[str, Any], runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    infos = {str(arm["arm_key"]): dict(arm) for arm in study.get("arms", [])}
+    if len(runs):
+        for row in runs.drop_duplicates("arm_key").itertuples():
+            infos.setdefault(str(row.arm_key), {"arm_key": str(row.arm_key), "label": str(row.arm)})
+            for name in ("setup", "setting"):
+                infos[str(row.arm_key)].setdefault(name, str(getattr(row, name)))
+    return infos
+
+
+def _common_tags(kind: str, study: Mapping[str, Any]) -> dict[str, str]:
+    tags = {
+        KIND: kind,
+        STUDY: str(study["study"]),
+        "mlflow.source.name": "initbench",
+        "mlflow.source.type": "LOCAL",
+    }
+    return tags | ({"mlflow.source.git.commit": str(study["git"])} if study.get("git") else {})
+
+
+# --- runs ----------------------------------------------------------------------
+
+
+def _run_records(
+    runs: pd.DataFrame, history: History, study: Mapping[str, Any], start: int, children: str
+) -> list[Record]:
+    points = per_run(history, len(runs), every=children == "full")
+    configured = [c for c in runs.columns if "." in c and "/" not in c] + ["setup", "seed"]
+    text = {clean(c): _texts(runs[c]) for c in configured if c in runs}
+    finals = [c for c in ("steps_to_target", "flops_to_target", "gap_at_target", "diverged_at") if c in runs]
+    final = {c: pd.to_numeric(runs[c]).to_numpy(dtype=float, na_value=np.nan) for c in finals}
+    common = _common_tags("run", study)
+    records = []
+    for i, row in enumerate(runs[["run", "arm", "setup", "setting", "status", "optim.lr", "seed"]].itertuples()):
+        tags = common | {
+            RUN: str(row.run), "initbench.setup": str(row.setup), "initbench.setting": str(row.setting),
+            "initbench.status": str(row.status),
+        }  # fmt: skip
+        records.append(
+            Record(
+                key=f"run:{row.run}",
+                name=f"lr={row[6]:g} seed={row.seed}",
+                status="FAILED" if row.status == "failed" else "FINISHED",
+                start=start + max(200 - int(str(row.seed)), 0),  # a page lists the latest first: seed 0 on top
+                params={c: value for c, values in text.items() if (value := values[i]) is not None},
+                own_tags=tags,
+                points=Points.concat([points[i], Points.scalars({c: v[i] for c, v in final.items()})]),
+            )
+        )
+    return records
+
+
+def _texts(column: pd.Series) -> list[str | None]:
+    """A column as parameter values; each distinct value is written once."""
+    known: dict[Any, str | None] = {}
+    out: list[str | None] = []
+    for value in column.tolist():
+        if isinstance(value, (list, tuple, dict, np.ndarray)):
+            out.append(_text(value))
+            continue
+        if value not in known:
+            known[value] = None if pd.isna(value) else _text(value)
+        out.append(known[value])
+    return out
+
+
+def _text(value: Any) -> str:
+    """A parameter's value as a person would type it.
+
+    >>> _text(True), _text(None), _text(0.1), _text([0.1, 1])
+    ('true', 'null', '0.1', '[0.1, 1]')
+    """
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (bool, np.bool_, list, tuple, dict)) or value is None:
+        value = json.dumps(bool(value) if isinstance(value, np.bool_) else value, default=str)
+    return str(value)[:6000]
+
+
+# --- arms ----------------------------------------------------------------------
+
+
+def _arm_record(
+    info: Mapping[str, Any],
+    runs: pd.DataFrame,
+    best: pd.DataFrame,
+    lrs: pd.DataFrame,
+    curves: Points,
+    grid: np.ndarray,
+    study: Mapping[str, Any],
+    start: int,
+) -> Record:
+    """The parent run. `runs`: all of the arm, `best`: at its chosen lr, `lrs`: its rows of `lr_profile`."""
+    state = str(info.get("status", "done"))
+    params = {
+        clean(k): _text(v) for k, v in flatten(info.get("config") or {}) if k.split(".")[0] not in _NOT_OF_THE_ARM
+    }
+    scalars: dict[str, Any] = {}
+    chosen = lrs[lrs["chosen"]].iloc[0] if len(lrs) else None
+    if chosen is not None:
+        scalars |= _summary(best, chosen)
+        params["lr_chosen"] = _text(float(chosen["lr"]))
+        for _, at in lrs.iterrows():
+            part = runs[runs["optim.lr"].to_numpy(float) == at["lr"]]
+            scalars |= {f"lr_{at['lr']:g}/{name}": value for name, value in _per_lr(part, at).items()}
+    for name in ("stored_parameters", "used_parameters", "flops_per_step"):
+        scalars[name] = info.get(name, runs[name].iloc[0] if name in runs and len(runs) else None)
+    scalars = {k: np.nan if v is None else v for k, v in scalars.items()}
+    points = [curves, Points.scalars(scalars)]
+    if study.get("target") or best["steps_to_target"].notna().any():
+        points.append(_trained_share(best, grid))
+    params |= {"setup": str(info.get("setup", info["label"])), "setting": str(info.get("setting", ""))}
+    tags = _common_tags("arm", study) | {
+        ARM: str(info["arm_key"]),
+        "initbench.setup": params["setup"],
+        "initbench.setting": params["setting"],
+        "initbench.status": state,
+        "mlflow.note.content": pages.arm_note(info, lrs, study),
+    }
+    if info.get("reason"):
+        tags["initbench.reason"] = str(info["reason"])[:5000]
+    everything_failed = len(runs) > 0 and bool((runs["status"] == "failed").all())
+    return Record(
+        key=f"arm:{info['arm_key']}",
+        name=str(info["label"])[:250],
+        status="FAILED" if state == "failed" or everything_failed else "FINISHED",
+        start=start + _later(chosen, best),
+        params=dict(sorted(params.items())),
+        own_tags=tags,
+        points=Points.concat(points),
+    )
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested configuration to dotted keys.
+
+    >>> flatten({"optim": {"lr": [0.1, 1]}, "seeds": 3})
+    [('optim.lr', [0.1, 1]), ('seeds', 3)]
+    """
+    flat: list[tuple[str, Any]] = []
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            flat += flatten(value, f"{prefix}{key}.")
+        else:
+            flat.append((f"{prefix}{key}", value))
+    return flat
+
+
+def _summary(best: pd.DataFrame, chosen: pd.Series) -> dict[str, Any]:
+    return {
+        "lr_chosen": chosen["lr"],
+        "steps_to_target_median": chosen["steps"],
+        "flops_to_target_median": _median(best, "flops_to_target"),
+        "share_reached": chosen["share"],
+        "n": chosen["n"],
+        "diverged": chosen["diverged"],
+        "failed": chosen["failed"],
+    }
+
+
+def _per_lr(part: pd.DataFrame, at: pd.Series) -> dict[str, Any]:
+    out = {"steps_to_target_median": at["steps"], "share_reached": at["share"]}
+    out |= {name: at[name] for name in ("n", "diverged", "failed")}
+    for name in ("loss/train", "loss/val"):
+        out[name.replace("/", "_")] = _median(part, name)
+    for name in ("accuracy/train", "accuracy/val"):
+        out[name.replace("/", "_")] = _median(part, name, worst=-np.inf)
+    return out
+
+
+def _median(part: pd.DataFrame, name: str, worst: float = np.inf) -> float:
+    """Median over the runs, a missing value is the worst."""
+    if name not in part or not len(part):
+        return np.nan
+    values = pd.to_numeric(part[name]).to_numpy(dtype=float, na_value=np.nan)
+    with np.errstate(invalid="ignore"):
+        return float(np.median(np.where(np.isnan(values), worst, values)))
+
+
+def _evaluation_steps(history: History, arm_of: np.ndarray, arms: int) -> list[np.ndarray]:
+    """The evaluation grid of each arm: the steps of its losses and accuracies."""
+    rows = history.where((history.run >= 0) & history.headline[history.name]) if len(history.names) else history
+    if not len(rows.run):
+        return [np.array([], np.int64)] * arms
+    cells = np.unique(arm_of[rows.run].astype(np.int64) * rows.span + rows.step)
+    bounds = np.searchsorted(cells, np.arange(arms + 1) * rows.span)
+    return [cells[a:b] % rows.span for a, b in pairwise(bounds)]
+
+
+def _trained_share(best: pd.DataFrame, grid: np.ndarray) -> Points:
+    """Share of all seeds that have reached the target by each step; NaN (never, failed) never counts."""
+    steps = best["steps_to_target"].to_numpy(float)
+    if not len(steps) or not len(grid):
+        return Points.scalars({})
+    share = (steps[:, None] <= grid[None, :]).mean(axis=0)  # (seeds, steps) -> (steps,); NaN <= x is False
+    return Points(np.full(len(grid), "trained_share", dtype=object), grid, share)
+
+
+def _later(chosen: pd.Series | None, best: pd.DataFrame) -> int:
+    """ms by which an arm starts after its runs. The page of a study lists runs by date, the latest first:
+    this is the order of the leaderboard. It depends on this arm alone, so that a new arm takes its place
+    among the old ones.
+    """
+    if chosen is None:
+        return 500
+    if chosen["share"] >= GATE:
+        tau = max(float(budget(best)[0]), 2.0) if len(best) else 2.0
+        return 4000 + int(4000 * (1 - np.log(max(chosen["mean_steps"], 1.0)) / np.log(tau)))
+    loss = chosen["loss_train"]
+    return 1000 + int(2000 * chosen["share"]) + (int(19 * np.exp(-max(loss, 0.0))) if np.isfinite(loss) else 0)

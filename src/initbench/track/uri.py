@@ -1,0 +1,189 @@
+"""Where a study is tracked: which URI, is it sane, does it answer, where are its pages. No mlflow needed."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import sqlite3
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+
+from initbench.errors import InputError
+
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+DATABASES = ("sqlite", *PORTS)
+ALLOWED = "allowed are auto, null, sqlite:///file.db, postgresql://..., mysql://..., mssql://..., http(s)://host:port"
+LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` serves
+PROBE_SECONDS = 4.0
+
+
+def resolve_uri(setting: str | None) -> str | None:
+    """The tracking URI that `track.uri` stands for; None = tracking is off.
+
+    ``auto`` is MLFLOW_TRACKING_URI if set, else ``sqlite:///<current folder>/mlflow.db``. A relative SQLite
+    file is made absolute, everything else stays as given.
+
+    Raises InputError for what cannot be a tracking URI.
+
+    >>> resolve_uri(None) is None
+    True
+    >>> resolve_uri("sqlite:////data/mlflow.db")
+    'sqlite:////data/mlflow.db'
+    >>> resolve_uri("localhost:5000")
+    Traceback (most recent call last):
+    initbench.errors.InputError: track.uri=localhost:5000: did you mean http://localhost:5000?
+    """
+    if setting is None:
+        return None
+    if setting == "auto":
+        given = os.environ.get("MLFLOW_TRACKING_URI")
+        if not given:
+            return sqlite_uri(Path.cwd() / "mlflow.db")
+        return _checked(given, "MLFLOW_TRACKING_URI")
+    return _checked(setting, "track.uri")
+
+
+def sqlite_uri(file: Path) -> str:
+    """`sqlite:///` and the absolute path, on Linux four slashes."""
+    return "sqlite:///" + file.absolute().as_posix()
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The database file of a SQLite URI; None for any other store and for a database in memory.
+
+    >>> sqlite_file("sqlite:////data/mlflow.db").as_posix()
+    '/data/mlflow.db'
+    """
+    scheme, _, rest = uri.partition(":///")
+    path = rest.partition("?")[0]
+    if scheme.partition("+")[0] != "sqlite" or path in ("", ":memory:"):
+        return None
+    return Path(path)
+
+
+def _checked(uri: str, where: str) -> str:
+    def refuse(why: str) -> InputError:
+        return InputError(f"{where}={uri}: {why}")
+
+    if not isinstance(uri, str) or not uri or uri != uri.strip():
+        raise refuse(ALLOWED)
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", uri)
+    name = scheme[1].lower() if scheme else ""
+    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", uri):
+        raise refuse(f"did you mean http://{uri}?")
+    if name in ("http", "https"):
+        if not urllib.parse.urlsplit(uri).hostname:
+            raise refuse("no host; e.g. http://localhost:5000")
+    elif name.partition("+")[0] in DATABASES:
+        if "://" not in uri:
+            raise refuse(f"no ://; {ALLOWED}")
+        if name.partition("+")[0] == "sqlite":
+            return _checked_sqlite(uri, refuse)
+    elif name in ("file", ""):
+        if name == "" and "/" not in uri and not Path(uri).is_dir():
+            raise refuse(ALLOWED)
+        if os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() not in ("true", "1"):
+            raise refuse("MLflow no longer writes to a folder (MLFLOW_ALLOW_FILE_STORE=true allows it); "
+                         "use sqlite:///mlflow.db")  # fmt: skip
+    elif name != "databricks":
+        raise refuse(ALLOWED)
+    return uri
+
+
+def _checked_sqlite(uri: str, refuse) -> str:
+    file = sqlite_file(uri)
+    if file is None:
+        raise refuse("a database file is needed, e.g. sqlite:///mlflow.db")
+    if file.is_dir():
+        raise refuse("this is a folder, a database file is needed")
+    above = next(p for p in file.absolute().parents if p.exists())
+    if not above.is_dir() or not os.access(file if file.exists() else above, os.W_OK):
+        raise refuse("the file cannot be written")
+    if file.is_absolute():
+        return uri
+    query = uri.partition("?")[2]
+    return sqlite_uri(file).replace("sqlite", uri.partition(":")[0], 1) + (f"?{query}" if query else "")
+
+
+def unreachable(uri: str, seconds: float = PROBE_SECONDS) -> str | None:
+    """Why the store does not answer, in a few words; None if it does, or if there is no telling beforehand.
+
+    MLflow itself would retry for minutes, a broken SQLite file included.
+    """
+    scheme = uri.partition(":")[0].partition("+")[0]
+    if scheme in ("http", "https"):
+        return _no_answer(uri.rstrip("/") + "/health", seconds)
+    if (file := sqlite_file(uri)) is not None:
+        return _not_writable(file, seconds) if file.exists() else None
+    if scheme in PORTS:
+        parts = urllib.parse.urlsplit(uri)
+        try:
+            if parts.hostname:  # else a local socket
+                socket.create_connection((parts.hostname, parts.port or PORTS[scheme]), seconds).close()
+        except OSError as error:
+            return one_line(error.strerror or error)
+    return None
+
+
+def _no_answer(address: str, seconds: float) -> str | None:
+    try:
+        with urllib.request.urlopen(address, timeout=seconds):
+            return None
+    except urllib.error.HTTPError:
+        return None  # an answer: whether it is one of MLflow's is MLflow's business (log-in, proxies)
+    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLError):
+            return None
+        return one_line(getattr(reason, "strerror", None) or reason)
+
+
+def _not_writable(file: Path, seconds: float) -> str | None:
+    try:
+        with closing(sqlite3.connect(file, timeout=seconds)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+        return None
+    except sqlite3.Error as error:
+        return one_line(error)
+
+
+def one_line(error: object, limit: int = 200) -> str:
+    """The first line of a message that says something.
+
+    >>> one_line(ValueError("no such host\\nsecond line"))
+    'no such host'
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def ui_command(uri: str) -> str:
+    """What a person types to see the store; of a server: its address.
+
+    >>> ui_command("sqlite:////data/mlflow.db")
+    'mlflow ui --backend-store-uri sqlite:////data/mlflow.db'
+    """
+    if uri.startswith(("http://", "https://", "databricks")):
+        return uri
+    quoted = uri if re.fullmatch(r"[\w@%+=:,./-]+", uri) else "'" + uri.replace("'", "'\"'\"'") + "'"
+    return f"mlflow ui --backend-store-uri {quoted}"
+
+
+def link(uri: str, experiment_id: str, view: str | None = None) -> str:
+    """The page of the study: its runs as a table, or with `view` the saved charts. A fresh UI opens without
+    it in another mode, which hides runs.
+
+    >>> link("sqlite:////data/mlflow.db", "1")
+    'http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning'
+    """
+    base = uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_UI
+    page = f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
+    return page if view is None else f"{page}&compareRunsMode=CHART&viewStateShareKey={view}"

@@ -1,0 +1,365 @@
+"""The fused engine against the reference engine, torch.optim and a plain tied nn.Sequential; and against itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from conftest import TEACHER, VALUES, same_bits, small_arm
+from initbench import data
+from initbench.config import ACTIVATIONS, OPTIMIZERS, ArmConfig, OptimConfig
+from initbench.engine import fused, reference
+from initbench.engine.chunk import Chunk
+from initbench.engine.material import Material, Seeds, start_of_seed
+from initbench.engine.optim import RULES, column, lr_factor
+from initbench.measure import MEASURES
+
+SHARINGS = (
+    *({"name": name} for name in ("none", "all", "pairs", "sandwich")),
+    *({"name": name, "slots": 2} for name in ("sequence", "cycle", "cycle_rev")),
+    {"name": "explicit", "groups": [[1, 3]]},
+)
+
+
+def train(arm: ArmConfig, runs=None, engine=fused) -> Chunk:
+    return engine.run_chunk(arm, list(runs or arm.runs), data.load(arm.data))
+
+
+# -------------------------------------------------------------------------------- fused = reference, in float64
+
+
+def sampled(number: int) -> ArmConfig:
+    """Configuration `number` of the sample: every optimizer, activation and sharing comes up, the rest is drawn."""
+    draw = np.random.default_rng(number)
+    pick = lambda *options: options[draw.integers(len(options))]  # noqa: E731
+    name = OPTIMIZERS[number % len(OPTIMIZERS)]
+    own = {"momentum": 0.9} if name in ("momentum", "nesterov") else {}
+    own |= {"betas": [0.8, 0.95]} if name in ("adam", "adamw") and pick(0, 1) else {}
+    own |= {"alpha": 0.9} if name == "rmsprop" else {}
+    lr = {"sgd": 0.05, "momentum": 0.01, "nesterov": 0.01, "adagrad": 0.02}.get(name, 0.003)
+    sharing = dict(SHARINGS[number % len(SHARINGS)])
+    equal = sharing["name"] == "none"
+    return small_arm(
+        data=pick(TEACHER, VALUES),
+        model={
+            "depth": 4,
+            "width": [7, 5, 6, 3] if equal else pick(6, 5),
+            "activation": ACTIVATIONS[number % len(ACTIVATIONS)],
+            "bias": pick(True, True, False),
+            "dtype": "float64",
+        },
+        init=pick("kaiming_normal", "xavier_uniform", "lecun_normal", "orthogonal"),
+        init_bias=pick("torch", 0.1),
+        sharing={**sharing, "bias": pick("tied", "untied"), "reduce": pick("sum", "mean")},
+        optim={
+            "name": name,
+            "lr": [lr, lr / 3],
+            "batch_size": pick(8, 5, None),
+            "weight_decay": pick(0.0, 0.01),
+            "clip": pick(None, 0.5),
+            "schedule": pick("constant", "cosine", "step"),
+            "warmup": pick(0, 5),
+            **own,
+        },
+        train={"steps": 50, "loss": pick("auto", "squared_error")},
+        seeds=(0, 5),
+    )
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_fused_equals_reference_over_50_steps(number):
+    arm = sampled(number)
+    ours, oracle = train(arm), train(arm, engine=reference)
+    assert ours.diverged_at.tolist() == oracle.diverged_at.tolist() == [-1] * 4
+    assert set(ours.series) == set(oracle.series)
+    for name, one in ours.series.items():
+        expected = oracle.series[name]
+        assert (one.steps, one.layers) == (expected.steps, expected.layers), name
+        x, y = one.values, expected.values
+        assert np.array_equal(np.isnan(x), np.isnan(y)), name
+        if name in ("dead_fraction", "saturated_fraction") or name.startswith("accuracy"):
+            assert np.array_equal(x, y, equal_nan=True), name
+        assert np.nanmax(np.abs(x - y) / np.maximum(1, np.abs(y)), initial=0) <= 1e-10, name
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("decay", [0.0, 0.02])
+def test_rules_equal_torch_optim(name, decay):
+    """Two stacked parameters with their own learning rates, 30 given gradients."""
+    own = {"momentum": 0.9} if name in ("momentum", "nesterov") else {}
+    c = OptimConfig(name=name, lr=[0.01, 0.1], weight_decay=decay, **own)
+    draw = torch.Generator().manual_seed(0)
+    start = torch.randn(2, 4, 3, generator=draw, dtype=torch.float64)
+    grads = torch.randn(30, 2, 4, 3, generator=draw, dtype=torch.float64)
+    ours, state = start.clone(), {}
+    for t, g in enumerate(grads):
+        RULES[name](ours, g.clone(), state, column(torch.tensor(c.lrs, dtype=torch.float64), ours), t + 1, c)
+    for i, lr in enumerate(c.lrs):
+        parameter = nn.Parameter(start[i].clone())
+        theirs = torch_optimizer(name, [parameter], lr, decay)
+        for g in grads:
+            parameter.grad = g[i].clone()
+            theirs.step()
+        assert torch.allclose(ours[i], parameter, rtol=0, atol=1e-12)
+
+
+def torch_optimizer(name, parameters, lr, decay):
+    """Written anew here, so that the reference engine's choice is checked too."""
+    optim = torch.optim
+    return {
+        "sgd": lambda: optim.SGD(parameters, lr, weight_decay=decay),
+        "momentum": lambda: optim.SGD(parameters, lr, momentum=0.9, weight_decay=decay),
+        "nesterov": lambda: optim.SGD(parameters, lr, momentum=0.9, nesterov=True, weight_decay=decay),
+        "adam": lambda: optim.Adam(parameters, lr, weight_decay=decay),
+        "adamw": lambda: optim.AdamW(parameters, lr, weight_decay=decay),
+        "adagrad": lambda: optim.Adagrad(parameters, lr, weight_decay=decay),
+        "rmsprop": lambda: optim.RMSprop(parameters, lr, weight_decay=decay),
+    }[name]()
+
+
+def test_schedules_by_hand():
+    cosine = OptimConfig(lr=1, schedule="cosine", warmup=2)
+    expected = [0.5, 0.5 + 0.25 * 2**0.5, 0.5, 0.5 - 0.25 * 2**0.5]
+    assert np.allclose([lr_factor(cosine, t, 4) for t in range(4)], expected)
+
+
+# ------------------------------------------------------------------------- a run depends on nothing but itself
+
+
+def parted(arm: ArmConfig, size: int, order) -> dict[tuple[int, float], dict[str, bytes]]:
+    """Bits of each run, trained in stacks of `size` in this order."""
+    bits = {}
+    for start in range(0, len(order), size):
+        chunk = train(arm, order[start : start + size])
+        for i, run in enumerate(chunk.runs):
+            bits[run] = {name: s.values[i].tobytes() for name, s in chunk.series.items()}
+            bits[run]["diverged_at"] = int(chunk.diverged_at[i])
+    return bits
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"sharing": {"name": "all"}, "optim": {"name": "adam", "lr": [0.01, 0.1], "clip": 1.0, "batch_size": 8}},
+        {"model": {"width": [1, 32, 10, 1]}},
+        {"data": {"name": "digits"}, "model": {"width": 32}, "optim": {"lr": [0.1, 1e6], "batch_size": 64}},
+    ],
+    ids=["plain", "shared_adam", "narrow", "digits_with_a_diverged_one"],
+)
+def test_chunks_and_order_change_no_bit(change, dtype):
+    change = {**change, "model": {"depth": 4, "width": 6, **change.get("model", {}), "dtype": dtype}}
+    arm = small_arm(seeds=(0, 1, 2, 3, 4), **change)
+    runs = list(arm.runs)
+    alone = parted(arm, len(runs), runs)
+    for size in (1, 2, 3, 7):
+        assert parted(arm, size, runs) == alone, f"stacks of {size}"
+    permuted = [runs[i] for i in np.random.default_rng(0).permutation(len(runs))]
+    assert parted(arm, 4, permuted) == alone
+
+
+def test_a_diverged_neighbour_changes_no_bit():
+    calm = small_arm(optim={"lr": [0.1]}, seeds=(0, 1, 2))
+    wild = replace(calm, optim=replace(calm.optim, lr=[0.1, 1e8]))
+    among, apart = train(wild), train(calm)
+    keep = [i for i, (_, lr) in enumerate(among.runs) if lr == 0.1]
+    assert (among.diverged_at >= 0).sum() == 3
+    for name, one in apart.series.items():
+        assert one.values.tobytes() == among.series[name].values[keep].tobytes(), name
+
+
+def test_another_measure_changes_no_other_number():
+    full = train(small_arm())
+    for metrics in (["grad_norm"], list(MEASURES)[::-1]):
+        other = train(small_arm(measure={"metrics": metrics}))
+        both = set(full.series) & set(other.series)
+        assert {"loss/train", "grad_norm"} <= both
+        assert not same_bits({k: full.series[k] for k in both}, {k: other.series[k] for k in both})
+    none = train(small_arm(measure={"name": "none"}))
+    assert set(none.series) == {"loss/train", "loss/val", "accuracy/train", "accuracy/val"}
+    assert not same_bits(none.series, {k: full.series[k] for k in none.series})
+
+
+# ----------------------------------------------------------------------------------------------- tied layers
+
+
+@pytest.mark.parametrize("reduce", ["sum", "mean"])
+@pytest.mark.parametrize("bias", ["tied", "untied"])
+def test_tied_layers_are_truly_one(reduce, bias):
+    """Against a plain nn.Sequential that holds one Linear (or one weight) in three places, trained by hand."""
+    arm = small_arm(
+        sharing={"name": "all", "reduce": reduce, "bias": bias},
+        model={"activation": "tanh"},
+        optim={"name": "momentum", "momentum": 0.9, "lr": [0.05], "batch_size": None},
+        train={"steps": 12},
+        measure={"schedule": {"every": 1}},
+        seeds=(3,),
+    )
+    material = Material(arm, data.load(arm.data))
+    start = start_of_seed(material, 3)
+    linears = [nn.Linear(5, 6), nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)]
+    for i, linear in enumerate(linears):
+        linear.double()
+        linear.weight = nn.Parameter(start[f"weight_{i if i in (0, 4) else 1:02d}"].clone())
+        linear.bias = nn.Parameter(start[f"bias_{i if bias == 'untied' or i in (0, 4) else 1:02d}"].clone())
+    for linear in linears[2:4]:
+        linear.weight = linears[1].weight
+        if bias == "tied":
+            linear.bias = linears[1].bias
+    net = nn.Sequential(*[m for linear in linears[:-1] for m in (linear, nn.Tanh())], linears[-1])
+    stored = 30 + 36 + 18 + (15 if bias == "tied" else 27)
+    assert sum(p.numel() for p in net.parameters()) == stored == material.scheme.stored_parameters
+    assert material.scheme.used_parameters == stored + 2 * 36 + (12 if bias == "tied" else 0)
+
+    seeds = Seeds(material, (3,))
+    x, y = (t[0] for t in seeds.samples(next(seeds.batches())))
+    stepper = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+    norms, losses = [], []
+    for _ in range(13):
+        net.zero_grad()
+        loss = nn.functional.cross_entropy(net(x), y)
+        loss.backward()
+        if reduce == "mean":
+            linears[1].weight.grad /= 3
+            if bias == "tied":
+                linears[1].bias.grad /= 3
+        losses.append(loss.item())
+        norms.append([linears[i].weight.grad.norm().item() for i in (0, 1, 4)])
+        stepper.step()
+    chunk = train(arm)
+    assert np.allclose(chunk.series["loss/batch"].values[0], losses, rtol=0, atol=1e-12)
+    # the probe is the first 256 training samples: here all of them, as is the batch
+    assert chunk.series["grad_norm"].layers == (0, 1, 4)
+    assert np.allclose(chunk.series["grad_norm"].values[0], norms, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("reduce", ["sum", "mean"])
+def test_use_gradients_sum_to_the_stored_gradient(reduce):
+    for sharing in SHARINGS[1:]:
+        arm = small_arm(sharing={**sharing, "reduce": reduce}, model={"depth": 5}, seeds=(0, 1, 2))
+        probe, autograd = probe_and_autograd(arm)
+        for slot in probe.scheme.weights:
+            total = sum(probe.use_grads[i] for i in slot.layers)
+            assert torch.allclose(total, probe.grads[slot.name], rtol=0, atol=1e-10)
+            assert torch.allclose(total, autograd[slot.name], rtol=0, atol=1e-10), slot
+
+
+def probe_and_autograd(arm: ArmConfig):
+    """A fused stack's probe at the start, and the gradients of its stored tensors by autograd."""
+    material = Material(arm, data.load(arm.data))
+    seeds = Seeds(material, arm.seeds)
+    rows = torch.arange(len(arm.seeds))
+    stack = fused.Stack(material, seeds, rows, torch.full((len(rows),), 0.1, dtype=torch.float64))
+    x, y = stack.on_runs(*seeds.probe())
+    probe = stack.probe((x, y), *stack.weights(), None)
+    stored = {k: v.clone().requires_grad_() for k, v in stack.stored.items()}
+    h = x
+    for i in range(len(material.layers)):
+        weight, bias = material.scheme.weight(stored, i), material.scheme.bias(stored, i)
+        h = weight @ h + bias.unsqueeze(2)
+        h = torch.relu(h) if i < len(material.layers) - 1 else h
+    loss = sum(nn.functional.cross_entropy(one.T, target) for one, target in zip(h, y))
+    grads = dict(zip(stored, torch.autograd.grad(loss, list(stored.values()))))
+    if arm.sharing.reduce == "mean":
+        uses = {slot.name: len(slot.layers) for slot in material.scheme.slots}
+        grads = {name: g / uses[name] for name, g in grads.items()}
+    return probe, grads
+
+
+# ------------------------------------------------------------------------------------- start, end, divergence
+
+
+@pytest.mark.parametrize("engine", [fused, reference])
+def test_no_steps_measure_the_start_alone(engine):
+    chunk = train(small_arm(train={"steps": 0}), engine=engine)
+    assert all(one.steps == (0,) for one in chunk.series.values())
+    assert {"loss/train", "loss/batch", "grad_norm"} <= set(chunk.series)
+    assert "update_ratio" not in chunk.series
+    longer = train(small_arm(train={"steps": 3}), engine=engine)
+    for name, one in chunk.series.items():
+        assert one.values[:, 0].tobytes() == longer.series[name].values[:, 0].tobytes(), name
+
+
+@pytest.mark.parametrize("engine", [fused, reference])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_divergence_is_a_value(engine, dtype):
+    """One linear layer pair under squared error with lr 1e6: the step of divergence follows from plain NumPy."""
+    arm = small_arm(
+        data=VALUES,
+        model={"depth": 1, "width": 3, "activation": "linear", "dtype": dtype, "bias": False},
+        optim={"lr": [1e6], "batch_size": None},
+        measure={"schedule": {"every": 1}},
+        seeds=(0,),
+    )
+    expected = first_nonfinite(arm, np.float32 if dtype == "float32" else np.float64)
+    assert 1 < expected < 10
+    chunk = train(arm, engine=engine)
+    assert chunk.diverged_at.tolist() == [expected]
+    for name, one in chunk.series.items():
+        after = np.array(one.steps) >= expected
+        assert np.isnan(one.values[:, after]).all(), name
+        assert not np.isinf(one.values).any(), name
+        assert np.isfinite(one.values[:, 0]).all(), name
+    assert np.isfinite(chunk.series["loss/batch"].values[0, expected - 1])
+
+
+def first_nonfinite(arm: ArmConfig, dtype) -> int:
+    """First step with a non-finite loss or parameter, by hand."""
+    material = Material(arm, data.load(arm.data))
+    seeds = Seeds(material, arm.seeds)
+    x, y = (t[0].numpy().astype(dtype) for t in seeds.samples(next(seeds.batches())))
+    held = [t[0].numpy().astype(dtype) for part in ("train", "val") for t in seeds.samples(seeds.first(part, 512))]
+    a, b = (w.numpy().astype(dtype) for w in start_of_seed(material, 0).values())
+    with np.errstate(all="ignore"):
+        for step in range(arm.train.steps + 1):
+            error = x @ a.T @ b.T - y
+            losses = [np.mean(error**2), np.mean((held[0] @ a.T @ b.T - held[1]) ** 2)]
+            losses.append(np.mean((held[2] @ a.T @ b.T - held[3]) ** 2))
+            if not (np.isfinite(losses).all() and np.isfinite(a).all() and np.isfinite(b).all()):
+                return step
+            g = dtype(2) * error / dtype(error.size)
+            a, b = a - dtype(1e6) * (g @ b).T @ x, b - dtype(1e6) * g.T @ (x @ a.T)
+    return -1
+
+
+@pytest.mark.parametrize("init", ["kaiming_normal", "orthogonal", "torch_default"])
+def test_float32_and_float64_start_alike(init):
+    starts = {}
+    for dtype in ("float32", "float64"):
+        arm = small_arm(init=init, init_bias="torch", model={"dtype": dtype})
+        starts[dtype] = start_of_seed(Material(arm, data.load(arm.data)), 7)
+    assert starts["float64"]["weight_01"].dtype == torch.float64
+    for name, value in starts["float64"].items():
+        assert torch.equal(value.float(), starts["float32"][name]), name
+
+
+def test_arms_are_paired_by_seed():
+    """Split, batches and the noise of a slot do not depend on initializer, sharing or learning rate."""
+    one = small_arm(init="xavier_normal")
+    two = small_arm(init="kaiming_normal", sharing={"name": "all"}, optim={"lr": [9.0], "name": "adam"})
+    a, b = (Material(arm, data.load(arm.data)) for arm in (one, two))
+    for seed in (0, 1):
+        first, second = Seeds(a, (seed,)), Seeds(b, (seed,))
+        assert np.array_equal(first.splits[0].train, second.splits[0].train)
+        draws = zip(first.batches(), second.batches())
+        assert all(torch.equal(x, y) for _, (x, y) in zip(range(12), draws))
+        x, y = start_of_seed(a, seed), start_of_seed(b, seed)
+        for name in ("weight_00", "weight_01", "weight_04"):
+            ratio = x[name] / y[name]  # two gains of one noise
+            assert torch.allclose(ratio, ratio.flatten()[0].expand_as(ratio), rtol=1e-12), name
+        assert not torch.equal(x["weight_01"], x["weight_02"])
+    other = next(Seeds(a, (0,)).batches()), next(Seeds(a, (1,)).batches())
+    assert not torch.equal(*other)
+
+
+def test_a_batch_is_drawn_without_replacement_and_covers_the_epoch():
+    arm = small_arm(optim={"batch_size": 8, "lr": [0.1]})
+    seeds = Seeds(Material(arm, data.load(arm.data)), (0, 1))
+    epoch = torch.cat([b for _, b in zip(range(6), seeds.batches())], dim=1)  # 48 training samples
+    for row, part in zip(epoch, seeds.splits):
+        assert sorted(row.tolist()) == sorted(part.train.tolist())

@@ -1,0 +1,184 @@
+"""What people install: the wheel has everything it needs, and the pinned versions are complete and consistent."""
+
+from __future__ import annotations
+
+import importlib.metadata as metadata
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import initbench
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+# torch names exact versions of these itself; they exist for Linux with CUDA only
+OF_TORCH = re.compile(r"(nvidia|cuda)-.*|triton")
+
+
+def pins() -> dict[str, Requirement]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    assert len({canonicalize_name(one.name) for one in found}) == len(found)
+    return {canonicalize_name(one.name): one for one in found}
+
+
+def build(folder: Path, kind: str, source: Path = ROOT) -> Path:
+    """The wheel or sdist of `source`, built without network."""
+    command = [sys.executable, "-m", "build", f"--{kind}", "--no-isolation", "--outdir", str(folder), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = folder.glob("*.whl" if kind == "wheel" else "*.tar.gz")
+    return built
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("wheel"), "wheel")
+
+
+def sources() -> set[str]:
+    """Every file of the package as the wheel should name it: code, templates, and conf/."""
+    package = ROOT / "src" / "initbench"
+    files = {f"initbench/{path.relative_to(package).as_posix()}" for path in package.rglob("*") if path.is_file()}
+    files |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*.yaml")}
+    return {f"initbench/{f}" if f.startswith("conf/") else f for f in files if "__pycache__" not in f}
+
+
+def test_the_wheel_holds_code_templates_and_configuration(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        scripts = archive.read(f"initbench-{initbench.__version__}.dist-info/entry_points.txt").decode()
+    held = {name for name in names if ".dist-info/" not in name}
+    assert held == sources()
+    assert "initbench/conf/config.yaml" in held
+    assert any("/templates/" in name for name in held)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert "initbench = initbench.__main__:main" in scripts
+
+
+def test_a_wheel_built_from_the_sdist_is_the_same(wheel, tmp_path):
+    archive = build(tmp_path, "sdist")
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path / "source", filter="data")
+    (source,) = (tmp_path / "source").iterdir()
+    assert (source / "constraints.txt").is_file()
+    assert (source / "tests" / Path(__file__).name).is_file()
+    again = build(tmp_path / "again", "wheel", source)
+    with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
+        assert one.namelist() == other.namelist()
+
+
+def test_the_repository_is_read_beside_its_sources():
+    from initbench.sweep import config_folder
+
+    if Path(initbench.__file__).parent == ROOT / "src" / "initbench":
+        assert config_folder() == ROOT / "conf"
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_runs_in_an_empty_folder(wheel, tmp_path):
+    site, empty = tmp_path / "installed" / "site", tmp_path / "empty"
+    empty.mkdir()
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(site),
+        str(wheel),
+    ]
+    subprocess.run(install, check=True, timeout=300)
+    env = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "PYTHONPATH")}
+    env["PYTHONPATH"] = str(site)
+
+    def python(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=empty, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    where = "from initbench.sweep import config_folder; print(config_folder())"
+    assert python("-c", where).strip() == str(site / "initbench" / "conf")
+    python("-m", "initbench", "experiment=quick")
+    made = {path.name for path in (empty / "outputs" / "quick").iterdir()}
+    assert {"report.html", "runs.parquet", "history.parquet", "study.json"} <= made
+    page = (empty / "outputs" / "quick" / "report.html").read_text(encoding="utf-8")
+    assert str(ROOT) not in page
+
+
+def test_constraints_are_exact_and_inside_the_ranges():
+    pinned = pins()
+    for one in pinned.values():
+        assert re.fullmatch(r"==[\w.]+", str(one.specifier)), f"{one}: one exact version without a local part"
+    extras = PROJECT["optional-dependencies"]
+    asked = [*PROJECT["dependencies"], *(text for name in ("joblib", "test", "dev") for text in extras[name])]
+    for text in asked:
+        wanted = Requirement(text)
+        if wanted.name == "initbench":
+            continue
+        version = str(pinned[canonicalize_name(wanted.name)].specifier).removeprefix("==")
+        assert wanted.specifier.contains(version), f"{text}: constraints.txt has {version}"
+
+
+def test_constraints_name_everything_that_is_installed():
+    """Walks what the installed packages require, from initbench[dev] on; what is not installed here is left out."""
+    pinned, seen = pins(), set()
+    todo = [("initbench", frozenset({"joblib", "test", "dev"}))]
+    while todo:
+        name, extras = todo.pop()
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        try:
+            requires = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:
+            continue
+        for one in map(Requirement, requires):
+            asked = [{"extra": extra} for extra in extras] or [{"extra": ""}]
+            if one.marker is None or any(one.marker.evaluate(extra) for extra in asked):
+                todo.append((canonicalize_name(one.name), frozenset(one.extras)))
+    names = {name for name, _ in seen if name != "initbench" and not OF_TORCH.fullmatch(name)}
+    assert "torch" in names
+    assert names <= set(pinned), f"not in constraints.txt: {sorted(names - set(pinned))}"
+
+
+def test_versions_and_licence_agree():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {initbench.__version__}\n" in citation
+    assert f"\n## {initbench.__version__} " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert PROJECT["license"] == "Apache-2.0"
+    assert "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert re.search(r"\nlicense: Apache-2.0\n", citation)
+
+
+@pytest.mark.parametrize("script", ["check", ".ci/run"])
+def test_scripts_are_executable_bash(script):
+    path = ROOT / script
+    assert os.access(path, os.X_OK)
+    subprocess.run(["bash", "-n", str(path)], check=True)
+
+
+def test_hooks_and_check_run_the_same_tools():
+    yaml = pytest.importorskip("yaml")
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
+    assert {repo["repo"] for repo in config["repos"]} == {"local"}
+    assert {hook["language"] for hook in hooks} == {"system"}
+    entries = [hook["entry"].removeprefix("python -m ").removesuffix(" --force-exclude") for hook in hooks]
+    script = (ROOT / "check").read_text(encoding="utf-8")
+    assert [line.removeprefix("run ") for line in script.splitlines() if line.startswith("run ")] == entries

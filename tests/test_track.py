@@ -1,0 +1,658 @@
+"""Tracking: what is written, that both ways of writing agree, that it can be repeated, killed, and widened."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import time
+from collections import defaultdict
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from initbench import track
+from initbench.errors import InputError
+from initbench.track import filling, pages, uri
+from initbench.track.points import NEVER, History, bands, per_run
+from initbench.track.records import key_of, plan
+from initbench.track.store import BulkStore, ClientStore
+from track_studies import retimed, study, with_files
+
+PATHS = ("bulk", "client")
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """A database with MLflow's tables; creating them takes two seconds, copying the file none."""
+    file = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    track.warm_up(uri.sqlite_uri(file))
+    return file
+
+
+@pytest.fixture
+def database(tmp_path, empty_database):
+    def copy(name: str = "mlflow") -> str:
+        file = tmp_path / f"{name}.db"
+        if not file.exists():
+            shutil.copy(empty_database, file)
+        return uri.sqlite_uri(file)
+
+    return copy
+
+
+@pytest.fixture(params=PATHS)
+def path(request, monkeypatch):
+    """Each test with it runs with both ways of writing."""
+    use(request.param, monkeypatch)
+    return request.param
+
+
+def use(path: str, monkeypatch) -> None:
+    monkeypatch.setattr(BulkStore, "fits", classmethod(lambda cls, client, uri: path == "bulk"))
+
+
+def client(where: str):
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=where)
+
+
+def stored(where: str, name: str = "demo") -> list:
+    found = client(where)
+    experiment = found.get_experiment_by_name(name)
+    return list(found.search_runs([experiment.experiment_id], max_results=5000))
+
+
+def histories(where: str, run, by_client: bool) -> dict[str, list]:
+    """All points of a run; one request a metric is slow, so usually they are read from the database file."""
+    if by_client:
+        names, found = run.data.metrics, client(where)
+        points = {name: found.get_metric_history(run.info.run_id, name) for name in names}
+        return {name: sorted((m.step, m.value, m.timestamp) for m in of_name) for name, of_name in points.items()}
+    seen = defaultdict(list)
+    with closing(sqlite3.connect(uri.sqlite_file(where))) as connection:
+        wanted = "SELECT key, step, value, timestamp FROM metrics WHERE run_uuid = ? AND NOT is_nan ORDER BY 1, 2, 3, 4"
+        for name, *point in connection.execute(wanted, (run.info.run_id,)):
+            seen[name].append(tuple(point))
+    return dict(seen)
+
+
+def snapshot(where: str, name: str = "demo", ids: bool = False, by_client: bool = False) -> dict:
+    """Everything a person can see, by key; ids of runs replaced by keys unless wanted. Fails on a doubled run."""
+    runs = stored(where, name)
+    key = {run.info.run_id: key_of(run.data.tags) for run in runs}
+    assert None not in key.values()
+    assert len(set(key.values())) == len(runs), "a run is there twice"
+    seen = {}
+    for run in runs:
+        info, tags = run.info, dict(run.data.tags)
+        parent = tags.pop("mlflow.parentRunId", None)
+        seen[key[info.run_id]] = {
+            "info": (info.run_name, info.status, info.start_time, info.end_time, info.lifecycle_stage, info.user_id),
+            "tags": tags,
+            "parent": key.get(parent, parent),
+            "params": dict(run.data.params),
+            "latest": dict(run.data.metrics),
+            "history": histories(where, run, by_client),
+            **({"id": info.run_id} if ids else {}),
+        }
+    return seen
+
+
+# --- what is written --------------------------------------------------------------------------------------------
+
+
+def test_both_paths_write_the_same(tmp_path, database, monkeypatch):
+    given = with_files(study(tmp_path / "demo", failed=("orthogonal",)))
+    seen = {}
+    for path in PATHS:
+        use(path, monkeypatch)
+        filled = track.fill(given, database(path), children="full")
+        assert filled.complete, filled.message
+        seen[path] = snapshot(database(path), by_client=True)
+        assert seen[path] == snapshot(database(path))
+    assert seen["bulk"].keys() == seen["client"].keys()
+    for key in seen["bulk"]:
+        assert seen["bulk"][key] == seen["client"][key], key
+    assert sum(len(run["history"]) for run in seen["bulk"].values()) > 100
+    search = "metrics.`share_reached` > 0.1 and params.lr_chosen = '0.1'"
+    names = []
+    for path in PATHS:
+        found = client(database(path))
+        experiment = found.get_experiment_by_name("demo").experiment_id
+        runs = found.search_runs([experiment], search, order_by=["metrics.`steps_to_target_median` ASC"])
+        names.append([run.info.run_name for run in runs])
+    assert names[0] == names[1] == ["xavier_normal · none"]
+
+
+def test_the_tree_of_runs(tmp_path, database, path):
+    given = with_files(study(tmp_path / "demo"))
+    track.fill(given, database())
+    seen = snapshot(database())
+    arms = {k: v for k, v in seen.items() if k.startswith("arm:")}
+    runs = {k: v for k, v in seen.items() if k.startswith("run:")}
+    assert len(arms) == 2
+    assert runs.keys() == {f"run:{run}" for run in given.runs["run"]}
+    arm_of = dict(zip("run:" + given.runs["run"], "arm:" + given.runs["arm_key"]))
+    assert all(run["parent"] == arm_of[key] for key, run in runs.items())
+    # the page lists by date, the latest first: arms, then the report, then single runs
+    assert min(a["info"][2] for a in arms.values()) > seen["report"]["info"][2]
+    assert seen["report"]["info"][2] > max(r["info"][2] for r in runs.values())
+    best = max(arms.values(), key=lambda arm: arm["info"][2])
+    assert best["latest"]["steps_to_target_median"] == min(
+        arm["latest"]["steps_to_target_median"] for arm in arms.values()
+    )
+    assert best["params"]["optim.lr"] == "[0.01, 0.1, 1.0]"
+    assert best["params"]["model.bias"] == "true"
+    assert not any(name.startswith("track.") for name in best["params"])
+
+
+def test_numbers_of_an_arm(tmp_path, database, path):
+    given = study(tmp_path / "demo", arms=("xavier_normal",), seeds=5)
+    track.fill(given, database())
+    seen = snapshot(database())
+    arm = seen[f"arm:{given.runs['arm_key'][0]}"]
+    lr = arm["latest"]["lr_chosen"]
+    best = given.runs[given.runs["optim.lr"] == lr]
+    history = given.history.assign(run=given.history["run"].astype(str))
+    for metric, layer, name, p10 in [
+        ("loss/train", None, "loss/train", "loss_p10/train"),
+        ("grad_norm", 1, "grad_norm/layer_01", "grad_norm_p10/layer_01"),
+    ]:
+        rows = history[history["run"].isin(best["run"]) & (history["metric"] == metric)]
+        rows = rows[rows["layer"].isna() if layer is None else (rows["layer"] == layer).fillna(False)]
+        for quantile, key in ((0.5, name), (0.1, p10)):
+            expected = [
+                (step, np.quantile(part["value"], quantile, method="inverted_cdf"))
+                for step, part in rows.groupby("step")
+            ]
+            assert [(s, v) for s, v, _ in arm["history"][key]] == expected
+    assert arm["latest"]["n"] == 5
+    assert arm["latest"]["share_reached"] == best["steps_to_target"].notna().mean()
+    at = given.runs[given.runs["optim.lr"] == 1.0]
+    assert arm["latest"]["lr_1/diverged"] == (at["status"] == "diverged").sum() == 2
+    assert arm["latest"]["lr_1/n"] == 5
+    share = {s: v for s, v, _ in arm["history"]["trained_share"]}
+    assert share[0] == 0
+    assert share[max(share)] == arm["latest"]["share_reached"]
+    first = best["steps_to_target"].min()
+    assert share[first] == (best["steps_to_target"] <= first).mean() > 0
+    assert "**" in arm["tags"]["mlflow.note.content"]
+
+
+def test_headline_runs_are_thin_and_end_with_their_last_value(tmp_path, database):
+    given = study(tmp_path / "demo", steps=300)
+    track.fill(given, database())
+    seen = snapshot(database())
+    for row in given.runs.itertuples():
+        run = seen[f"run:{row.run}"]
+        assert set(run["history"]) <= {
+            *("loss/train", "loss/val", "loss/batch", "accuracy/train"),
+            *("steps_to_target", "flops_to_target", "gap_at_target", "diverged_at"),
+        }
+        curve = run["history"]["loss/train"]
+        assert curve[0][0] == 0
+        if row.status == "completed":
+            assert 18 <= len(curve) <= 20
+            assert curve[-1][0] == 300
+            assert run["latest"]["loss/train"] == given.runs.loc[row.Index, "loss/train"]
+        else:
+            assert curve[-1][0] == 14  # it diverged at 15
+            assert run["latest"]["diverged_at"] == 15
+        assert ("steps_to_target" in run["latest"]) == (not np.isnan(row.steps_to_target))
+        assert all(np.isfinite(v) for points in run["history"].values() for _, v, _ in points)
+
+
+def test_failed_and_inapplicable_arms_are_listed(tmp_path, database, path):
+    given = study(tmp_path / "demo", failed=("orthogonal",))
+    given.study["arms"].append(
+        {
+            "arm_key": "na", "label": "eye · none", "setup": "eye · none", "setting": "digits", "config": {},
+            "status": "not applicable", "reason": "needs a square weight", "runs": 0,
+        }
+    )  # fmt: skip
+    assert track.fill(given, database()).complete
+    seen = snapshot(database())
+    failed = seen[f"arm:{given.study['arms'][1]['arm_key']}"]
+    assert failed["info"][1] == "FAILED"
+    assert failed["latest"]["failed"] == failed["latest"]["n"] == 4
+    runs = [run for run in seen.values() if run["parent"] == f"arm:{given.study['arms'][1]['arm_key']}"]
+    assert [run["info"][1] for run in runs] == ["FAILED"] * 12
+    assert "needs a square weight" in seen["arm:na"]["tags"]["mlflow.note.content"]
+    assert seen["arm:na"]["latest"] == {}
+
+
+def test_a_study_without_target_or_runs(tmp_path, database):
+    given = study(tmp_path / "demo")
+    given.runs["steps_to_target"] = np.nan
+    given.study["target"] = None
+    assert track.fill(given, database()).complete
+    arm = snapshot(database())[f"arm:{given.study['arms'][0]['arm_key']}"]
+    assert "trained_share" not in arm["latest"]
+    assert "steps_to_target_median" not in arm["latest"]
+    empty = replace(given, runs=given.runs.iloc[:0], history=given.history.iloc[:0])
+    empty.study["study"] = "empty"
+    assert track.fill(empty, database()).complete
+    assert len(snapshot(database(), "empty")) == 2
+
+
+def test_children(tmp_path, database):
+    given = study(tmp_path / "demo")
+    track.fill(given, database(), children="none")
+    assert all(key.startswith("arm:") for key in snapshot(database()))
+    track.fill(given, database(), children="full")
+    run = snapshot(database())[f"run:{given.runs['run'][0]}"]
+    expected = given.history[given.history["run"] == given.runs["run"][0]]["value"].notna().sum()
+    finals = ("steps_to_target", "flops_to_target", "gap_at_target", "diverged_at")
+    assert sum(len(p) for name, p in run["history"].items() if name not in finals) == expected
+    with pytest.raises(InputError, match="allowed are headline, full, none"):
+        track.fill(given, database(), children="all")
+
+
+def test_report_is_an_artifact(tmp_path, database, path):
+    given = with_files(study(tmp_path / "demo"))
+    track.fill(given, database())
+    run = next(run for run in stored(database()) if run.info.run_name == "report")
+    found = client(database())
+    names = {file.path for file in found.list_artifacts(run.info.run_id)}
+    assert names == {"report.md", "report.html", "runs.parquet", "study.json"}
+    assert Path(found.download_artifacts(run.info.run_id, "report.html")).read_text() == "<h1>Report</h1>"
+    assert (tmp_path / "mlruns" / "demo").is_dir()
+    assert run.data.tags["mlflow.note.content"].startswith("# Report")
+    (given.folder / "report.html").write_text("<h1>Better</h1>")
+    track.fill(given, database())
+    again = [run for run in stored(database()) if run.info.run_name == "report"]
+    assert [r.info.run_id for r in again] == [run.info.run_id]
+    assert Path(found.download_artifacts(run.info.run_id, "report.html")).read_text() == "<h1>Better</h1>"
+
+
+# --- repeated, killed, widened ----------------------------------------------------------------------------------
+
+
+def test_filling_again_changes_nothing(tmp_path, database, path):
+    given = with_files(study(tmp_path / "demo"))
+    track.fill(given, database())
+    before = snapshot(database(), ids=True)
+    again = track.fill(retimed(given, "2026-05-05T05:05:05+00:00"), database())
+    assert again.message.endswith("0 written now")
+    assert snapshot(database(), ids=True) == before
+    hidden = client(database()).search_runs([again.experiment_id], run_view_type=2)  # DELETED_ONLY
+    assert not list(hidden)
+
+
+def test_either_path_goes_on_where_the_other_stopped(tmp_path, database, monkeypatch):
+    given = study(tmp_path / "demo", lrs=(0.1,))
+    for first, second in (PATHS, PATHS[::-1]):
+        use(first, monkeypatch)
+        track.fill(given, database(first))
+        before = snapshot(database(first), ids=True)
+        use(second, monkeypatch)
+        assert track.fill(given, database(first)).message.endswith("0 written now")
+        assert snapshot(database(first), ids=True) == before
+        track.fill(study(tmp_path / "demo", lrs=(0.1, 1.0), seeds=5), database(first))
+        assert len(snapshot(database(first))) == 2 + 20
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_fill_that_stops_anywhere_is_completed(tmp_path, database, path, monkeypatch):
+    given = with_files(study(tmp_path / "demo", seeds=3))
+    track.fill(given, database("whole"))
+    whole = snapshot(database("whole"))
+    part = snapshot_after_breaks = 0
+    for at in (0, 1, 2, 5, 9, 20, 40):
+        where = database(f"broken_{at}")
+        with monkeypatch.context() as patch:
+            count = iter(range(10**6))
+
+            def broken(original, at=at, count=count):
+                def call(*args, **kwargs):
+                    if next(count) >= at:
+                        raise Killed
+                    return original(*args, **kwargs)
+
+                return call
+
+            if path == "bulk":  # also inside a transaction
+                values = BulkStore._values
+
+                def torn(self, rows, at=at, count=count, values=values):
+                    for table in values(self, rows):
+                        if next(count) >= at:
+                            raise Killed
+                        yield table
+
+                patch.setattr(BulkStore, "_values", torn)
+            from mlflow import MlflowClient
+
+            for name in ("create_run", "log_batch", "set_terminated", "log_artifact", "set_tag"):
+                patch.setattr(MlflowClient, name, broken(getattr(MlflowClient, name)))
+            try:
+                track.fill(given, where)
+            except Killed:
+                part += 1
+        snapshot_after_breaks += len(stored(where))
+        assert track.fill(given, where).complete
+        assert snapshot(where) == whole, at
+    assert part >= 5
+    assert snapshot_after_breaks > 0
+
+
+KILLED = """
+    import os, signal, sys
+    sys.path.insert(0, {tests!r})
+    from pathlib import Path
+    from track_studies import study, with_files
+    from initbench import track
+    from initbench.track.store import BulkStore, ClientStore
+    {client}
+    given = with_files(study(Path({folder!r}), seeds=3))
+    calls = iter(range(10**9))
+    def counted(original):
+        def call(*args, **kwargs):
+            if next(calls) == {at}:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*args, **kwargs)
+        return call
+    from sqlalchemy.engine.default import DefaultDialect
+    for name in ("do_executemany", "do_execute", "do_commit"):
+        setattr(DefaultDialect, name, counted(getattr(DefaultDialect, name)))
+    track.fill(given, {where!r})
+    print("whole")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("how", "at"), [("bulk", 45), ("bulk", 62), ("client", 150), ("client", 400)])
+def test_killed_by_the_system(tmp_path, database, monkeypatch, how, at):
+    given = with_files(study(tmp_path / "demo", seeds=3))
+    where = database("killed")
+    client_only = "BulkStore.fits = classmethod(lambda *args: False)" if how == "client" else ""
+    code = textwrap.dedent(KILLED).format(
+        tests=str(Path(__file__).parent), folder=str(tmp_path / "demo"), where=where, at=at, client=client_only
+    )
+    died = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
+    use(how, monkeypatch)
+    track.fill(given, database("whole"))
+    assert 0 < len(stored(where)) < len(stored(database("whole"))) or any(
+        run.info.status == "RUNNING" for run in stored(where)
+    )
+    assert track.fill(given, where).complete
+    assert snapshot(where) == snapshot(database("whole"))
+
+
+def test_a_wider_sweep_adds_only_what_is_new(tmp_path, database, path):
+    narrow = study(tmp_path / "demo", arms=("xavier_normal", "orthogonal"), lrs=(0.01, 0.1), seeds=3)
+    track.fill(narrow, database())
+    before = snapshot(database(), ids=True)
+    wide = study(tmp_path / "demo", arms=("eye", "xavier_normal", "orthogonal"), lrs=(0.01, 0.1, 1.0), seeds=4)
+    filled = track.fill(wide, database())
+    after = snapshot(database(), ids=True)
+    new = len(wide.runs) - len(narrow.runs)
+    assert f"{new + 3} written now" in filled.message
+    for key in before:
+        if key.startswith("run:"):
+            assert after[key]["id"] == before[key]["id"]
+            assert after[key]["history"] == before[key]["history"]
+    track.fill(wide, database("fresh"))
+    assert snapshot(database("fresh")).keys() == after.keys()
+    fresh = snapshot(database("fresh"))
+    for key, run in snapshot(database()).items():  # old statistics are gone, not mixed with the new
+        assert run == fresh[key], key
+
+
+def test_a_narrower_plan_leaves_what_is_there(tmp_path, database, path):
+    track.fill(study(tmp_path / "demo", seeds=4), database())
+    few = study(tmp_path / "demo", seeds=3)
+    track.fill(few, database())
+    seen = snapshot(database())
+    assert sum(key.startswith("run:") for key in seen) == 24
+    assert all(run["parent"] in seen for key, run in seen.items() if key.startswith("run:"))
+
+
+def test_what_a_person_deleted_or_wrote(tmp_path, database, path):
+    given = study(tmp_path / "demo")
+    filled = track.fill(given, database())
+    whole = snapshot(database())
+    found = client(database())
+    for run in stored(database())[:5]:
+        found.delete_run(run.info.run_id)
+    found.set_experiment_tag(filled.experiment_id, "mlflow.note.content", "my own words")
+    track.fill(given, database())
+    assert snapshot(database()) == whole
+    assert found.get_experiment(filled.experiment_id).tags["mlflow.note.content"] == "my own words"
+    found.delete_experiment(filled.experiment_id)
+    assert track.fill(given, database()).complete
+    assert snapshot(database()) == whole
+
+
+# --- stores that are not there ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "name", ["http://127.0.0.1:{port}", "http://no.such.host.invalid:5000", "postgresql://127.0.0.1:{port}/x"]
+)
+def test_unreachable_server(tmp_path, closed_port, name):
+    start = time.monotonic()
+    filled = track.fill(study(tmp_path / "demo"), name.format(port=closed_port))
+    assert time.monotonic() - start < 8
+    assert not filled.complete
+    assert filled.experiment_id is None
+    assert "\n" not in filled.message
+    assert "results are on disk" in filled.message
+    assert "repeat the same command" in filled.message
+
+
+def test_a_server_that_accepts_and_is_silent(tmp_path, monkeypatch):
+    monkeypatch.setattr(uri.unreachable, "__defaults__", (0.5,))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        filled = track.fill(study(tmp_path / "demo"), f"http://127.0.0.1:{listener.getsockname()[1]}")
+    assert not filled.complete
+    assert "timed out" in filled.message
+
+
+def test_no_database_and_a_locked_one(tmp_path, database, monkeypatch, capfd):
+    monkeypatch.setattr(uri.unreachable, "__defaults__", (0.2,))
+    text = tmp_path / "text.db"
+    text.write_text("this is no database, however long it may be. " * 100)
+    assert "not a database" in track.fill(study(tmp_path / "demo"), uri.sqlite_uri(text)).message
+    lock = sqlite3.connect(uri.sqlite_file(database()), isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    filled = track.fill(study(tmp_path / "demo"), database())
+    lock.close()
+    assert "locked" in filled.message
+    assert not filled.complete
+    assert capfd.readouterr().err == ""
+
+
+def test_a_store_that_breaks_on_the_way(tmp_path, database, path, monkeypatch, capfd):
+    from mlflow.exceptions import MlflowException
+
+    def broken(*args):
+        raise MlflowException("the disk is full\nand a trace")
+
+    given = study(tmp_path / "demo")
+    with monkeypatch.context() as patch:
+        patch.setattr(ClientStore, "_begin", broken)
+        patch.setattr(BulkStore, "_transaction", broken)
+        filled = track.fill(given, database())
+    assert not filled.complete
+    assert filled.experiment_id is not None
+    assert "the disk is full;" in filled.message
+    assert capfd.readouterr().err == ""
+    assert track.fill(given, database()).complete
+
+
+def test_off():
+    assert track.fill(None, None).complete
+
+
+@pytest.mark.slow
+def test_http_server_holds_the_same(tmp_path, database, closed_port, monkeypatch):
+    given = with_files(study(tmp_path / "demo", seeds=3))
+    track.fill(given, database("file"))
+    where = f"http://127.0.0.1:{closed_port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database("server")]
+    command += ["--artifacts-destination", str(tmp_path / "artifacts"), "--port", str(closed_port), "--workers", "1"]
+    log = (tmp_path / "server.log").open("w")
+    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        for _ in range(120):
+            if uri.unreachable(where, 1.0) is None:
+                break
+            time.sleep(0.5)
+        filled = track.fill(given, where)
+        assert filled.complete, filled.message
+        assert filled.link.startswith(f"{where}/#/experiments/")
+        assert track.fill(given, where).message.endswith("0 written now")
+        assert snapshot(database("server")) == snapshot(database("file"))
+        assert {key_of(run.data.tags) for run in stored(where)} == snapshot(database("file")).keys()
+        report = next(run for run in stored(where) if run.info.run_name == "report")
+        assert {f.path for f in client(where).list_artifacts(report.info.run_id)} >= {"report.html", "runs.parquet"}
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)  # the server's own group: it has a child
+        server.wait(20)
+        log.close()
+    start = time.monotonic()
+    assert not track.fill(given, where).complete
+    assert time.monotonic() - start < 8
+
+
+# --- small things -----------------------------------------------------------------------------------------------
+
+
+def test_uri(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert track.resolve_uri("auto") == f"sqlite:///{tmp_path}/mlflow.db"
+    assert track.resolve_uri("sqlite:///x.db") == f"sqlite:///{tmp_path}/x.db"
+    assert track.resolve_uri("http://host:1/path") == "http://host:1/path"
+    assert track.resolve_uri(None) is None
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:5000")
+    assert track.resolve_uri("auto") == "http://elsewhere:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "htp://elsewhere")
+    with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI=htp://elsewhere: allowed are auto"):
+        track.resolve_uri("auto")
+    (tmp_path / "folder").mkdir()
+    for bad in ("", " ", "off", "http://", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:x.db", "ftp://x",
+                "sqlite:///folder", "localhost:5000", "file:///tmp/x", "./mlruns"):  # fmt: skip
+        with pytest.raises(InputError) as refused:
+            track.resolve_uri(bad)
+        assert "\n" not in str(refused.value)
+    assert track.ui_command("sqlite:////a b/m.db") == "mlflow ui --backend-store-uri 'sqlite:////a b/m.db'"
+
+
+@pytest.mark.parametrize("quantile", [("", 0.5), ("p10", 0.1), ("p90", 0.9)])
+@pytest.mark.parametrize("seeds", [1, 2, 3, 10, 11, 20, 30, 50])
+def test_quantiles_rank_a_diverged_run_worst(seeds, quantile):
+    label, q = quantile
+    draw = np.random.default_rng(seeds)
+    names = [f"{i:016x}" for i in range(seeds)]
+    runs = pd.DataFrame({"run": names})
+    value = draw.normal(size=seeds)
+    gone = draw.random(seeds) < 0.3
+    value[gone] = np.nan
+    missing = np.zeros(seeds, bool)
+    if seeds > 2:
+        missing[np.flatnonzero(~gone)[:1]] = True  # NaN without divergence: not counted
+    value[missing] = np.nan
+    for metric, worst in (("loss/train", np.inf), ("accuracy/train", -np.inf)):
+        history = pd.DataFrame({"run": names, "step": 5, "metric": metric, "value": value})
+        history["layer"] = pd.array([pd.NA] * seeds, dtype="Int16")
+        got = bands(History.of(history, runs), np.zeros(seeds, int), 1, np.where(gone, 3, NEVER))[0]
+        ranked = np.where(gone, worst, value)[~missing]
+        expected = np.quantile(ranked, q, method="inverted_cdf") if len(ranked) else np.nan
+        name = metric.replace("/", f"_{label}/") if label else metric
+        here = dict(zip(got.key, got.value))
+        assert here.get(name) == (expected if np.isfinite(expected) else None)
+
+
+def test_rows_in_any_order_and_doubled_rows(tmp_path):
+    given = study(tmp_path)
+    shuffled = given.history.sample(frac=1, random_state=1)
+    for every in (True, False):
+        one = per_run(History.of(given.history, given.runs), len(given.runs), every)
+        two = per_run(History.of(shuffled, given.runs), len(given.runs), every)
+        assert [p.digest() for p in one] == [p.digest() for p in two]
+        assert len({p.digest() for p in one}) == len(one)
+    twice = pd.concat([given.history, given.history], ignore_index=True)
+    assert [len(p) for p in per_run(History.of(twice, given.runs), len(given.runs), True)] == [
+        len(p) for p in per_run(History.of(given.history, given.runs), len(given.runs), True)
+    ]
+
+
+def test_content_does_not_depend_on_time_or_company(tmp_path):
+    alone = plan(study(tmp_path, arms=("orthogonal",), created="2020-01-01T00:00:00"))
+    among = plan(study(tmp_path, arms=("xavier_normal", "orthogonal")))
+    assert [r.content for r in alone[0].runs] == [r.content for r in among[1].runs]
+    assert alone[0].parent.content == among[1].parent.content
+
+
+def test_names_mlflow_refuses(tmp_path, database, path):
+    given = study(tmp_path / "demo", arms=("xavier_normal",), seeds=2)
+    given.history["metric"] = given.history["metric"].cat.rename_categories({"grad_norm": "my: metric?/../α"})
+    given.runs["init.per_layer"] = [{"layer_*": "x" * 7000}] * len(given.runs)
+    given.study["arms"][0]["config"]["init"]["per_layer"] = {"0:3 → *": "eye"}
+    filled = track.fill(given, database(), children="full")
+    assert filled.complete, filled.message
+
+
+def test_notes_and_view_fit_into_tags(tmp_path):
+    given = study(tmp_path, arms=tuple(f"a_rather_long_name_of_an_initializer_{i}" for i in range(120)), seeds=1)
+    parents = [arm.parent for arm in plan(given, "none")]
+    assert len(pages.study_note(given.study, parents)) < 5000
+    assert len(pages.report_note("word\n" * 9000)) < 5000
+    names = {name for parent in parents for name in parent.points.key}
+    many = {f"quantity_{i}{q}/layer_{layer:02d}" for i in range(40) for q in ("", "_p10") for layer in range(50)}
+    assert len(pages.view(names | many, 0)) < 5000
+
+
+def test_importing_is_cheap():
+    heavy = ("mlflow", "torch", "hydra", "sqlalchemy")
+    code = f"import sys, initbench.track; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_warm_up_never_raises(tmp_path):
+    track.warm_up(None)
+    track.warm_up(uri.sqlite_uri(tmp_path / "folder" / "mlflow.db"))
+    assert (tmp_path / "folder" / "mlflow.db").exists()
+    track.warm_up("nonsense://x")
+
+
+def test_telemetry_is_off_unless_wanted(monkeypatch):
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    filling._prepare()
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
+    filling._prepare()
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "false"
+
+
+def test_progress(tmp_path, database):
+    seen = []
+    track.fill(study(tmp_path / "demo"), database(), progress=lambda done, arms: seen.append((done, arms)))
+    assert seen == [(0, 2), (1, 2), (2, 2)]
