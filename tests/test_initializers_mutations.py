@@ -15,11 +15,19 @@ from initbench.initializers.verify import cases, violations
 SHAPES = ((32, 32), (20, 48), (48, 20), (20, 1), (6, 2), (1, 1))
 MODULES = sorted({entry.function.__module__ for entry in REGISTRY.values() if entry.needs == "nothing"})
 
-# Constants without an effect on the law, each with the reason.
+# Constants without an effect on a law, each with the reason.
 EQUIVALENT = {
-    ("orthogonal", "he_orthogonal_", 2): "the smallest fan_in there is a variance for: 2.1 refuses the same",
-    ("orthogonal", "glorot_orthogonal_", 2): "the smallest number of entries: 2.1 refuses the same",
+    ("orthogonal", "he_orthogonal_", 2): "guard: a row of one has no variance, at 2.1 the same shapes are refused",
+    ("orthogonal", "glorot_orthogonal_", 2): "guard on the number of entries",
+    ("orthogonal", "scaled_orthogonal_", 1): "guard on the depth",
+    ("depth_rules", "wang_init_", 1): "guard on the depth",
+    ("depth_rules", "_width", 1): "guard on an argument",
+    ("mean_field", "critical_length", 1000.0): "end of the search grid",
+    ("mean_field", "critical_length", 120): "points of the search grid",
+    ("mean_field", "row_standardized_", 2): "guard: a row of one has no variance",
+    ("structured", "sinusoidal_", 2): "guard on the number of entries",
 }
+UNTOUCHED = ("literal",)  # reads files: its numbers are dimensions of arrays
 
 
 def tells_a_contract(function):
@@ -103,8 +111,10 @@ def users(tree, name):
         found |= more
 
 
-def is_caught(module_name, mutant, name):
-    """Whether the contract of any entry that reaches the constant notices."""
+def is_caught(module_name, mutant, name, entries):
+    """Whether the contract of any entry that reaches the constant notices, at so many drawn entries a
+    case.
+    """
     tree = ast.parse(inspect.getsource(importlib.import_module(module_name)))
     reached = users(tree, name)
     for entry in REGISTRY.values():
@@ -116,7 +126,7 @@ def is_caught(module_name, mutant, name):
             # what the case was given besides the defaults, so that a mutated default is used
             passed = next((v for v in variants if v and all(c.args[k] == v[k] for k in v)), {})
             try:
-                if violations(function, entry.contract, c, passed=passed, entries=10000):
+                if violations(function, entry.contract, c, passed=passed, entries=entries):
                     return True
             except Exception:  # a mutant that crashes is noticed too
                 return True
@@ -128,10 +138,11 @@ def is_caught(module_name, mutant, name):
 def test_every_five_per_cent_are_noticed(module_name):
     survivors, total = [], 0
     for (module, name, value, line), mutant in mutants(module_name):
-        if (module, name, value) in EQUIVALENT:
+        if (module, name, value) in EQUIVALENT or module in UNTOUCHED:
             continue
         total += 1
-        if not is_caught(module_name, mutant, name):
+        # most are seen at once; what changes the law by a per cent needs more draws
+        if not any(is_caught(module_name, mutant, name, entries) for entries in (5000, 300000)):
             survivors.append(f"{module}.{name}: {value} in line {line}")
     print(f"{module_name}: {total - len(survivors)} of {total} broken constants noticed")
     assert survivors == []

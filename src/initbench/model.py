@@ -46,6 +46,15 @@ def elu_pull(alpha: float, scale: float) -> Callable[[Tensor, Tensor, Tensor], T
     return lambda g, z, h: aten.elu_backward(g, alpha, scale, 1.0, False, z)
 
 
+def sigmoid(z: Tensor) -> Tensor:
+    """1 / (1 + e^-z) = (1 + tanh(z / 2)) / 2.
+
+    torch.sigmoid rounds the last few float32 entries of a stack otherwise than the rest, so that a run's bits would
+    depend on its stack-mates; its tanh does not.
+    """
+    return torch.tanh(z * 0.5).mul_(0.5).add_(0.5)
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "relu": Activation(torch.relu, lambda g, z, h: aten.threshold_backward(g, z, 0), kinked=True),
     "leaky_relu": Activation(
@@ -54,7 +63,7 @@ ACTIVATIONS: dict[str, Activation] = {
         kinked=True,
     ),
     "tanh": Activation(torch.tanh, lambda g, z, h: aten.tanh_backward(g, h), range=(-1.0, 1.0)),
-    "sigmoid": Activation(torch.sigmoid, lambda g, z, h: aten.sigmoid_backward(g, h), range=(0.0, 1.0)),
+    "sigmoid": Activation(sigmoid, lambda g, z, h: aten.sigmoid_backward(g, h), range=(0.0, 1.0)),
     "gelu": Activation(F.gelu, lambda g, z, h: aten.gelu_backward(g, z)),
     "silu": Activation(F.silu, lambda g, z, h: aten.silu_backward(g, z)),
     "elu": Activation(F.elu, elu_pull(1.0, 1.0)),

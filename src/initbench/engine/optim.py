@@ -20,9 +20,15 @@ Rule = Callable[[Tensor, Tensor, State, Tensor, int, OptimConfig], None]
 
 
 def slot(state: State, name: str, like: Tensor) -> Tensor:
-    """A tensor of the state, zeros at first."""
+    """A tensor of the state, zeros at first.
+
+    Its runs lie apart in memory, so that torch walks over it run by run: over a whole stack it would round the last
+    few entries otherwise, and a run's bits would depend on its stack-mates.
+    """
     if name not in state:
-        state[name] = torch.zeros_like(like)
+        size = like[0].numel()
+        buffer = torch.zeros(len(like), size + 1, dtype=like.dtype, device=like.device)
+        state[name] = buffer[:, :size].unflatten(1, like.shape[1:])
     return state[name]
 
 
@@ -115,8 +121,9 @@ def lr_factor(c: OptimConfig, t: int, steps: int) -> float:
 
 def clip_factor(grads: Mapping[str, Tensor], largest: float) -> Tensor:
     """min(1, largest / (|g| + 1e-6)) with |g| the norm of a run's whole gradient, (R,), as clip_grad_norm_ does."""
-    squares = torch.stack([g.flatten(1).square().sum(1) for g in grads.values()])
-    return (largest / (squares.sum(0).sqrt() + 1e-6)).clamp(max=1.0)
+    # one row a run: a sum down the columns would be taken in an order that depends on the number of runs
+    squares = torch.stack([g.flatten(1).square().sum(1) for g in grads.values()], dim=1)
+    return (largest / (squares.sum(1).sqrt() + 1e-6)).clamp(max=1.0)
 
 
 def column(values: Tensor, like: Tensor) -> Tensor:

@@ -267,7 +267,7 @@ def _autoinit_std(c: Case) -> float:
         law=lambda c: stats.truncnorm(-2, 2, 0, _autoinit_std(c) / 0.87962566103423978),
         mean_square=lambda c: _autoinit_std(c) ** 2,
         positions=("first", "hidden", "last"),
-        variants=({"signal": 2.0, "mean": 1.0, "var": 3.0},),
+        variants=({"signal": 2.0, "mean": 2.0, "var": 3.0},),
         activations=("relu", "linear", "abs"),
     ),
 )

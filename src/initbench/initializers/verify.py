@@ -108,7 +108,7 @@ def violations(
     if words is not None:
         return _refusal(function, c, dtype, words, passed)
     fixed = _is_fixed(contract, c)
-    count = 3 if fixed else min(1000, max(40, math.ceil(entries / (c.n * c.m))))
+    count = 3 if fixed else min(max(1000, entries // 20), max(40, math.ceil(entries / (c.n * c.m))))
     before = _global_states()
     drawn = [draw(function, c, seed + k, dtype, passed) for k in range(count)]
     found = [] if before == _global_states() else ["a global random generator was used"]

@@ -70,8 +70,7 @@ def _against(board: pd.DataFrame, first: pd.Series, what: str) -> Sentence:
 def _could_be_first(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
     """How many intervals against the first reach down to equal: descriptive, the first of many is flattered."""
     runs = source.part(source.runs, setting)
-    pairs = stats.comparisons(runs, str(board["setup"].iloc[0]), source.study)
-    pairs = source.part(pairs, setting)
+    pairs = stats.comparisons(runs, str(board["setup"].iloc[0]), board=board)
     near = pairs[(pairs["ratio_low"] <= 1) & (pairs["note"] != "baseline")]
     if near.empty:
         return ()

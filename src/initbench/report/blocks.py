@@ -44,6 +44,7 @@ class Block:
     """A question and its answers, one per setting."""
 
     key: str
+    short: str  # in the navigation
     question: str
     how: list[str]
     items: list[Item] = field(default_factory=list)
@@ -94,7 +95,7 @@ def _thinned(board: pd.DataFrame) -> str:
 
 
 def fastest(source: Source, draw: Draw) -> Block:
-    block = Block("fastest", "Who is fastest, how sure?", [
+    block = Block("fastest", "Fastest", "Who is fastest, how sure?", [
         "Each row is a setup at its chosen learning rate. The dot is its steps to target divided by the baseline's, "
         "averaged (geometrically) over seeds that both ran; the bar is the 95% interval. Left of 1x takes fewer steps.",
         "The grey band is 1/1.1 to 1.1. An interval that crosses it does not prove equality, and the first of a "
@@ -119,7 +120,7 @@ def fastest(source: Source, draw: Draw) -> Block:
 
 
 def sharing(source: Source, draw: Draw) -> Block:
-    block = Block("sharing", "Which initializer with which sharing?", [
+    block = Block("sharing", "Sharing", "Which initializer with which sharing?", [
         "Each cell is a setup; the number is its mean steps divided by those of the best cell (1x). Rows and columns "
         "are sorted by their means, best first.",
         "Hatched: arrived in fewer than 80% of the seeds (how many is written). Blank: not run.",
@@ -134,7 +135,7 @@ def sharing(source: Source, draw: Draw) -> Block:
 
 
 def arrivals(source: Source, draw: Draw) -> Block:
-    block = Block("arrivals", "When do they arrive?", [
+    block = Block("arrivals", "Arrivals", "When do they arrive?", [
         "The share of a setup's seeds that have reached the target by a step. Runs that never arrive stay in the "
         "denominator: a curve that stops short of 1 ends with × and the count.",
         "The table below the curves has the same axis. d: diverged seeds, f: failed seeds. Steps of a curve are "
@@ -154,7 +155,7 @@ def arrivals(source: Source, draw: Draw) -> Block:
 
 
 def fair_rates(source: Source, draw: Draw) -> Block:
-    block = Block("rates", "Was the learning rate fair?", [
+    block = Block("rates", "Learning rates", "Was the learning rate fair?", [
         "A panel per setup, by rank. Dots are seeds, the line joins medians over all seeds and breaks where fewer than "
         "half arrived. Red numbers above the dashed budget count the seeds that never arrived. Shaded: the chosen rate.",
         "The rate is chosen by the mean over seeds of log steps, never arrived counted as the budget. If the lowest "
@@ -167,13 +168,15 @@ def fair_rates(source: Source, draw: Draw) -> Block:
         sentence = sentences.about_rates(board)
         figure = steps.rates(board, profile, source.part(source.runs, setting), source.tau(setting))
         svg = draw.svg(figure, "rates", setting, "Steps to target by learning rate", sentence)
-        block.items.append(Item(html(sentence), svg, _n(board) + " and learning rate", heading))
+        block.items.append(
+            Item(html(sentence), svg, _n(board) + " and learning rate; red: seeds that never arrived", heading)
+        )
     return block
 
 
 def all_arms(source: Source, draw: Draw) -> Block:
     how = [f"{c.head.title}: {c.head.meaning}." for c in tables.leaderboard_columns(source) if c.head.meaning]
-    block = Block("all", "All arms", [
+    block = Block("all", "All arms", "All arms", [
         "Ranked by mean log steps among setups that arrived in at least 80% of their seeds; then by share arrived; "
         "then by final train loss. Click a head to sort, twice to turn round; never and – stay last.",
         " ".join(how),
@@ -186,7 +189,7 @@ def all_arms(source: Source, draw: Draw) -> Block:
 
 
 def loss_curves(source: Source, draw: Draw) -> Block:
-    block = Block("losses", "How did the losses go?", [
+    block = Block("losses", "Losses", "How did the losses go?", [
         "Solid: median train loss of the seeds, with their 10–90% band; dashed: median validation loss. The band is "
         "the spread of seeds, not the error of the median.",
         "A diverged seed counts as infinite, so it pushes the band up; × marks the last median that is finite.",
@@ -209,7 +212,7 @@ def loss_curves(source: Source, draw: Draw) -> Block:
 
 
 def gradients(source: Source, draw: Draw) -> Block:
-    block = Block("gradients", "Why? What reaches each layer", [
+    block = Block("gradients", "Gradients", "Why? What reaches each layer", [
         "Norm of the gradient at each layer (rows, 0 = first) and measured step (columns, not evenly spaced), median "
         "over seeds at the chosen learning rate, one colour scale for all panels.",
         "Layers beside an orange bar share one weight: shown is the gradient of each layer's own use of it, where that "
@@ -246,7 +249,7 @@ def tied_layers(source: Source) -> dict[str, list[int]]:
 
 
 def parameters(source: Source, draw: Draw) -> Block:
-    block = Block("parameters", "How many parameters?", [
+    block = Block("parameters", "Parameters", "How many parameters?", [
         "Stored: kept in memory and trained, a shared weight once. Used: what the layers compute with, a shared weight "
         "at each use. FLOPs do not fall with sharing: each use is still computed.",
     ])  # fmt: skip
@@ -260,7 +263,7 @@ def parameters(source: Source, draw: Draw) -> Block:
 
 
 def elsewhere(source: Source, draw: Draw) -> Block:
-    block = Block("elsewhere", "Would it hold at another target?", [
+    block = Block("elsewhere", "Other targets", "Would it hold at another target?", [
         "Rank, median steps and arrived seeds at each target, with the learning rates chosen anew. From the same runs: "
         "this is a check of the target, not new evidence.",
     ])  # fmt: skip

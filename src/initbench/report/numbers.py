@@ -90,7 +90,7 @@ def whole(value: Any) -> str:
 def big(value: Any) -> str:
     """FLOPs with a prefix.
 
-    >>> big(1.565e8), big(float("inf")), big(950.0)
+    >>> big(1.57e8), big(float("inf")), big(950.0)
     ('157 M', 'never', '950')
     """
     if is_missing(value):

@@ -7,7 +7,7 @@ import pandas as pd
 
 from initbench import stats
 from initbench.report import numbers as num
-from initbench.report.words import Bold, Sentence, listed, say
+from initbench.report.words import Bold, Sentence, join, listed, say
 
 
 def about_ratios(board: pd.DataFrame) -> Sentence:
@@ -20,13 +20,13 @@ def about_ratios(board: pd.DataFrame) -> Sentence:
     counts = [int((high < 1).sum()), int((low > 1).sum()), int(((low <= 1) & (high >= 1)).sum())]
     bare = int((others["ratio"].notna() & low.isna()).sum())
     closed = int(others["ratio"].isna().sum())
-    parts = [f"{counts[0]} wholly below 1x", f"{counts[1]} wholly above", f"{counts[2]} across it"]
+    parts = [f"{num.plural(counts[0], 'interval')} wholly below 1x, {counts[1]} wholly above, {counts[2]} across it"]
     if bare:
         parts.append(f"{bare} without an interval (fewer than 3 pairs)")
     if closed:
         why = "fewer than 80% arrived" if (board["ratio_of"] == "steps").any() else "a loss that is not finite"
         parts.append(f"{closed} without a ratio ({why})")
-    return say("Against {}: of {} intervals {}.", Bold(base), str(len(others)), "; ".join(parts))
+    return say("{} against {}: {}.", num.plural(len(others), "setup"), Bold(base), "; ".join(parts))
 
 
 def about_sharing(board: pd.DataFrame) -> Sentence:
@@ -41,7 +41,7 @@ def about_sharing(board: pd.DataFrame) -> Sentence:
         return say("One sharing scheme only ({}): the comparison of initializers is above.", names[0])
     base = "none" if "none" in names else names[0]
     what = "final train loss" if by_loss else "steps"
-    parts = []
+    parts: list[Sentence] = []
     for name in names:
         both = (table[name] - table[base]).dropna()
         if name == base or both.empty:
@@ -50,11 +50,17 @@ def about_sharing(board: pd.DataFrame) -> Sentence:
         span = ""
         if len(both) > 1:
             span = f", from {num.times(ratio.min())} ({ratio.idxmin()}) to {num.times(ratio.max())} ({ratio.idxmax()})"
-        parts.append(f"{name} takes {num.times(float(np.exp(both.mean())))} the {what} of {base} on average over "
-                     f"{num.plural(len(both), 'initializer')}{span}")  # fmt: skip
+        parts.append(
+            say(
+                "Sharing {} takes {} the {} of {} on average over {}{}.",
+                Bold(name), num.times(float(np.exp(both.mean()))), what, base,
+                num.plural(len(both), "initializer"), span,
+            )
+        )  # fmt: skip
     if not parts:
         return say("No initializer arrives both with and without sharing, so there is no average to give.")
-    return say("{}.", listed(parts, 3))
+    more = [say("{} more in the figure.", str(len(parts) - 3))] if len(parts) > 3 else []
+    return join([*parts[:3], *more])
 
 
 def about_arrivals(board: pd.DataFrame, curves: pd.DataFrame) -> Sentence:
@@ -118,10 +124,10 @@ def about_layers(board: pd.DataFrame, maps: pd.DataFrame) -> Sentence:
         first, last = float(part["median"].iloc[0]), float(part["median"].iloc[-1])
         if last > 0 and np.isfinite([first, last]).all():
             name = board.set_index("arm")["setup"][arm]
-            parts.append(f"{first / last:.2g}x for {name}")
+            parts.append(f"{first / last:.2g} for {name}")
     if not parts:
         return say("Gradient norms at the chosen learning rates.")
-    return say("At the start the first layer's gradient is {} that of the last layer.", listed(parts))
+    return say("Gradient norm of the first layer over that of the last, at the start: {}.", listed(parts))
 
 
 def about_parameters(rows: list[dict[str, object]]) -> Sentence:

@@ -37,7 +37,7 @@ class Source:
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        return stats.comparisons(self.runs, self.baseline, self.study)
+        return stats.comparisons(self.runs, self.baseline, self.study, board=self.board)
 
     @cached_property
     def profile(self) -> pd.DataFrame:

@@ -43,6 +43,8 @@ RC = {
     "hatch.linewidth": 0.6,
     "path.simplify": True,
 }
+# matplotlib's own defaults, so that nobody's matplotlibrc changes the page; a backend is not ours to set
+_DEFAULTS = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith(("backend", "date."))}
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _FONT = re.compile(r"font:\s*(?P<before>[^;]*?)(?P<size>[\d.]+px)[^;]*")
 
@@ -50,9 +52,7 @@ _FONT = re.compile(r"font:\s*(?P<before>[^;]*?)(?P<size>[\d.]+px)[^;]*")
 @contextmanager
 def drawing() -> Iterator[None]:
     """Everything that draws or saves a figure happens in here: rc settings of the page, and nobody else's."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(RC)
+    with mpl.rc_context(_DEFAULTS | RC):
         yield
 
 

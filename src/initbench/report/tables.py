@@ -51,6 +51,18 @@ def _lr(row: Any) -> Cell:
     return _number(row["lr"], num.rate(row["lr"]), mark, bool(mark))
 
 
+def _span(row: Any) -> str:
+    """The interval of the median, unless it is never from end to end."""
+    return "" if row["steps_low"] == math.inf else num.interval(row["steps_low"], row["steps_high"])
+
+
+def _ratio(row: Any) -> Cell:
+    if row["setup"] == row["baseline"] and not num.is_missing(row["ratio"]):
+        return _number(1.0, "1x", "baseline")
+    span = num.interval(row["ratio_low"], row["ratio_high"], num.times)
+    return _number(row["ratio"], num.times(row["ratio"]), span)
+
+
 def _arrived(row: Any) -> Cell:
     span = num.interval(row["share_low"], row["share_high"], lambda v: f"{v:.2f}".removeprefix("0"))
     few = row["share"] < stats.GATE
@@ -63,11 +75,11 @@ COLUMNS = {
     "setting": Column(Head("Setting", True), lambda r: Cell(str(r["setting"]))),
     "steps": Column(
         Head("Steps to target", False, "median over all seeds, 95% bootstrap interval"),
-        lambda r: _number(r["steps"], num.steps(r["steps"]), num.interval(r["steps_low"], r["steps_high"])),
+        lambda r: _number(r["steps"], num.steps(r["steps"]), _span(r)),
     ),
     "ratio": Column(
         Head("Ratio", False, "to the baseline, paired by seed, 95% interval"),
-        lambda r: _number(r["ratio"], num.times(r["ratio"]), num.interval(r["ratio_low"], r["ratio_high"], num.times)),
+        _ratio,
     ),
     "arrived": Column(Head("Arrived", False, "seeds at the target / all seeds, Wilson interval"), _arrived),
     "lr": Column(Head("lr", False, "chosen learning rate"), _lr),

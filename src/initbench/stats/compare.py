@@ -45,14 +45,18 @@ def leaderboard(
 
 
 def comparisons(
-    runs: pd.DataFrame, baseline: str | None = None, study: Mapping[str, Any] | None = None
+    runs: pd.DataFrame,
+    baseline: str | None = None,
+    study: Mapping[str, Any] | None = None,
+    *,
+    board: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Each setup against the baseline of its setting, paired by seed, each at its chosen learning rate.
 
     Columns: COMPARISON_COLUMNS. `ratio_of` is "steps" or "loss" (nobody in the setting arrives); `pairs` are
-    the seeds both have. No verdict words: `note` says what would stand in the way of one.
+    the seeds both have; `board`: the leaderboard of these runs, if it is at hand. No verdict words: `note` says what would stand in the way of one.
     """
-    board = ranked(runs, study)
+    board = ranked(runs, study) if board is None else board
     return _compared(runs, board, _wanted(board, study, baseline))
 
 
@@ -95,7 +99,7 @@ def _wanted(board: pd.DataFrame, study: Mapping[str, Any] | None, baseline: str 
 
 def _compared(runs: pd.DataFrame, board: pd.DataFrame, baseline: str | None) -> pd.DataFrame:
     reference = reference_setups(board, baseline)
-    at = at_chosen_lr(runs) if len(runs) else runs
+    at = at_chosen_lr(runs, board.set_index("arm")) if len(runs) else runs
     logs = {of: _outcomes(at, of) for of in ("steps", "loss")}
     nothing = pd.Series(dtype=float)
     rows = []

@@ -191,10 +191,7 @@ def _cell(ax, x, y, row, top, colours, by_loss) -> None:
         ax.add_patch(
             Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, facecolor="none", edgecolor=LINE, hatch="////", linewidth=0)
         )
-        if row["failed"] == row["n"]:
-            text = "failed"
-        else:
-            text = "no loss" if by_loss else num.count(row["reached"], row["n"])
+        text = "failed" if row["failed"] == row["n"] else "no loss" if by_loss else num.count(row["reached"], row["n"])
         ax.text(x, y, text, ha="center", va="center", fontsize=8.5, color=ALARM)
         return
     red, green, blue, _ = colours(row["log"] / top)

@@ -32,10 +32,10 @@ def trained(board: pd.DataFrame, curves: pd.DataFrame, tau: float) -> Figure:
     arms = picked(board)
     tau = max(tau, 1.0)
     high, row = 2.5, 0.2
-    bottom = 0.5 + row * (len(arms) + 1)
-    figure = canvas(high + bottom + 0.45)
+    bottom = 0.15 + row * (len(arms) + 1)
+    figure = canvas(high + bottom + 0.6)
     left, right = 2.15, 0.6
-    ax = inches(figure, left, bottom + 0.3, WIDTH - left - right, high)
+    ax = inches(figure, left, bottom + 0.5, WIDTH - left - right, high)
     parts = {str(arm): part for arm, part in curves.groupby("arm", sort=False)}
     others = [arm for arm in board["arm"] if arm not in arms and arm in parts]
     grid = np.unique(np.concatenate([[0.0, tau], *(parts[a]["step"].to_numpy(float) for a in parts)]))
@@ -79,9 +79,6 @@ def trained(board: pd.DataFrame, curves: pd.DataFrame, tau: float) -> Figure:
     table.set_xlim(0, tau)
     table.set_ylim(len(arms) - 0.5, -1.5)
     table.text(-0.005 * tau, -1, "seeds arrived by step  ", ha="right", va="center", fontsize=8, color=MUTED)
-    lost = " d f"
-    table.annotate(lost.strip(), (1, -1), xycoords=("axes fraction", "data"), xytext=(8, 0), fontsize=8, color=MUTED,
-                   textcoords="offset points", va="center")  # fmt: skip
     for mark in marks:
         table.text(mark, -1, num.steps(mark), ha="center", va="center", fontsize=8, color=MUTED)
     for y, arm in enumerate(arms):
@@ -93,11 +90,11 @@ def trained(board: pd.DataFrame, curves: pd.DataFrame, tau: float) -> Figure:
                        ha="right", va="center", fontsize=8.5)  # fmt: skip
         for mark in marks:
             part = parts.get(arm)
-            arrived = 0 if part is None else int(round(_share_at(part, np.array([mark]))[0] * info.loc[arm, "n"]))
+            arrived = 0 if part is None else round(_share_at(part, np.array([mark]))[0] * info.loc[arm, "n"])
             table.text(mark, y, str(arrived), ha="center", va="center", fontsize=8.5)
         gone = [f"{k}{int(v)}" for k, v in (("d", info.loc[arm, "diverged"]), ("f", info.loc[arm, "failed"])) if v]
         if gone:
-            table.annotate(" ".join(gone), (1, y), xycoords=("axes fraction", "data"), xytext=(8, 0), fontsize=8,
+            table.annotate(" ".join(gone), (1, y), xycoords=("axes fraction", "data"), xytext=(16, 0), fontsize=8,
                            textcoords="offset points", va="center", color=ALARM)  # fmt: skip
     return figure
 
@@ -130,14 +127,14 @@ def rates(board: pd.DataFrame, profile: pd.DataFrame, runs: pd.DataFrame, tau: f
     arrived = finite(runs["steps_to_target"])
     floor = max(1.0, float(arrived.min()) / 1.25 if len(arrived) else tau / 30)
     floor = min(floor, tau / 2)
-    top, rail = tau * (tau / floor) ** 0.13, tau * (tau / floor) ** 0.08
+    top, rail = tau * (tau / floor) ** 0.2, tau * (tau / floor) ** 0.1
     by_arm = {str(arm): part for arm, part in runs.groupby(runs["arm"].astype(str), sort=False)}
     for k, (_, arm) in enumerate(board.iterrows()):
         i, j = divmod(k, columns)
         ax = inches(figure, 0.5 + j * wide, 0.4 + (rows - 1 - i) * high, wide - 0.12, high - 0.32)
         part = profile[profile["arm"] == arm["arm"]]
         _panel(ax, part, by_arm.get(arm["arm"]), lrs, (floor, tau, rail, top))
-        ax.set_title(f"{arm['rank']}  {num.shorten(arm['setup'], 26 if columns > 2 else 40)}", fontsize=8, pad=3)
+        ax.set_title(f"{arm['rank']}  {num.shorten(arm['setup'], 26 if columns > 2 else 40)}", fontsize=8, pad=4.5)
         if j:
             ax.set_yticklabels([])
         if i < rows - 1 and k + columns < len(arms):

@@ -53,6 +53,9 @@ def losses(arms: list[str], names: dict[str, str], train: pd.DataFrame, val: pd.
             ax.text(0.97, 0.93, f"diverged {lost}/{int(part['n'].max())}", transform=ax.transAxes, ha="right", va="top",
                     fontsize=8, color=ALARM)  # fmt: skip
         ax.set_title(num.shorten(names[arm], 34), fontsize=8.5, pad=3)
+        ax.set_xticks([0, last / 2, last], ["0", num.steps(round(last / 2)), num.steps(last)])
+        for place, label in zip(("left", "center", "right"), ax.get_xticklabels()):
+            label.set_horizontalalignment(place)
         log_axis(ax.yaxis, ticks_between(low, top, (1, 3), 5), power_text)
         if j:
             ax.set_yticklabels([])
@@ -88,6 +91,8 @@ def layers(arms: list[str], names: dict[str, str], maps: pd.DataFrame, tied: dic
         log[~np.isfinite(log)] = np.nan
         image = ax.imshow(log, cmap="cividis", vmin=low, vmax=top, aspect="auto", interpolation="none")
         ax.set_ylim(count - 0.5, -0.5)
+        ax.set_xlim(-0.5, len(steps) - 0.5)
+        ax.autoscale(False)
         together = tied.get(arm, [])
         for first, last in _stretches(together):
             ax.plot([-0.5 - len(steps) * 0.02] * 2, [first - 0.35, last + 0.35], color=SERIES[1], linewidth=2.4, clip_on=False,
