@@ -131,9 +131,16 @@ def say_plan(plan, done: int) -> None:  # type: ignore[no-untyped-def]
 
     left = plan.runs - done
     stored = f", {done} already stored, {left} to train" if done else ""
-    err.print(f"study {plan.config.name}: {len(plan.arms)} arms, {plan.runs} runs{stored}")
+    err.print(f"study {plan.config.name}: {counted(plan)}{stored}")
     for one in plan.refused:
         err.print(f"not applicable: {one.reason}")
+
+
+def counted(plan) -> str:  # type: ignore[no-untyped-def]
+    """How much a study is: arms and runs."""
+    from initbench.grammar import plural
+
+    return f"{plural(len(plan.arms), 'arm')}, {plural(plan.runs, 'run')}"
 
 
 def say_outcome(plan, outcome, elapsed: float) -> None:  # type: ignore[no-untyped-def]
@@ -149,7 +156,7 @@ def say_outcome(plan, outcome, elapsed: float) -> None:  # type: ignore[no-untyp
         )
     terminal.trouble(outcome.trouble)
     say = terminal.out.print
-    say(f"done in {elapsed:.0f} s: {len(plan.arms)} arms, {plan.runs} runs")
+    say(f"done in {elapsed:.0f} s: {counted(plan)}")
     for kind, path in outcome.report.items():
         if kind == "report.html":
             say(f"report: {Path(path).resolve()}")

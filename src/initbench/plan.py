@@ -16,6 +16,7 @@ from initbench import data as data_module
 from initbench.config import ArmConfig, LayerSpec, digest, resolve_target
 from initbench.costs import costs
 from initbench.data import Dataset
+from initbench.errors import InputError
 from initbench.sharing import NEEDS_SLOTS, RULES, Scheme, scheme
 
 
@@ -95,7 +96,32 @@ def planned(config: ArmConfig) -> PlannedArm:
         setup=setup_label(resolved),
     )
     _ = arm.scheme  # raises where the sharing does not fit
+    check_device(config.engine.device)
+    if initializers.needs(function) == "nothing" and arm.scheme.stored_parameters <= TRIED_PARAMETERS:
+        material.start_of_seed(
+            material.Material(resolved, data), config.seeds[0]
+        )  # raises where the start does not fit
     return arm
+
+
+# a start is tried before anything is trained, if drawing it takes no more than a moment
+TRIED_PARAMETERS = 200_000
+
+
+def check_device(device: str) -> None:
+    """Raise InputError for a device that torch does not know or does not have here.
+
+    >>> check_device("cpu")
+    """
+    if device == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = (str(error).splitlines() or ["not available"])[0]
+        raise InputError(f"engine.device={device}: {reason}; cpu always works") from None
 
 
 def source_hash(function: Callable[..., Any]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from initbench import __version__
+from initbench.checks import check_choice
 from initbench.config import ArmConfig, StudyConfig, Target, resolve_target
 from initbench.engine.pool import Pool, cores
 from initbench.errors import InputError, NotApplicable
@@ -106,16 +107,25 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
     targets = {resolve_target(expanded.study.target, arm.data.classes is not None) for arm in distinct}
     if len(targets) > 1:
         raise InputError("the arms have different targets: set train.target.metric for all, e.g. loss/train")
+    named = labelled(distinct)
+    check_baseline(expanded.study.report.baseline, named, overrides)
     check_writable(Path(expanded.study.outputs))
     return Study(
         config=expanded.study,
         overrides=tuple(overrides),
-        arms=labelled(distinct),
+        arms=named,
         refused=refused,
         target=targets.pop(),
         uri=track.resolve_uri(expanded.study.track.uri),
         hydra=expanded.hydra,
     )
+
+
+def check_baseline(baseline: str | None, arms: Sequence[PlannedArm], overrides: Sequence[str]) -> None:
+    """Raise InputError for a typed baseline that is not in the sweep; an experiment's own may be swept away."""
+    known = sorted({arm.setup for arm in arms} | {arm.config.init.name for arm in arms})
+    if baseline not in (None, *known) and any(o.startswith("report.baseline=") for o in overrides):
+        check_choice("report.baseline", baseline, known)
 
 
 def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Any:
@@ -172,6 +182,8 @@ def collect(
 
     say("reading the runs")
     content = describe(study, elapsed)
+    if all(arm["status"] == "not applicable" for arm in content["arms"]):
+        raise InputError("; ".join(dict.fromkeys(arm["reason"] for arm in content["arms"])))
     runs, history = frames(content, Store(study.root))
     absent = set(runs.loc[runs["status"] == "failed", "arm"]) if len(runs) else set()
     for arm in content["arms"]:

@@ -109,11 +109,11 @@ class Composer:
             if isinstance(cause, InputError):
                 return str(cause)
         text = " ".join(str(error).split())
-        unknown_option = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
+        unknown_option = re.search(r"Could not find '([^']+)/([^'/]*)'", text)
         if unknown_option:
             group, option = unknown_option.groups()
             return unknown(group, option, self.options(group))
-        unknown_key = re.search(r"Could not override '([^']+)'", text)
+        unknown_key = re.search(r"Could not override '([^']*)'", text)
         if unknown_key:
             return self.unknown_key(unknown_key.group(1), overrides)
         unknown_group = re.search(r"[Kk]ey '([^']+)' (?:is )?not in", text)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +22,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
-out = Console(highlight=False, soft_wrap=True)
+from initbench.grammar import plural
+
+# a pipe or a file has no width of its own: wide enough for a leaderboard without broken lines
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 110)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 SHOWN_ROWS = 20
 
@@ -74,7 +79,7 @@ class Display:
     def note(self) -> str:
         """Runs done and run-steps a second."""
         rate = self.done() / max(time.monotonic() - self.started, 1e-9)
-        return f"{self.finished_runs}/{self.runs} runs of {self.arms} arms, {rate:,.0f} run-steps/s"
+        return f"{self.finished_runs}/{self.runs} runs of {plural(self.arms, 'arm')}, {rate:,.0f} run-steps/s"
 
     def chunk_done(self, arm: Any, runs: int) -> None:
         """Called when a chunk of an arm is finished."""
@@ -154,6 +159,6 @@ def interval(low: Any, high: Any) -> str:
 def trouble(arms: Sequence[tuple[str, str]]) -> None:
     """Arms that did not work, with the reason of each."""
     if arms:
-        err.print(f"{len(arms)} arm{'s' if len(arms) > 1 else ''} without results:", style="bold")
+        err.print(f"{plural(len(arms), 'arm')} without results:", style="bold")
         for label, reason in arms:
             err.print(f"  {label}: {reason}")

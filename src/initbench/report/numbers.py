@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from initbench.grammar import plural as plural  # said in the same words as in the terminal
+
 MISSING = "–"
 
 
@@ -101,14 +103,6 @@ def big(value: Any) -> str:
         if value >= 0.9995 * size:
             return f"{value / size:.3g} {prefix}"
     return f"{value:.3g}"
-
-
-def plural(n: int, word: str, more: str | None = None) -> str:
-    """
-    >>> plural(1, "arm"), plural(2, "arm"), plural(0, "study", "studies")
-    ('1 arm', '2 arms', '0 studies')
-    """
-    return f"{n:,} {word if n == 1 else more or word + 's'}"
 
 
 def shorten(text: str, most: int) -> str:

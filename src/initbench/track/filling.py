@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import Any
 from initbench.track import pages
 from initbench.track.records import Arm, created_ms, plan
 from initbench.track.store import BulkStore, ClientStore
-from initbench.track.uri import link, one_line, unreachable
+from initbench.track.uri import link, one_line, sqlite_file, sqlite_uri, unreachable
 
 FILES = (
     "report.html",
@@ -118,6 +120,7 @@ def warm_up(uri: str | None) -> None:
             _prepare()
             if not uri.startswith(("http://", "https://", "databricks")):
                 with _OPENING:
+                    _create(uri)
                     _client(uri).search_experiments(max_results=1)
         except Exception:
             return
@@ -157,8 +160,36 @@ def _client(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
+def _create(uri: str) -> None:
+    """Make a SQLite file that is not there yet, whole or not at all.
+
+    MLflow fills a new file table by table; a process that is killed meanwhile leaves one that no MLflow can open any
+    more. So it is filled elsewhere and published by a hard link, which never replaces a file.
+    """
+    file = sqlite_file(uri)
+    if file is None or file.exists():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="initbench-mlflow-", ignore_cleanup_errors=True) as folder:
+        made = Path(folder) / "new.db"
+        client = _client(sqlite_uri(made))
+        client.search_experiments(max_results=1)
+        client._tracking_client.store.engine.dispose()
+        beside = file.with_name(f".{file.name}-{os.getpid()}")
+        shutil.copyfile(made, beside)
+        try:
+            os.link(beside, file)
+        except FileExistsError:  # another process was faster
+            pass
+        except OSError:  # a file system without hard links
+            os.rename(beside, file)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
 def _open(uri: str, study: str, bulk: bool = True) -> ClientStore:
     with _OPENING:
+        _create(uri)
         client = _client(uri)
         if bulk and BulkStore.fits(client, uri):
             return BulkStore(client, uri, study)
