@@ -55,12 +55,12 @@ class Probe:
     @cached_property
     def grads(self) -> dict[str, Tensor]:
         """Gradient of each stored tensor."""
-        return self.scheme.stored_grads(self.dws, self.dbs)
+        return self.scheme.stored_grads(self.dws, self.dbs, self.stored)
 
     @cached_property
     def use_grads(self) -> list[Tensor]:
         """Gradient of each layer's use of its weight, pulled back to stored space."""
-        return [self.scheme.use_grad(g, i) for i, g in enumerate(self.dws)]
+        return [self.scheme.use_grad(g, i, self.stored) for i, g in enumerate(self.dws)]
 
 
 def norm(x: Tensor) -> Tensor:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from initbench import data as data_module
+from initbench import sharing
 from initbench.config import ArmConfig, LayerSpec, digest, resolve_target
 from initbench.costs import costs
 from initbench.data import Dataset
-from initbench.sharing import NEEDS_SLOTS, RULES, Scheme, scheme
+from initbench.sharing import Scheme, scheme
 
 
 @dataclass(frozen=True)
@@ -223,17 +224,7 @@ def init_label(config: ArmConfig) -> str:
 
 def sharing_label(config: ArmConfig) -> str:
     """Name of the scheme with what it needs: cycle(2), explicit([[1,2]]), all(bias=untied)."""
-    s = config.sharing
-    parts = []
-    if s.name in NEEDS_SLOTS:
-        parts.append(str(s.slots))
-    if s.name not in RULES and s.groups:
-        parts.append(plain(s.groups))
-    if s.bias != "tied" and s.name != "none":
-        parts.append(f"bias={s.bias}")
-    if s.reduce != "sum" and s.name != "none":
-        parts.append(f"reduce={s.reduce}")
-    return f"{s.name}({', '.join(parts)})" if parts else s.name
+    return sharing.label(config.sharing)
 
 
 def setting_label(config: ArmConfig) -> str:

@@ -89,7 +89,7 @@ class Stack:
                 break
             dws, dbs, _ = backward(weights, zs, hs, dlogits.div_(x.shape[2]), self.arm.model.activation)
             previous = {k: v.clone() for k, v in self.stored.items()} if step + 1 in measured else None
-            self.update(self.scheme.stored_grads(dws, dbs), step)
+            self.update(self.scheme.stored_grads(dws, dbs, self.stored), step)
         return recorder.chunk(runs, self.diverged_at)
 
     def on_runs(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
