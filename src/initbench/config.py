@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from initbench.checks import check, check_choice, check_number, check_whole, is_whole
+from initbench.checks import check_choice, check_number, check_whole, is_whole
 from initbench.errors import InputError
 
 ACTIVATIONS = (
@@ -27,6 +27,8 @@ OPTIMIZERS_WITH = {
     "alpha": ("rmsprop",),
     "eps": ("adam", "adamw", "adagrad", "rmsprop"),
 }
+PARAMETRIZATIONS = ("standard", "ntk", "mup", "spectral")
+RESIDUALS = ("none", "plain", "inv_sqrt2", "inv_sqrt_depth", "skipinit", "rezero", "zero_gamma", "fixup")
 LOSSES = ("auto", "cross_entropy", "squared_error")
 # Raised by hand whenever a change alters the numbers of a run: results of older numerics are trained anew.
 NUMERICS_VERSION = 1
@@ -74,9 +76,12 @@ class ModelConfig:
     bias: bool = True
     dtype: str = "float32"
     parametrization: str = "standard"
+    base_width: int = 32  # the width at which mup is the standard parametrization
+    residual: str | None = None  # rule of the residual MLP
+    branch: int = 2  # layers of a residual branch
 
     def __post_init__(self) -> None:
-        check(self.name == "mlp", "model", self.name, "mlp")
+        check_choice("model", self.name, ("mlp", "residual_mlp"))
         check_whole("model.depth", self.depth, low=1)
         widths = self.width if isinstance(self.width, (list, tuple)) else [self.width]
         for width in widths:
@@ -88,7 +93,37 @@ class ModelConfig:
             )
         check_choice("model.activation", self.activation, ACTIVATIONS)
         check_choice("model.dtype", self.dtype, ("float32", "float64"))
-        check_choice("model.parametrization", self.parametrization, ("standard",))
+        check_choice("model.parametrization", self.parametrization, PARAMETRIZATIONS)
+        check_whole("model.base_width", self.base_width, low=1)
+        self._check_residual(widths)
+
+    def _check_residual(self, widths: Sequence[int]) -> None:
+        check_whole("model.branch", self.branch, low=1)
+        if self.name != "residual_mlp":
+            if self.residual is not None:
+                raise InputError(f"model.residual={self.residual}: {self.name} has none; model=residual_mlp has")
+            return
+        check_choice("model.residual", self.residual, RESIDUALS)
+        if len(set(widths)) > 1:
+            raise InputError(f"model.width={list(widths)}: the skip connections of residual_mlp need one width")
+        between = self.depth - 1
+        if between < self.branch or between % self.branch:
+            low = max(1, between // self.branch)
+            fitting = dict.fromkeys(count * self.branch + 1 for count in (low, low + 1))
+            raise InputError(
+                f"model.depth={self.depth}: {between} hidden-to-hidden layers are no branches of "
+                f"model.branch={self.branch}; allowed are e.g. {', '.join(map(str, fitting))}"
+            )
+
+    def relevant(self) -> dict[str, Any]:
+        """The keys that can change a number of this model.
+
+        >>> "base_width" in ModelConfig().relevant(), "branch" in ModelConfig().relevant()
+        (False, False)
+        """
+        left_out = {"base_width"} if self.parametrization != "mup" else set()
+        left_out |= {"residual", "branch"} if self.residual is None else set()
+        return {key: value for key, value in asdict(self).items() if key not in left_out}
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -250,6 +285,14 @@ class Target:
             if self.metric.startswith("accuracy") and not 0 < self.value <= 1:
                 raise InputError(f"train.target.value={self.value}: an accuracy is a share in (0, 1], e.g. 0.95")
 
+    def met(self, values: Any) -> Any:
+        """Whether values are at or past a resolved target: at or above an accuracy, at or below a loss.
+
+        >>> Target("accuracy/train", 0.95).met(0.96), Target("loss/val", 0.1).met(0.2)
+        (True, False)
+        """
+        return values >= self.value if self.metric.startswith("accuracy") else values <= self.value
+
 
 @dataclass(frozen=True)
 class EvaluateConfig:
@@ -272,10 +315,13 @@ class TrainConfig:
     target: Target | None = field(default_factory=Target)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     eval_samples: int = 512
+    stop_when_reached: bool = False
     rerun: bool = False
     dry_run: bool = False
 
     def __post_init__(self) -> None:
+        if self.stop_when_reached and self.target is None:
+            raise InputError("train.stop_when_reached=true: needs a target; train.target=null has none")
         check_whole("train.steps", self.steps, low=0)
         check_choice("train.loss", self.loss, LOSSES)
         check_whole("train.eval_samples", self.eval_samples, low=1)
@@ -392,8 +438,11 @@ class ArmConfig:
         """
         kept = self.plain()
         del kept["seeds"], kept["optim"]["lr"], kept["init"]["changed"]
-        for name in ("target", "rerun", "dry_run"):
+        for name in ("rerun", "dry_run"):
             del kept["train"][name]
+        if not self.train.stop_when_reached:  # the target only judges, unless runs stop there
+            del kept["train"]["target"], kept["train"]["stop_when_reached"]
+        kept["model"] = self.model.relevant()
         kept["sharing"] = self.sharing.relevant()
         kept["engine"] = {"name": self.engine.name, "device": self.engine.device.split(":")[0]}
         return digest([kept, data_hash, source_hash, NUMERICS_VERSION, ".".join(torch_version.split(".")[:2])])

@@ -18,6 +18,7 @@ from torch import Tensor
 from initbench.checks import check_choice
 from initbench.config import MeasureConfig
 from initbench.model import ACTIVATIONS
+from initbench.net import Net
 from initbench.sharing import Scheme, Slot
 
 PROBE_SAMPLES = 256
@@ -37,6 +38,7 @@ class Probe:
     dbs: Sequence[Tensor]  # and of its bias (R, m)
     dzs: Sequence[Tensor]  # gradient of the mean loss by the preactivations (R, m, P)
     start_outputs: Sequence[Tensor] | None  # layer outputs at step 0; None at step 0
+    net: Net | None = None  # how the layers are wired; None: each on the activations of the one before
 
     @property
     def layers(self) -> range:

@@ -17,7 +17,7 @@ from initbench import sharing
 from initbench.config import ArmConfig, LayerSpec, digest, resolve_target
 from initbench.costs import costs
 from initbench.data import Dataset
-from initbench.sharing import Scheme, scheme
+from initbench.sharing import Scheme
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,9 @@ class PlannedArm:
 
     @cached_property
     def scheme(self) -> Scheme:
-        return scheme(self.config.sharing, self.layers, self.config.model.bias)
+        from initbench.net import net
+
+        return net(self.config, self.layers).scheme
 
     def describe(self) -> dict[str, Any]:
         """The arm as study.json holds it."""
