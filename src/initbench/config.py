@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from initbench.checks import check, check_choice, check_number, check_whole, is_whole
+from initbench.checks import check_choice, check_number, check_whole, is_whole
 from initbench.errors import InputError
 
 ACTIVATIONS = (
@@ -27,6 +27,8 @@ OPTIMIZERS_WITH = {
     "alpha": ("rmsprop",),
     "eps": ("adam", "adamw", "adagrad", "rmsprop"),
 }
+PARAMETRIZATIONS = ("standard", "ntk", "mup", "spectral")
+RESIDUALS = ("none", "plain", "inv_sqrt2", "inv_sqrt_depth", "skipinit", "rezero", "zero_gamma", "fixup")
 LOSSES = ("auto", "cross_entropy", "squared_error")
 # Raised by hand whenever a change alters the numbers of a run: results of older numerics are trained anew.
 NUMERICS_VERSION = 1
@@ -74,9 +76,12 @@ class ModelConfig:
     bias: bool = True
     dtype: str = "float32"
     parametrization: str = "standard"
+    base_width: int = 32  # the width at which mup is the standard parametrization
+    residual: str | None = None  # rule of the residual MLP
+    branch: int = 2  # layers of a residual branch
 
     def __post_init__(self) -> None:
-        check(self.name == "mlp", "model", self.name, "mlp")
+        check_choice("model", self.name, ("mlp", "residual_mlp"))
         check_whole("model.depth", self.depth, low=1)
         widths = self.width if isinstance(self.width, (list, tuple)) else [self.width]
         for width in widths:
@@ -88,7 +93,37 @@ class ModelConfig:
             )
         check_choice("model.activation", self.activation, ACTIVATIONS)
         check_choice("model.dtype", self.dtype, ("float32", "float64"))
-        check_choice("model.parametrization", self.parametrization, ("standard",))
+        check_choice("model.parametrization", self.parametrization, PARAMETRIZATIONS)
+        check_whole("model.base_width", self.base_width, low=1)
+        self._check_residual(widths)
+
+    def _check_residual(self, widths: Sequence[int]) -> None:
+        check_whole("model.branch", self.branch, low=1)
+        if self.name != "residual_mlp":
+            if self.residual is not None:
+                raise InputError(f"model.residual={self.residual}: {self.name} has none; model=residual_mlp has")
+            return
+        check_choice("model.residual", self.residual, RESIDUALS)
+        if len(set(widths)) > 1:
+            raise InputError(f"model.width={list(widths)}: the skip connections of residual_mlp need one width")
+        between = self.depth - 1
+        if between < self.branch or between % self.branch:
+            low = max(1, between // self.branch)
+            fitting = dict.fromkeys(count * self.branch + 1 for count in (low, low + 1))
+            raise InputError(
+                f"model.depth={self.depth}: {between} hidden-to-hidden layers are no branches of "
+                f"model.branch={self.branch}; allowed are e.g. {', '.join(map(str, fitting))}"
+            )
+
+    def relevant(self) -> dict[str, Any]:
+        """The keys that can change a number of this model.
+
+        >>> "base_width" in ModelConfig().relevant(), "branch" in ModelConfig().relevant()
+        (False, False)
+        """
+        left_out = {"base_width"} if self.parametrization != "mup" else set()
+        left_out |= {"residual", "branch"} if self.residual is None else set()
+        return {key: value for key, value in asdict(self).items() if key not in left_out}
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -116,19 +151,47 @@ class InitConfig:
     changed: Mapping[str, Any] = field(default_factory=dict)  # what differs from the option's file, for the label
 
 
+# the keys that each scheme reads, besides bias and reduce; a scheme of an installed package may read all
+SHARING_KEYS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("none", "all", "pairs", "sandwich"), ()),
+    **dict.fromkeys(("sequence", "cycle", "cycle_rev"), ("slots",)),
+    **dict.fromkeys(("explicit", "transposed", "circulant", "tied_at_init"), ("groups",)),
+    "low_rank_delta": ("rank", "groups"),
+    "scaled": ("start", "groups"),
+    "coefficients": ("slots", "groups"),
+    "hashed": ("ratio", "groups"),
+    "block_circulant": ("block", "groups"),
+    "soft": ("strength", "groups"),
+    "tie_then_untie": ("step", "groups"),
+}
+OWN_BIAS = ("transposed", "coefficients")  # schemes whose option file leaves the biases untied
+
+
 @dataclass(frozen=True)
 class SharingConfig:
     """Which layers use one stored weight. Every scheme has the same keys, so that they can be swept together."""
 
     name: str = "none"
-    slots: int = 2  # stored weights of sequence, cycle, cycle_rev
-    groups: list[Any] | None = None  # layer groups of explicit, e.g. [[1,2],[3,4]]
+    slots: int = 2  # stored weights of sequence, cycle, cycle_rev; templates of coefficients
+    groups: list[Any] | None = None  # layer groups by hand, e.g. [[1,2],[3,4]]
+    rank: int = 4  # of each layer's own part in low_rank_delta
+    ratio: float = 0.125  # stored numbers a weight in hashed
+    block: int = 8  # side of the blocks of block_circulant
+    strength: float = 0.001  # lambda of soft
+    step: int = 100  # updates before tie_then_untie unties
+    start: str = "signs"  # of the scales of scaled: signs | normal | ones
     bias: str = "tied"
     reduce: str = "sum"
 
     def __post_init__(self) -> None:
-        check_whole("sharing.slots", self.slots, low=1)
-        check_choice("sharing.bias", self.bias, ("tied", "untied"))
+        for key in ("slots", "rank", "block", "step"):
+            check_whole(f"sharing.{key}", getattr(self, key), low=1)
+        check_number("sharing.ratio", self.ratio, above=0.0, low=None)
+        if self.ratio > 1:
+            raise InputError(f"sharing.ratio={self.ratio}: a share of the weights in (0, 1], e.g. 0.125")
+        check_number("sharing.strength", self.strength, low=0.0)
+        check_choice("sharing.start", self.start, ("signs", "normal", "ones"))
+        check_choice("sharing.bias", self.bias, ("tied", "untied", "only"))
         check_choice("sharing.reduce", self.reduce, ("sum", "mean"))
         if self.groups is not None:
             for group in self.groups:
@@ -139,6 +202,18 @@ class SharingConfig:
             flat = [layer for group in self.groups for layer in group]
             if len(flat) != len(set(flat)):
                 raise InputError(f"sharing.groups={self.groups}: a layer can be in one group only")
+
+    def relevant(self) -> dict[str, Any]:
+        """The keys that can change a number of this scheme: `none` reads none, so `sharing.slots=3` is no other arm.
+
+        >>> SharingConfig("none", slots=3).relevant(), SharingConfig("soft", bias="untied").relevant()
+        ({'name': 'none'}, {'name': 'soft', 'strength': 0.001, 'groups': None, 'bias': 'untied', 'reduce': 'sum'})
+        """
+        if self.name == "none":
+            return {"name": "none"}
+        every = [name for name in asdict(self) if name not in ("name", "bias", "reduce")]
+        keys = ("name", *SHARING_KEYS.get(self.name, every), "bias", "reduce")
+        return {key: getattr(self, key) for key in keys}
 
 
 @dataclass(frozen=True)
@@ -210,6 +285,14 @@ class Target:
             if self.metric.startswith("accuracy") and not 0 < self.value <= 1:
                 raise InputError(f"train.target.value={self.value}: an accuracy is a share in (0, 1], e.g. 0.95")
 
+    def met(self, values: Any) -> Any:
+        """Whether values are at or past a resolved target: at or above an accuracy, at or below a loss.
+
+        >>> Target("accuracy/train", 0.95).met(0.96), Target("loss/val", 0.1).met(0.2)
+        (True, False)
+        """
+        return values >= self.value if self.metric.startswith("accuracy") else values <= self.value
+
 
 @dataclass(frozen=True)
 class EvaluateConfig:
@@ -232,10 +315,13 @@ class TrainConfig:
     target: Target | None = field(default_factory=Target)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     eval_samples: int = 512
+    stop_when_reached: bool = False
     rerun: bool = False
     dry_run: bool = False
 
     def __post_init__(self) -> None:
+        if self.stop_when_reached and self.target is None:
+            raise InputError("train.stop_when_reached=true: needs a target; train.target=null has none")
         check_whole("train.steps", self.steps, low=0)
         check_choice("train.loss", self.loss, LOSSES)
         check_whole("train.eval_samples", self.eval_samples, low=1)
@@ -352,8 +438,12 @@ class ArmConfig:
         """
         kept = self.plain()
         del kept["seeds"], kept["optim"]["lr"], kept["init"]["changed"]
-        for name in ("target", "rerun", "dry_run"):
+        for name in ("rerun", "dry_run"):
             del kept["train"][name]
+        if not self.train.stop_when_reached:  # the target only judges, unless runs stop there
+            del kept["train"]["target"], kept["train"]["stop_when_reached"]
+        kept["model"] = self.model.relevant()
+        kept["sharing"] = self.sharing.relevant()
         kept["engine"] = {"name": self.engine.name, "device": self.engine.device.split(":")[0]}
         return digest([kept, data_hash, source_hash, NUMERICS_VERSION, ".".join(torch_version.split(".")[:2])])
 

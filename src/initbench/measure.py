@@ -18,6 +18,7 @@ from torch import Tensor
 from initbench.checks import check_choice
 from initbench.config import MeasureConfig
 from initbench.model import ACTIVATIONS
+from initbench.net import Net
 from initbench.sharing import Scheme, Slot
 
 PROBE_SAMPLES = 256
@@ -37,6 +38,7 @@ class Probe:
     dbs: Sequence[Tensor]  # and of its bias (R, m)
     dzs: Sequence[Tensor]  # gradient of the mean loss by the preactivations (R, m, P)
     start_outputs: Sequence[Tensor] | None  # layer outputs at step 0; None at step 0
+    net: Net | None = None  # how the layers are wired; None: each on the activations of the one before
 
     @property
     def layers(self) -> range:
@@ -55,12 +57,12 @@ class Probe:
     @cached_property
     def grads(self) -> dict[str, Tensor]:
         """Gradient of each stored tensor."""
-        return self.scheme.stored_grads(self.dws, self.dbs)
+        return self.scheme.stored_grads(self.dws, self.dbs, self.stored)
 
     @cached_property
     def use_grads(self) -> list[Tensor]:
         """Gradient of each layer's use of its weight, pulled back to stored space."""
-        return [self.scheme.use_grad(g, i) for i, g in enumerate(self.dws)]
+        return [self.scheme.use_grad(g, i, self.stored) for i, g in enumerate(self.dws)]
 
 
 def norm(x: Tensor) -> Tensor:

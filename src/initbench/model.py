@@ -76,6 +76,11 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
+def affine(w: Tensor, b: Tensor | None, h: Tensor) -> Tensor:
+    """W H + b: (R, m, n), (R, m) or None, (R, n, B) -> (R, m, B)."""
+    return torch.bmm(w, h) if b is None else torch.baddbmm(b.unsqueeze(2), w, h)
+
+
 def forward(
     weights: Sequence[Tensor], biases: Sequence[Tensor | None], x: Tensor, activation: str
 ) -> tuple[list[Tensor], list[Tensor]]:
@@ -92,7 +97,7 @@ def forward(
     phi = ACTIVATIONS[activation].phi
     zs, hs = [], [x]
     for i, (w, b) in enumerate(zip(weights, biases)):
-        z = torch.bmm(w, hs[-1]) if b is None else torch.baddbmm(b.unsqueeze(2), w, hs[-1])
+        z = affine(w, b, hs[-1])
         zs.append(z)
         if i < len(weights) - 1:
             hs.append(phi(z))
@@ -111,7 +116,7 @@ def predict(
         h = x[low : start + block]
         for i, (w, b) in enumerate(zip(weights, biases)):
             w = w[low : start + block]
-            z = torch.bmm(w, h) if b is None else torch.baddbmm(b[low : start + block].unsqueeze(2), w, h)
+            z = affine(w, None if b is None else b[low : start + block], h)
             h = phi(z) if i < len(weights) - 1 else z
         parts.append(h[start - low :])
     return torch.cat(parts)

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from initbench import data as data_module
+from initbench import sharing
 from initbench.config import ArmConfig, LayerSpec, digest, resolve_target
 from initbench.costs import costs
 from initbench.data import Dataset
 from initbench.errors import InputError
-from initbench.sharing import NEEDS_SLOTS, RULES, Scheme, scheme
+from initbench.sharing import Scheme
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class PlannedArm:
 
     @cached_property
     def scheme(self) -> Scheme:
-        return scheme(self.config.sharing, self.layers, self.config.model.bias)
+        from initbench.net import net
+
+        return net(self.config, self.layers).scheme
 
     def describe(self) -> dict[str, Any]:
         """The arm as study.json holds it."""
@@ -249,17 +252,7 @@ def init_label(config: ArmConfig) -> str:
 
 def sharing_label(config: ArmConfig) -> str:
     """Name of the scheme with what it needs: cycle(2), explicit([[1,2]]), all(bias=untied)."""
-    s = config.sharing
-    parts = []
-    if s.name in NEEDS_SLOTS:
-        parts.append(str(s.slots))
-    if s.name not in RULES and s.groups:
-        parts.append(plain(s.groups))
-    if s.bias != "tied" and s.name != "none":
-        parts.append(f"bias={s.bias}")
-    if s.reduce != "sum" and s.name != "none":
-        parts.append(f"reduce={s.reduce}")
-    return f"{s.name}({', '.join(parts)})" if parts else s.name
+    return sharing.label(config.sharing)
 
 
 def setting_label(config: ArmConfig) -> str:

@@ -129,7 +129,11 @@ def run_rows(arm: Mapping[str, Any], asked: Sequence[tuple[int, float]], chunk: 
     status = np.where(diverged >= 0, Status.DIVERGED.value, Status.COMPLETED.value)
     frame["status"] = np.where(found, status, Status.FAILED.value)
     frame["diverged_at"] = pd.array([d if d >= 0 else pd.NA for d in diverged], dtype="Int64")
-    frame["steps"] = pd.array([arm["config"]["train"]["steps"]] * len(asked), dtype="Int64")
+    steps = np.full(len(asked), arm["config"]["train"]["steps"])
+    if chunk is not None and chunk.stopped_at is not None:
+        stopped = np.where(found, chunk.stopped_at[index], -1)
+        steps = np.where(stopped >= 0, stopped, steps)
+    frame["steps"] = pd.array(steps, dtype="Int64")
     frame["steps_to_target"] = np.nan
     for name in ("flops_per_step", "init_flops"):
         frame[name] = float(arm[name])
@@ -141,7 +145,8 @@ def run_rows(arm: Mapping[str, Any], asked: Sequence[tuple[int, float]], chunk: 
         for name, one in sorted(chunk.series.items()):
             if one.layers is None:
                 last = np.full(len(asked), np.nan)
-                last[found] = one.values[index[found], -1]
+                at = np.searchsorted(one.steps, steps[found], side="right") - 1  # the run's own last step
+                last[found] = one.values[index[found], at]
                 frame[name] = last
     return frame
 
@@ -203,15 +208,17 @@ def history_rows(arm_key: str, chunk: Chunk) -> dict[str, Any]:
     for name, one in sorted(chunk.series.items()):
         layers = np.array([-1] if one.layers is None else one.layers, dtype=np.int16)
         steps = np.array(one.steps, dtype=np.int32)
-        blocks.append(
-            {
-                "metric": name,
-                "run": np.repeat(np.arange(n, dtype=np.int32), len(steps) * len(layers)),
-                "step": np.tile(np.repeat(steps, len(layers)), n),
-                "layer": np.tile(layers, n * len(steps)),
-                "value": one.values.ravel(),
-            }
-        )
+        block: dict[str, np.ndarray] = {
+            "run": np.repeat(np.arange(n, dtype=np.int32), len(steps) * len(layers)),
+            "step": np.tile(np.repeat(steps, len(layers)), n),
+            "layer": np.tile(layers, n * len(steps)),
+            "value": one.values.ravel(),
+        }
+        if chunk.stopped_at is not None:  # the history of a run that left ends there
+            end = np.where(chunk.stopped_at >= 0, chunk.stopped_at, np.iinfo(np.int32).max)
+            stays = block["step"] <= end[block["run"]]
+            block = {key: column[stays] for key, column in block.items()}
+        blocks.append({"metric": name, **block})
     return {"keys": [run_key(arm_key, seed, lr) for seed, lr in chunk.runs], "blocks": blocks}
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,13 +87,41 @@ class Store:
         if not rows:
             return None
         order = sorted(rows)
-        first = rows[order[0]][0]
+        used = [rows[run] for run in order]
+        axes = joint_axes([chunk for chunk, _ in used])
         series = {
-            name: Series(one.steps, one.layers, np.stack([rows[r][0].series[name].values[rows[r][1]] for r in order]))
-            for name, one in first.series.items()
+            name: Series(steps, layers, np.stack([on_axis(chunk, i, name, steps, layers) for chunk, i in used]))
+            for name, (steps, layers) in axes.items()
         }
-        diverged = np.array([rows[r][0].diverged_at[rows[r][1]] for r in order], dtype=np.int64)
-        return Chunk(tuple(order), diverged, series)
+        diverged = np.array([chunk.diverged_at[i] for chunk, i in used], dtype=np.int64)
+        if all(chunk.stopped_at is None for chunk, _ in used):
+            return Chunk(tuple(order), diverged, series)
+        stopped = [-1 if chunk.stopped_at is None else chunk.stopped_at[i] for chunk, i in used]
+        return Chunk(tuple(order), diverged, series, np.array(stopped, dtype=np.int64))
+
+
+Axes = dict[str, tuple[tuple[int, ...], tuple[int, ...] | None]]
+
+
+def joint_axes(chunks: Sequence[Chunk]) -> Axes:
+    """Steps and layers of every series that some chunk holds: the chunks' steps differ where runs stopped early."""
+    axes: Axes = {}
+    for chunk in {id(chunk): chunk for chunk in chunks}.values():
+        for name, one in chunk.series.items():
+            steps = axes[name][0] if name in axes else ()
+            axes[name] = one.steps if steps in ((), one.steps) else tuple(sorted({*steps, *one.steps})), one.layers
+    return axes
+
+
+def on_axis(chunk: Chunk, i: int, name: str, steps: tuple[int, ...], layers: tuple[int, ...] | None) -> np.ndarray:
+    """Values of one run at these steps, `(steps,)` or `(steps, k)`; NaN where its chunk has none."""
+    one = chunk.series.get(name)
+    if one is not None and one.steps == steps:
+        return one.values[i]
+    values = np.full((len(steps),) if layers is None else (len(steps), len(layers)), np.nan)
+    if one is not None:
+        values[np.isin(steps, one.steps)] = one.values[i]
+    return values
 
 
 def check_writable(folder: Path) -> None:
@@ -118,6 +146,8 @@ def table_of(arm_key: str, chunk: Chunk) -> pa.Table:
         "lr": pa.array([lr for _, lr in chunk.runs], pa.float64()),
         "diverged_at": pa.array(chunk.diverged_at, pa.int64()),
     }
+    if chunk.stopped_at is not None:
+        columns["stopped_at"] = pa.array(chunk.stopped_at, pa.int64())
     for name, one in sorted(chunk.series.items()):
         flat = one.values.reshape(len(chunk.runs), -1)
         offsets = np.arange(0, flat.size + 1, flat.shape[1], dtype=np.int32)
@@ -137,7 +167,8 @@ def chunk_of(table: pa.Table) -> Chunk:
             tuple(steps), None if layers is None else tuple(layers), flat.reshape(shape).astype(np.float64)
         )
     runs = tuple(zip(table["seed"].to_pylist(), table["lr"].to_pylist()))
-    return Chunk(runs, table["diverged_at"].to_numpy().astype(np.int64), series)
+    stopped = table["stopped_at"].to_numpy().astype(np.int64) if "stopped_at" in table.column_names else None
+    return Chunk(runs, table["diverged_at"].to_numpy().astype(np.int64), series, stopped)
 
 
 def intact(path: Path) -> pa.Table | None:

@@ -6,7 +6,7 @@ Both engines take it from here, so a run is the same whatever computes it; arms 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +19,8 @@ from initbench.data import Dataset, Split, split
 from initbench.errors import InputError
 from initbench.initializers import initialize
 from initbench.measure import PROBE_SAMPLES
-from initbench.sharing import Scheme, scheme
+from initbench.net import Net, net
+from initbench.sharing import Scheme
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,12 @@ class Material:
         return self.arm.model.layers(self.data.inputs, self.data.outputs)
 
     @cached_property
+    def net(self) -> Net:
+        return net(self.arm, self.layers)
+
+    @property
     def scheme(self) -> Scheme:
-        return scheme(self.arm.sharing, self.layers, self.arm.model.bias)
+        return self.net.scheme
 
     @cached_property
     def loss(self) -> str:
@@ -135,36 +140,61 @@ class Seeds:
         return {name: torch.stack([one[name] for one in started]) for name in started[0]}
 
 
-def start_of_seed(material: Material, seed: int) -> Mapping[str, Tensor]:
-    """Every stored tensor of one seed, each filled once with the fans of its first use.
+@dataclass(frozen=True)
+class Draws:
+    """What the initializer draws for one seed, layer by layer: the `Draw` of a sharing scheme.
 
-    Drawn in float64 on the CPU and cast, so that float32 and float64 runs start alike; the noise of a slot depends on
-    the seed and the slot's first layer only, so arms are paired.
+    Drawn in float64 on the CPU; the noise of a layer depends on the seed and its number only, so arms are paired. A
+    bias is filled together with the weight of its layer, so that laws over both (rai ...) hold, also where only one of
+    the two is stored.
     """
-    arm, scheme, layers = material.arm, material.scheme, material.layers
-    stored: dict[str, Tensor] = {s.name: torch.zeros(s.shape, dtype=torch.float64) for s in scheme.slots}
-    scratch: dict[int, Tensor] = {}
-    for slot in scheme.weights:
-        first = slot.layers[0]
-        # A bias is filled together with the weight of its layer, so that laws over both (rai ...) hold. Where a
-        # weight is tied but its biases are not, the other biases are drawn with a scratch copy of the weight.
-        for layer in slot.layers:
-            bias = next((s for s in scheme.biases if s.layers[0] == layer), None)
-            if layer != first and bias is None:
-                continue
-            weight = (
-                stored[slot.name] if layer == first else scratch.setdefault(layer, torch.zeros(slot.shape).double())
-            )
+
+    material: Material
+    seed: int
+    drawn: dict[tuple[int, int], tuple[Tensor, Tensor | None]] = field(default_factory=dict)
+
+    def stream(self, *path: str | int) -> torch.Generator:
+        """A named random stream of this seed."""
+        return rng.stream(self.seed, *path)
+
+    def layer(self, index: int, copy: int = 0) -> tuple[Tensor, Tensor | None]:
+        """Weight (fan_out, fan_in) and bias (fan_out,) of a layer, drawn once."""
+        if (index, copy) not in self.drawn:
+            arm, spec = self.material.arm, self.material.layers[index]
+            path = (index, copy) if copy else (index,)
+            weight = torch.zeros(spec.shape, dtype=torch.float64)
+            bias = torch.zeros(spec.fan_out, dtype=torch.float64) if arm.model.bias else None
             initialize(
                 weight,
-                stored[bias.name] if bias else None,
+                bias,
                 function_or_target=arm.init.target,
                 args=arm.init.args,
                 bias_rule=arm.init.bias,
-                layer=layers[layer],
-                generator=rng.stream(seed, "weight", layer),
-                bias_generator=rng.stream(seed, "bias", layer),
+                layer=spec,
+                generator=self.stream("weight", *path),
+                bias_generator=self.stream("bias", *path),
             )
+            self.drawn[index, copy] = weight, bias
+        return self.drawn[index, copy]
+
+    def __call__(self, layer: int, copy: int = 0) -> Tensor:
+        """The weight of a layer, (fan_out, fan_in)."""
+        return self.layer(layer, copy)[0].clone()
+
+    def bias(self, layer: int) -> Tensor:
+        """The bias of a layer, (fan_out,)."""
+        bias = self.layer(layer)[1]
+        assert bias is not None, "the net has no biases"
+        return bias.clone()
+
+
+def start_of_seed(material: Material, seed: int) -> Mapping[str, Tensor]:
+    """Every stored tensor of one seed, each filled once with the fans of its first use, cast to the arm's dtype, so that
+    float32 and float64 runs start alike."""
+    arm, scheme, draws = material.arm, material.scheme, Draws(material, seed)
+    stored = scheme.start(draws)
+    stored.update((slot.name, draws.bias(slot.origin)) for slot in scheme.biases)
+    stored = material.net.started(stored)
     for name, tensor in stored.items():
         if not torch.isfinite(tensor).all():
             raise InputError(f"init={arm.init.name}: {name} starts with values that are not finite")

@@ -26,10 +26,21 @@ def slot(state: State, name: str, like: Tensor) -> Tensor:
     few entries otherwise, and a run's bits would depend on its stack-mates.
     """
     if name not in state:
-        size = like[0].numel()
-        buffer = torch.zeros(len(like), size + 1, dtype=like.dtype, device=like.device)
-        state[name] = buffer[:, :size].unflatten(1, like.shape[1:])
+        state[name] = apart(torch.zeros_like(like))
     return state[name]
+
+
+def apart(values: Tensor) -> Tensor:
+    """A copy (R, ...) whose runs lie apart in memory."""
+    size = values[0].numel()
+    buffer = values.new_empty(len(values), size + 1)
+    buffer[:, :size] = values.flatten(1)
+    return buffer[:, :size].unflatten(1, values.shape[1:])
+
+
+def kept(state: State, rows: Tensor) -> State:
+    """The state of some runs of a stack."""
+    return {name: apart(values[rows]) for name, values in state.items()}
 
 
 def decayed(g: Tensor, p: Tensor, c: OptimConfig) -> Tensor:
