@@ -123,7 +123,7 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
 
 def check_baseline(baseline: str | None, arms: Sequence[PlannedArm], overrides: Sequence[str]) -> None:
     """Raise InputError for a typed baseline that is not in the sweep; an experiment's own may be swept away."""
-    known = sorted({arm.setup for arm in arms} | {arm.config.init.name for arm in arms})
+    known = tuple(sorted({arm.setup for arm in arms} | {arm.config.init.name for arm in arms}))
     if baseline not in (None, *known) and any(o.startswith("report.baseline=") for o in overrides):
         check_choice("report.baseline", baseline, known)
 

@@ -121,7 +121,7 @@ class Pool:
 def hidden_main() -> Iterator[None]:
     """Keep new processes from running the caller's script again: a script that calls `ib.run` needs no main guard."""
     main = sys.modules["__main__"]
-    hidden = {name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)}
+    hidden: dict[str, Any] = {name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)}
     main.__spec__ = None
     try:
         yield
