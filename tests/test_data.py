@@ -395,7 +395,9 @@ def test_openml_that_is_neither_cached_nor_reachable_is_one_line(tmp_path, no_ne
     before = socket.getdefaulttimeout()
     with pytest.raises(InputError) as error:
         load({"name": "openml", "dataset": "fashion_mnist", "cache": str(tmp_path)})
-    one_line(error, "data.dataset=fashion_mnist", str(tmp_path), "could not be fetched", "name resolution", "data.cache")
+    one_line(
+        error, "data.dataset=fashion_mnist", str(tmp_path), "could not be fetched", "name resolution", "data.cache"
+    )
     assert socket.getdefaulttimeout() == before
 
 
