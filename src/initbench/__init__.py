@@ -8,7 +8,19 @@
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "NotApplicable", "Results", "load", "run"]
+__all__ = [
+    *("InputError", "NotApplicable", "Results", "load", "run"),
+    *(
+        "constant_table",
+        "count_uses",
+        "initialize_",
+        "parameter",
+        "parameter_table",
+        "share_",
+        "untie_",
+        "use_gradients",
+    ),
+]
 
 # The public names and where they live. They are imported on first use, so that `import initbench` (and with it
 # every --help and every worker process) does not pay for pandas, torch or Hydra.
@@ -18,6 +30,13 @@ _HOME = {
     "Results": "initbench.results",
     "InputError": "initbench.errors",
     "NotApplicable": "initbench.errors",
+    **dict.fromkeys(
+        (
+            *("constant_table", "count_uses", "initialize_", "parameter", "parameter_table"),
+            *("share_", "untie_", "use_gradients"),
+        ),
+        "initbench.parameters",
+    ),
 }
 
 

@@ -75,7 +75,7 @@ class PlannedArm:
 
 def train_batch(config: ArmConfig, data: Dataset) -> int:
     """Samples in a training step."""
-    return config.optim.batch_size or int(data_module.TRAIN_SHARE * len(data.x))
+    return config.optim.batch_size or data.train_samples
 
 
 def planned(config: ArmConfig) -> PlannedArm:
@@ -92,7 +92,7 @@ def planned(config: ArmConfig) -> PlannedArm:
     measure.chosen(config.measure)
     target = resolve_target(config.train.target, data.classes is not None)
     resolved = replace(config, train=replace(config.train, target=target, loss=material.loss_name(config, data)))
-    material.batch_size(config, train_samples(data))
+    material.batch_size(config, data.train_samples)
     arm = PlannedArm(
         config=resolved,
         key=resolved.key(data.hash, source_hash(function), version("torch")),
@@ -135,11 +135,6 @@ def source_hash(function: Callable[..., Any]) -> str:
         return hashlib.blake2b(Path(inspect.getfile(function)).read_bytes(), digest_size=8).hexdigest()
     except (TypeError, OSError):
         return ""
-
-
-def train_samples(data: Dataset) -> int:
-    """Samples in the training part of a split."""
-    return min(len(data.x) - 1, max(1, int(data_module.TRAIN_SHARE * len(data.x))))
 
 
 def labelled(arms: Sequence[PlannedArm]) -> list[PlannedArm]:

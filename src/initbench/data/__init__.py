@@ -1,0 +1,67 @@
+"""Named data -> arrays, and each seed's split of them.
+
+`files` reads what is on disk, `made` draws it from a formula, `fetched` gets it from elsewhere once and keeps it. A new
+data set is a function there, its line in LOADERS, and conf/data/<name>.yaml.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from initbench.checks import check_choice
+from initbench.data.dataset import TRAIN_SHARE, Dataset, Split, split, standardizer, with_target
+from initbench.data.fetched import mnist1d, openml
+from initbench.data.files import digits, npz
+from initbench.data.made import linear, points, teacher
+from initbench.errors import InputError
+
+__all__ = ["LOADERS", "TRAIN_SHARE", "Dataset", "Split", "load", "split", "standardizer"]
+
+LOADERS: dict[str, Callable[..., Dataset]] = {
+    "digits": digits,
+    "mnist1d": mnist1d,
+    "teacher": teacher,
+    "linear": linear,
+    "points": points,
+    "npz": npz,
+    "openml": openml,
+}
+
+
+def load(config: Mapping[str, Any]) -> Dataset:
+    """The data set of an option: `name` chooses the loader, the other keys are its arguments.
+
+    `target` is known to all: `own`, or `input` for an autoencoder.
+
+    >>> load({"name": "digits"}).x.shape, load({"name": "digits", "target": "input"}).outputs
+    ((1797, 64), 64)
+    """
+    args = {key: value for key, value in config.items() if key != "name"}
+    check_choice("data", config.get("name"), tuple(LOADERS))
+    known = {key: tuple(value) if isinstance(value, list) else value for key, value in args.items()}
+    return _load(config["name"], tuple(sorted(known.items())), stamp(args.get("path")))
+
+
+def stamp(path: Any) -> tuple[int, int] | None:
+    """When a file was written and its size: a file that was replaced is read again."""
+    try:
+        status = Path(path).stat()
+    except (OSError, TypeError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, args: tuple[tuple[str, Any], ...], stamp: tuple[int, int] | None) -> Dataset:
+    loader = LOADERS[name]
+    known = {*inspect.signature(loader).parameters, "target"}
+    for key, _ in args:
+        if key not in known:
+            raise InputError(f"data.{key}: unknown for data={name}; allowed are {', '.join(sorted(known))}")
+    given = dict(args)
+    target = given.pop("target", "own")
+    return with_target(loader(**given), target)

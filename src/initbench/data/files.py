@@ -1,0 +1,57 @@
+"""Data on disk: scikit-learn's digits, and a person's own arrays."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from initbench.checks import check, check_choice
+from initbench.data.dataset import Dataset, checked
+from initbench.errors import InputError
+
+
+def digits() -> Dataset:
+    """scikit-learn's 1,797 handwritten digits, 8x8 pixels, 10 classes.
+
+    Its file is read without importing scikit-learn, which would take longer than all else at the start of a worker.
+    """
+    spec = find_spec("sklearn")
+    folder = Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else Path()
+    file = folder / "datasets" / "data" / "digits.csv.gz"
+    if file.is_file():
+        table = np.loadtxt(file, delimiter=",")
+        return Dataset(table[:, :-1], table[:, -1].astype(np.int64))
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return Dataset(x.astype(np.float64), y.astype(np.int64))
+
+
+def npz(path: str | None = None, task: str = "auto", standardize: bool = True) -> Dataset:
+    """The user's arrays: `x` (N, n) numbers; `y` (N,) class numbers, or (N,) / (N, k) values.
+
+    `task` auto: whole-number y are classes, others regression. An array `train` (mask, or sample numbers) fixes the
+    training part for every seed; without it each seed has its own 80%. `standardize` false uses the numbers as they
+    are. Errors name the file and what is wrong.
+    """
+    check_choice("data.task", task, ("auto", "classification", "regression"))
+    check(isinstance(standardize, bool), "data.standardize", standardize, "true or false")
+    if path is None:
+        raise InputError("data=npz needs data.path=FILE.npz with arrays x (N, n) and y (N,) or (N, k)")
+    where = f"data.path={path}"
+    try:
+        with np.load(Path(path), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise InputError(f"{where}: no such file") from None
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{where}: not a readable .npz of plain arrays ({reason})") from None
+    for name in ("x", "y"):
+        if name not in arrays:
+            raise InputError(f"{where}: has {', '.join(arrays) or 'no arrays'}; needs x (N, n) and y (N,) or (N, k)")
+    return checked(arrays["x"], arrays["y"], task, where, arrays.get("train"), standardize)

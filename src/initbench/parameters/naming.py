@@ -1,0 +1,106 @@
+"""Names of what is in a module: every parameter once, with all the dotted names that lead to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from torch import Tensor, nn
+
+from initbench.errors import InputError
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One stored parameter: the tensor, and its dotted names in nesting order; the first is its slot."""
+
+    tensor: nn.Parameter
+    names: tuple[str, ...]
+
+    @property
+    def slot(self) -> str:
+        return self.names[0]
+
+
+def stored_parameters(module: nn.Module) -> list[Stored]:
+    """Every parameter once, in order of first mention.
+
+    >>> shared = nn.Linear(2, 2)
+    >>> [one.names for one in stored_parameters(nn.Sequential(shared, nn.ReLU(), shared))]
+    [('0.weight', '2.weight'), ('0.bias', '2.bias')]
+    """
+    names: dict[int, list[str]] = {}
+    tensors: dict[int, nn.Parameter] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+        tensors[id(parameter)] = parameter
+    return [Stored(tensors[key], tuple(found)) for key, found in names.items()]
+
+
+def parameter(module: nn.Module, name: str) -> nn.Parameter:
+    """The parameter of a dotted name, an alias too; InputError offers the nearest names.
+
+    >>> parameter(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)), "2.bias").shape
+    torch.Size([1])
+    """
+    known = dict(module.named_parameters(remove_duplicate=False))
+    if name not in known:
+        raise InputError(f"parameter {name}: not in this module; {nearest(name, known)}")
+    return known[name]
+
+
+def layer(module: nn.Module, name: str) -> nn.Module:
+    """The submodule of a dotted name; the empty name is the module itself.
+
+    >>> layer(nn.Sequential(nn.Linear(1, 2)), "0").out_features
+    2
+    """
+    known = dict(module.named_modules(remove_duplicate=False))
+    if name not in known:
+        raise InputError(f"layer {name}: not in this module; {nearest(name, [n for n in known if n])}")
+    return known[name]
+
+
+def nearest(name: str, known: Iterable[str], shown: int = 12) -> str:
+    """The known names, the nearest first, in words.
+
+    >>> nearest("2.wieght", ["0.weight", "2.weight"])
+    'did you mean 2.weight? it has 2.weight, 0.weight'
+    """
+    known = list(known)
+    near = get_close_matches(name, known, n=3, cutoff=0.6)
+    listed = [*near, *(one for one in known if one not in near)]
+    more = f" and {len(listed) - shown} more" if len(listed) > shown else ""
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{hint}it has {', '.join(listed[:shown]) or 'none'}{more}"
+
+
+def constants(module: nn.Module) -> Iterator[tuple[str, str, Tensor]]:
+    """(dotted name, kind, tensor) of what is no parameter: buffers, and tensors that are plain attributes.
+
+    >>> net = nn.BatchNorm1d(2)
+    >>> net.scale = Tensor([3.0])
+    >>> [(name, kind) for name, kind, _ in constants(net)][-2:]
+    [('num_batches_tracked', 'buffer'), ('scale', 'attribute')]
+    """
+    for prefix, part in module.named_modules():
+        dot = f"{prefix}." if prefix else ""
+        for name, buffer in part.named_buffers(recurse=False):
+            yield dot + name, "buffer", buffer
+        for name, value in vars(part).items():
+            if isinstance(value, Tensor):
+                yield dot + name, "attribute", value
+
+
+def owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The submodule that holds a parameter or submodule of this dotted name, and its last part.
+
+    >>> owner(nn.Sequential(nn.Linear(1, 2)), "0.weight")
+    (Linear(in_features=1, out_features=2, bias=True), 'weight')
+    """
+    path, _, last = name.rpartition(".")
+    return layer(module, path), last
+
+
+__all__ = ["Stored", "constants", "layer", "nearest", "owner", "parameter", "stored_parameters"]

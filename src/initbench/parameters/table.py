@@ -1,0 +1,117 @@
+"""The parameters of any module as a table: a row a stored parameter, each counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from initbench.errors import InputError
+from initbench.parameters.naming import Stored, constants, stored_parameters
+from initbench.parameters.uses import count_uses
+
+NAN = float("nan")
+
+
+def parameter_table(module: nn.Module, *, inputs: Any = None, values: bool = False) -> pd.DataFrame:
+    """A row for each stored parameter of a module, a tied one once with every name that uses it.
+
+    Columns: `name` (its first dotted name), `aliases` (all others), `slot` (= name), `shape`, `dtype`, `device`,
+    `trainable`, `count` (entries), `mean`, `std` (over entries), `min`, `max`, `norm` (Frobenius), `grad_norm` (NaN
+    before a backward pass), `shared` (more than one name, or more than one use). With `inputs` (a batch, or a tuple of
+    arguments) also `uses`: how often one forward pass uses it. With `values` also `value` and `grad` (None before a
+    backward pass), detached copies. Buffers and constants: `constant_table`.
+
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+    >>> parameter_table(net)[["name", "shape", "count"]].values.tolist()
+    [['0.weight', (8, 4), 32], ['0.bias', (8,), 8], ['2.weight', (1, 8), 8], ['2.bias', (1,), 1]]
+    """
+    known = stored_parameters(module)
+    for one in known:
+        if is_lazy(one.tensor):
+            raise InputError(f"parameter {one.slot}: has no shape yet; run one batch through the module first")
+    uses = None if inputs is None else count_uses(module, inputs)
+    rows = [row(one, None if uses is None else uses[one.slot], values) for one in known]
+    extra = [*(["uses"] if inputs is not None else []), *(["value", "grad"] if values else [])]
+    return pd.DataFrame(rows, columns=[*COLUMNS, *extra])
+
+
+COLUMNS = [
+    *("name", "aliases", "slot", "shape", "dtype", "device", "trainable", "count"),
+    *("mean", "std", "min", "max", "norm", "grad_norm", "shared"),
+]
+
+
+def row(one: Stored, uses: int | None, values: bool) -> dict[str, Any]:
+    """A line of the table."""
+    tensor = one.tensor
+    line = {
+        "name": one.slot,
+        "aliases": one.names[1:],
+        "slot": one.slot,
+        **described(tensor),
+        "trainable": tensor.requires_grad,
+        **statistics(tensor),
+        "grad_norm": NAN if tensor.grad is None else float(torch.linalg.vector_norm(tensor.grad)),
+        "shared": len(one.names) > 1 or (uses or 0) > 1,
+    }
+    if uses is not None:
+        line["uses"] = uses
+    if values:
+        line["value"] = tensor.detach().clone()
+        line["grad"] = None if tensor.grad is None else tensor.grad.detach().clone()
+    return line
+
+
+def described(tensor: Tensor) -> dict[str, Any]:
+    """Shape, type, place and size.
+
+    >>> described(torch.ones(2, 3))
+    {'shape': (2, 3), 'dtype': 'float32', 'device': 'cpu', 'count': 6}
+    """
+    return {
+        "shape": tuple(tensor.shape),
+        "dtype": str(tensor.dtype).removeprefix("torch."),
+        "device": str(tensor.device),
+        "count": tensor.numel(),
+    }
+
+
+def statistics(tensor: Tensor) -> Mapping[str, float]:
+    """Mean, standard deviation (no Bessel correction), extremes and Frobenius norm over all entries; NaN if there are
+    none.
+
+    >>> statistics(torch.tensor([3.0, -1.0]))["std"]
+    2.0
+    """
+    if not tensor.numel() or tensor.is_complex():
+        return dict.fromkeys(("mean", "std", "min", "max", "norm"), NAN)
+    x = tensor.detach().double()
+    return {
+        "mean": float(x.mean()),
+        "std": float(x.std(correction=0)),
+        "min": float(x.min()),
+        "max": float(x.max()),
+        "norm": float(torch.linalg.vector_norm(x)),
+    }
+
+
+def constant_table(module: nn.Module, values: bool = False) -> pd.DataFrame:
+    """A row for each tensor of a module that is no parameter, so that no optimizer changes it.
+
+    Columns: `name`, `kind` (buffer: moves and is saved with the module; attribute: a plain tensor, which does neither),
+    `shape`, `dtype`, `device`, `count`, `mean`, `std`, `min`, `max`, `norm`; with `values` also `value`.
+
+    >>> constant_table(nn.BatchNorm1d(3))[["name", "kind", "count"]].values.tolist()
+    [['running_mean', 'buffer', 3], ['running_var', 'buffer', 3], ['num_batches_tracked', 'buffer', 1]]
+    """
+    rows = []
+    for name, kind, tensor in constants(module):
+        line = {"name": name, "kind": kind, **described(tensor), **statistics(tensor)}
+        rows.append({**line, "value": tensor.detach().clone()} if values else line)
+    columns = ["name", "kind", "shape", "dtype", "device", "count", "mean", "std", "min", "max", "norm"]
+    return pd.DataFrame(rows, columns=[*columns, *(["value"] if values else [])])

@@ -1,0 +1,137 @@
+"""Where parameters are used: each use in a forward pass is seen, and has a gradient of its own.
+
+A torch function mode sees every torch function that the forward pass calls, so it makes no difference whether a layer
+is reused, tied to another one, or its parameter handed to `torch.nn.functional` by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from initbench.errors import InputError
+from initbench.parameters.naming import stored_parameters
+
+# attributes of a parameter that are tensors but not its value; .T or .data are uses
+READS = ("grad", "_grad", "_base")
+
+
+class Uses(TorchFunctionMode):
+    """Inside: notes each use of these parameters. With `split`, a use sees an alias that is its own node in the graph,
+    so that the gradient of each use can be asked for."""
+
+    def __init__(self, parameters: Mapping[int, str], split: bool = False) -> None:
+        super().__init__()
+        self.parameters, self.split = parameters, split
+        self.seen: list[tuple[str, Tensor]] = []  # (slot, what this use sees)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if (
+            getattr(func, "__name__", "") == "__get__"
+            and getattr(getattr(func, "__self__", None), "__name__", "") in READS
+        ):
+            return func(*args, **kwargs)
+
+        def use(value: Any) -> Any:
+            if not isinstance(value, nn.Parameter) or id(value) not in self.parameters:
+                return value
+            alias = value.view_as(value) if self.split and torch.is_grad_enabled() else value
+            used.append((self.parameters[id(value)], alias))
+            return alias
+
+        used: list[tuple[str, Tensor]] = []
+        args, kwargs = tree_map(use, args), tree_map(use, kwargs)
+        result = func(*args, **kwargs)
+        # .size(), .dim(), is_floating_point(p): questions about a parameter, not uses of it
+        if used and any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
+            self.seen += used
+        return result
+
+
+@contextmanager
+def quiet(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, no graph, and the random state put back: a forward pass that leaves no trace."""
+    training = [part.training for part in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        for part, was in zip(module.modules(), training):
+            part.training = was
+
+
+def count_uses(module: nn.Module, inputs: Any) -> dict[str, int]:
+    """How often each stored parameter is used in one forward pass on `inputs` (a tensor, or a tuple of arguments).
+
+    >>> shared = nn.Linear(2, 2)
+    >>> count_uses(nn.Sequential(shared, nn.ReLU(), shared), torch.ones(1, 2))
+    {'0.weight': 2, '0.bias': 2}
+    """
+    known = stored_parameters(module)
+    given = inputs if isinstance(inputs, tuple) else (inputs,)
+    with quiet(module), Uses({id(one.tensor): one.slot for one in known}) as uses:
+        module(*given)
+    counts = {one.slot: 0 for one in known}
+    for slot, _ in uses.seen:
+        counts[slot] += 1
+    return counts
+
+
+def use_gradients(module: nn.Module, loss: Callable[[], Tensor], values: bool = False) -> pd.DataFrame:
+    """The gradient of each USE of each trainable parameter; a stored parameter's gradient is their sum.
+
+    `loss()` computes the loss, a tensor of one number. A row a use, in order of the forward pass: `name` (slot), `use`
+    (0, 1, ...), `uses`, `norm` (Frobenius), `cosine` with the sum of the other uses (NaN for a lone one, or where one
+    is 0), and with `values` the gradient itself. Changes no `.grad`.
+
+    >>> shared = nn.Linear(1, 1, bias=False)
+    >>> _ = nn.init.constant_(shared.weight, 3.0)
+    >>> net = nn.Sequential(shared, shared)  # w w x: each use contributes w x
+    >>> use_gradients(net, lambda: net(torch.ones(1, 1)).sum())[["name", "use", "norm", "cosine"]].values.tolist()
+    [['0.weight', 0, 3.0, 1.0], ['0.weight', 1, 3.0, 1.0]]
+    """
+    known = {id(one.tensor): one.slot for one in stored_parameters(module) if one.tensor.requires_grad}
+    with torch.enable_grad(), Uses(known, split=True) as uses:
+        value = loss()
+    if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
+        raise InputError("use_gradients: loss() must return a tensor of one number that depends on the parameters")
+    aliases = [alias for _, alias in uses.seen]
+    found = torch.autograd.grad(value.reshape(()), aliases, allow_unused=True) if aliases else ()
+    grads: dict[str, list[Tensor]] = {slot: [] for slot in known.values()}
+    for (slot, _), gradient in zip(uses.seen, found):
+        if gradient is not None:  # an alias that the loss does not depend on is no use
+            grads[slot].append(gradient)
+    rows = []
+    for slot, uses_of_it in grads.items():
+        total = sum(uses_of_it[1:], uses_of_it[0]) if uses_of_it else torch.zeros(())
+        for index, gradient in enumerate(uses_of_it):
+            row = {
+                "name": slot,
+                "use": index,
+                "uses": len(uses_of_it),
+                "norm": float(torch.linalg.vector_norm(gradient)),
+                "cosine": cosine(gradient, total - gradient) if len(uses_of_it) > 1 else float("nan"),
+            }
+            rows.append({**row, "gradient": gradient} if values else row)
+    columns = ["name", "use", "uses", "norm", "cosine", *(["gradient"] if values else [])]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def cosine(a: Tensor, b: Tensor) -> float:
+    """a . b / (|a| |b|); NaN where one is zero.
+
+    >>> cosine(torch.tensor([1.0, 0.0]), torch.tensor([-2.0, 0.0]))
+    -1.0
+    """
+    return float((a * b).sum() / (torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b)))
