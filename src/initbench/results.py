@@ -40,11 +40,11 @@ class Results:
 
     def compare(self, baseline: str | None = None) -> pd.DataFrame:
         """Each setup against the baseline inside its setting, as in comparisons.csv."""
-        return stats.comparisons(self.runs, baseline or self.study.get("baseline"), self.study)
+        return stats.comparisons(self.runs, baseline, self.study, self.history)
 
     def leaderboard(self) -> pd.DataFrame:
         """Arms by rank, as in leaderboard.csv."""
-        return stats.leaderboard(self.runs, self.study)
+        return stats.leaderboard(self.runs, self.study, history=self.history)
 
     def report(self, **options: Any) -> dict[str, Path]:
         """Write the report again; options are those of `initbench.report.build`."""

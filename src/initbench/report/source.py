@@ -32,12 +32,19 @@ class Source:
     changed: bool = field(default=False)  # the target or the baseline is not the study's own
 
     @cached_property
-    def board(self) -> pd.DataFrame:
-        return stats.leaderboard(self.runs, self.study, self.baseline)
+    def judged(self) -> stats.Judged:
+        metric = self.target[0] if self.target is not None else None
+        return stats.judge(self.runs, self.study, self.baseline, self.history, metric)
 
-    @cached_property
+    @property
+    def board(self) -> pd.DataFrame:
+        """An arm a row, by rank."""
+        return self.judged.board
+
+    @property
     def pairs(self) -> pd.DataFrame:
-        return stats.comparisons(self.runs, self.baseline, self.study, board=self.board)
+        """A setup against its baseline a row."""
+        return self.judged.pairs
 
     @cached_property
     def profile(self) -> pd.DataFrame:

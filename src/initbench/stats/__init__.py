@@ -8,26 +8,32 @@ Pure functions on frames; neither torch nor mlflow. Words used throughout:
 - ``share``: runs that arrived / all runs of the arm at one learning rate.
 - ``gate``: a ratio of steps is given only where both sides arrived in at least 80% of their seeds; below it
   the ratio would be a function of the budget.
+- ``cross-fitted``: the learning rate is chosen on half of the seeds and judged on the other half (crossfit.py).
 
-What will decide (cross-fitted learning rates, Holm, equivalence, McNemar) builds on these tables in a module
-beside them; nothing here says "faster".
+The way of a verdict: runs -> `panel` (rates x seeds) -> `crossfit` (theta and its bootstrap) -> `verdict` (gates,
+tests, words) -> `compare` (frames, with what would decide from `remedy`). Words are said only of a setup against the
+baseline of its setting; the tables of all pairs carry none.
 """
 
-from initbench.stats.compare import comparisons, leaderboard, reference_setups
+from initbench.stats.compare import Judged, all_pairs, comparisons, judge, leaderboard, reference_setups
 from initbench.stats.curves import layer_map, layer_maps, loss_bands, trained_by_step
 from initbench.stats.intervals import median_interval, ratio_interval, wilson
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, ranked
 from initbench.stats.rates import GATE, MIN_SEEDS, at_chosen_lr, budget, chosen_lr, log_outcome, lr_profile
+from initbench.stats.remedy import wider
 from initbench.stats.target import retarget, select, steps_to_target, value_at, whole_net
 
 __all__ = [
     "GATE",
     "LEADERBOARD_COLUMNS",
     "MIN_SEEDS",
+    "Judged",
+    "all_pairs",
     "at_chosen_lr",
     "budget",
     "chosen_lr",
     "comparisons",
+    "judge",
     "layer_map",
     "layer_maps",
     "leaderboard",
@@ -44,5 +50,6 @@ __all__ = [
     "trained_by_step",
     "value_at",
     "whole_net",
+    "wider",
     "wilson",
 ]

@@ -1,86 +1,175 @@
-"""Each setup against the baseline of its setting, paired by seed; and the leaderboard that shows it."""
+"""The judged study: every arm ranked, and each setup against the baseline of its setting with a verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from initbench.errors import InputError
+from initbench.stats import remedy, verdict
+from initbench.stats.crossfit import Crossfit, crossfit
 from initbench.stats.intervals import ratio_interval
+from initbench.stats.panel import Panel, panels
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, ranked
-from initbench.stats.rates import GATE, MIN_SEEDS, at_chosen_lr, log_outcome
+from initbench.stats.rates import GATE, at_chosen_lr, budget, log_outcome
 
 COMPARISON_COLUMNS = [
-    "setting", "setup", "arm", "baseline", "ratio_of", "ratio", "ratio_low", "ratio_high", "pairs", "n",
-    "n_baseline", "reached", "reached_baseline", "lr", "lr_baseline", "lr_at_edge", "note",
+    "setting", "setup", "arm", "baseline", "verdict", "reason", "decide", "seeds_needed", "ratio_of", "ratio",
+    "ratio_low", "ratio_high", "equal_low", "equal_high", "p", "p_holm", "test", "family", "p_faster",
+    "p_faster_low", "p_faster_high", "pairs", "reached_pairs", "reached_pairs_baseline", "n", "n_baseline",
+    "reached", "reached_baseline", "lr", "lr_baseline", "lr_at_edge",
 ]  # fmt: skip
+NAN = float("nan")
 
 
-def leaderboard(
-    runs: pd.DataFrame, study: Mapping[str, Any] | None = None, baseline: str | None = None
-) -> pd.DataFrame:
-    """One row per arm at its chosen learning rate, ranked inside its setting. Columns: LEADERBOARD_COLUMNS.
+class Judged(NamedTuple):
+    """Both tables of one study: an arm a row (LEADERBOARD_COLUMNS), a comparison a row (COMPARISON_COLUMNS)."""
 
-    Rank: arms that arrive in at least 80% of their seeds first, by mean log steps; then by share arrived,
-    then by final train loss. `steps` is the median over all seeds with its bootstrap interval (inf = never);
-    `ratio` is ``exp(mean over paired seeds of log min(T, tau) - the baseline's)``, NaN below the gate, or the
-    ratio of the final train losses where nobody in the setting arrives (`ratio_of` says which). `gap` is the
-    median of val - train loss at the target (inf: fewer than half arrived), or at the end where nobody
-    arrives. Arms of `study` that failed before they had a run are the last rows.
+    board: pd.DataFrame
+    pairs: pd.DataFrame
+
+
+def judge(
+    runs: pd.DataFrame,
+    study: Mapping[str, Any] | None = None,
+    baseline: str | None = None,
+    history: pd.DataFrame | None = None,
+    metric: str | None = None,
+) -> Judged:
+    """Rank and compare; everything a report says of speed comes from here.
+
+    `baseline`: a setup's label or an initializer's name, else the study's. `history` gives the evaluation grid of
+    `metric` (the study's target), without which the rule "would one evaluation earlier change it?" is not applied.
 
     >>> runs = pd.DataFrame({"run": ["a", "b"], "arm": ["slow", "fast"], "setup": ["slow", "fast"],
     ...     "setting": "s", "optim.lr": 0.1, "seed": 0, "status": "completed", "train.steps": 100,
     ...     "steps_to_target": [80.0, 40.0]})
-    >>> leaderboard(runs, baseline="slow")[["rank", "setup", "steps", "ratio"]].values.tolist()
-    [[1, 'fast', 40.0, 0.5], [2, 'slow', 80.0, 1.0]]
+    >>> judge(runs, baseline="slow").pairs[["setup", "ratio", "verdict", "reason"]].values.tolist()
+    [['fast', 0.5, 'undecided', 'n=1, at least 8 seeds'], ['slow', 1.0, 'baseline', '']]
     """
-    board = ranked(runs, study)
-    against = _compared(runs, board, _wanted(board, study, baseline)).set_index("arm")
-    for name in ("ratio", "ratio_low", "ratio_high", "pairs", "ratio_of", "baseline"):
+    arms = Arms(runs)
+    board = ranked(runs, study, {arm: arms.own(arm) for arm in arms.panels})
+    metric = metric or ((study or {}).get("target") or {}).get("metric")
+    earlier = None
+    if history is not None and metric is not None and len(runs):
+        earlier = Arms(remedy.one_evaluation_earlier(runs, remedy.evaluation_grids(runs, history, metric)))
+    target = metric is not None or "target" not in (study or {})
+    order = _order(runs, study)
+    reference = reference_setups(board, _wanted(board, study, baseline), order)
+    rows = []
+    for setting, part in board.groupby("setting", sort=False):
+        rows += _setting(part, reference[str(setting)], arms, earlier, runs, target)
+    pairs = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
+    for name in ("seeds_needed", "n", "n_baseline", "reached", "reached_baseline", "pairs", "family"):
+        pairs[name] = pairs[name].astype("Int64")
+    against = pairs.set_index("arm")
+    for name in ("ratio", "ratio_low", "ratio_high", "pairs", "ratio_of", "baseline", "verdict", "reason"):
         board[name] = board["arm"].map(against[name])
-    return board[LEADERBOARD_COLUMNS]
+    for _, part in board.groupby("setting", sort=False):
+        board.loc[part.index, ["rank_low", "rank_high"]] = _rank_intervals(part, arms)
+    return Judged(board[LEADERBOARD_COLUMNS], pairs)
+
+
+def leaderboard(
+    runs: pd.DataFrame,
+    study: Mapping[str, Any] | None = None,
+    baseline: str | None = None,
+    history: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """One row per arm, ranked inside its setting. Columns: LEADERBOARD_COLUMNS.
+
+    Rank: arms that arrive in at least 80% of their seeds first, by cross-fitted mean log steps; then by share
+    arrived, then by final train loss. `steps` is the median over all seeds at the chosen learning rate with its
+    bootstrap interval (inf = never). `ratio`, `verdict` and `reason` are those of `comparisons`. `gap` is the
+    median of val - train loss at the target (inf: fewer than half arrived), or at the end where nobody
+    arrives. Arms of `study` that failed before they had a run are the last rows.
+    """
+    return judge(runs, study, baseline, history).board
 
 
 def comparisons(
     runs: pd.DataFrame,
     baseline: str | None = None,
     study: Mapping[str, Any] | None = None,
-    *,
-    board: pd.DataFrame | None = None,
+    history: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Each setup against the baseline of its setting, paired by seed, each at its chosen learning rate.
+    """Each setup against the baseline of its setting, paired by seed. Columns: COMPARISON_COLUMNS.
 
-    Columns: COMPARISON_COLUMNS. `ratio_of` is "steps" or "loss" (nobody in the setting arrives); `pairs` are
-    the seeds both have; `board`: the leaderboard of these runs, if it is at hand. No verdict words: `note` says what would stand in the way of one.
+    `ratio` is exp of the difference of the cross-fitted means of log min(T, tau), with its 95% interval; NaN
+    below the gate. `equal_low`, `equal_high`: its 90% interval. `ratio_of` is "steps", or "loss" where nobody in
+    the setting arrives (ratio of final train losses; no verdict). `pairs`: seeds both have. `decide`: the override
+    that would decide an undecided pair; `seeds_needed`: the likely number of seeds in all.
     """
-    board = ranked(runs, study) if board is None else board
-    return _compared(runs, board, _wanted(board, study, baseline))
+    return judge(runs, study, baseline, history).pairs
 
 
-def reference_setups(board: pd.DataFrame, baseline: str | None = None) -> dict[str, str]:
+class Arms:
+    """The panels of a study and their cross-fits, each computed once for each set of seeds."""
+
+    def __init__(self, runs: pd.DataFrame) -> None:
+        self.panels = panels(runs) if len(runs) else {}
+        self._fits: dict[tuple[str, bytes], tuple[Panel, Crossfit]] = {}
+
+    def on(self, arm: str, seeds: np.ndarray) -> tuple[Panel, Crossfit]:
+        """Panel and cross-fit of an arm on these usable seeds."""
+        key = arm, seeds.tobytes()
+        if key not in self._fits:
+            panel = self.panels[arm].at(seeds)
+            self._fits[key] = panel, crossfit(panel)
+        return self._fits[key]
+
+    def seeds(self, *arms: str) -> np.ndarray:
+        """Seeds with a result at every learning rate of all these arms."""
+        sets = [self.panels[arm].seeds[self.panels[arm].usable] if arm in self.panels else np.zeros(0) for arm in arms]
+        found = sets[0]
+        for other in sets[1:]:
+            found = np.intersect1d(found, other)
+        return found
+
+    def own(self, arm: str) -> float:
+        """Cross-fitted mean log outcome on all usable seeds of an arm; NaN without any."""
+        seeds = self.seeds(arm)
+        return self.on(arm, seeds)[1].mean if len(seeds) else NAN
+
+    def contrast(self, arm: str, base: str) -> verdict.Contrast:
+        """An arm against another on the seeds both have."""
+        seeds = self.seeds(arm, base)
+        if not len(seeds):
+            none = np.zeros(0, bool)
+            return verdict.Contrast(0, NAN, NAN, none, none, np.zeros(0))
+        return verdict.contrast(*self.on(arm, seeds), *self.on(base, seeds))
+
+
+def reference_setups(
+    board: pd.DataFrame, baseline: str | None = None, order: Sequence[str] | None = None
+) -> dict[str, str]:
     """The setup each setting's ratios refer to: `baseline`, a setup's label or an initializer's name.
 
-    An initializer's name means its setup without sharing where there is one. The first of the ranking stands
-    in where the baseline is absent, or below the gate while another setup is above it. Raises InputError if
+    An initializer's name means its setup without sharing where there is one. Without a baseline it is the first
+    of `order` (the study's own order, never the ranking: the best of many looks better than it is). Where it is
+    below the gate and others are above, the first of `order` above the gate stands in. Raises InputError if
     `baseline` names nothing on the whole board.
 
     >>> board = pd.DataFrame({"setting": "s", "setup": ["a · none", "b · none"], "init": ["a", "b"],
     ...                       "sharing": "none", "share": [1.0, 1.0]})
-    >>> reference_setups(board, "b")
-    {'s': 'b · none'}
+    >>> reference_setups(board, "b"), reference_setups(board, None, ["b · none", "a · none"])
+    ({'s': 'b · none'}, {'s': 'b · none'})
     """
     if baseline is not None and not _named(board, baseline).any():
         raise InputError(f"baseline {baseline!r}: allowed are {', '.join(sorted(set(board['setup'])))}")
+    place = {setup: i for i, setup in enumerate(order or board["setup"])}
     found = {}
     for setting, part in board.groupby("setting", sort=False):
-        named = part[_named(part, baseline)]
+        listed = part.iloc[np.argsort([place.get(setup, len(place)) for setup in part["setup"]], kind="stable")]
+        named = listed[_named(listed, baseline)]
         named = named.iloc[np.lexsort((named["sharing"] != "none", named["setup"] != baseline))].head(1)
-        some_arrive = bool((part["share"] >= GATE).any())
-        if named.empty or (some_arrive and not (named["share"] >= GATE).all()):
-            named = part.head(1)
+        named = listed.head(1) if named.empty else named
+        open_ = listed[listed["share"] >= GATE]
+        if len(open_) and not (named["share"] >= GATE).all():
+            named = open_.head(1)
         found[str(setting)] = str(named["setup"].iloc[0])
     return found
 
@@ -97,68 +186,167 @@ def _wanted(board: pd.DataFrame, study: Mapping[str, Any] | None, baseline: str 
     return own if _named(board, own).any() else None
 
 
-def _compared(runs: pd.DataFrame, board: pd.DataFrame, baseline: str | None) -> pd.DataFrame:
-    reference = reference_setups(board, baseline)
-    at = at_chosen_lr(runs, board.set_index("arm")) if len(runs) else runs
-    logs = {of: _outcomes(at, of) for of in ("steps", "loss")}
-    nothing = pd.Series(dtype=float)
+def _order(runs: pd.DataFrame, study: Mapping[str, Any] | None) -> list[str]:
+    listed = [str(arm["setup"]) for arm in (study or {}).get("arms", []) if "setup" in arm]
+    return list(dict.fromkeys([*listed, *(runs["setup"].astype(str).unique() if len(runs) else [])]))
+
+
+def _setting(
+    part: pd.DataFrame, reference: str, arms: Arms, earlier: Arms | None, runs: pd.DataFrame, target: bool
+) -> list[dict[str, Any]]:
+    """The comparisons of one setting, in the order of its ranking."""
+    base = part[part["setup"] == reference].iloc[0]
+    others = part[part["arm"] != base["arm"]]
+    if not (part["reached"] > 0).any():
+        found = _by_loss(others, base, runs, target)
+    else:
+        found = _by_steps(others, base, arms, earlier, runs)
     rows = []
-    for setting, part in board.groupby("setting", sort=False):
-        base = part[part["setup"] == reference[str(setting)]].iloc[0]
-        of = "steps" if (part["reached"] > 0).any() else "loss"
-        theirs = logs[of].get(base["arm"], nothing)
-        base_open = _open(base, of, theirs)
-        for _, row in part.iterrows():
-            ours = logs[of].get(row["arm"], nothing)
-            both = (ours - theirs.reindex(ours.index)).dropna().to_numpy()
-            closed = not (base_open and _open(row, of, ours))
-            ratio = (float("nan"),) * 3 if closed else ratio_interval(both)
-            rows.append(
-                {
-                    "setting": setting,
-                    "setup": row["setup"],
-                    "arm": row["arm"],
-                    "baseline": base["setup"],
-                    "ratio_of": of,
-                    "ratio": ratio[0],
-                    "ratio_low": ratio[1],
-                    "ratio_high": ratio[2],
-                    "pairs": len(both),
-                    "n": row["n"],
-                    "n_baseline": base["n"],
-                    "reached": row["reached"],
-                    "reached_baseline": base["reached"],
-                    "lr": row["lr"],
-                    "lr_baseline": base["lr"],
-                    "lr_at_edge": row["lr_at_edge"],
-                    "note": "baseline" if row["arm"] == base["arm"] else _note(row, base, of, len(both), closed),
-                }
-            )
-    return pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
+    for _, row in part.iterrows():
+        same = {
+            "setting": row["setting"], "setup": row["setup"], "arm": row["arm"], "baseline": base["setup"],
+            "n": row["n"], "n_baseline": base["n"], "reached": row["reached"], "reached_baseline": base["reached"],
+            "lr": row["lr"], "lr_baseline": base["lr"], "lr_at_edge": row["lr_at_edge"], "family": len(others),
+        }  # fmt: skip
+        rows.append(same | found.get(row["arm"], _itself(base, arms, part)))
+    return rows
 
 
-def _outcomes(at: pd.DataFrame, of: str) -> dict[str, pd.Series]:
-    """{arm: log outcome indexed by seed}"""
+def _itself(base: pd.Series, arms: Arms, part: pd.DataFrame) -> dict[str, Any]:
+    """The baseline's own row: 1, where it has a ratio at all."""
+    by_loss = not (part["reached"] > 0).any()
+    pairs = len(arms.seeds(base["arm"]))
+    open_ = np.isfinite(base["loss_train"]) if by_loss else base["share"] >= GATE
+    one = 1.0 if open_ and pairs else NAN
+    ends = one if pairs >= 3 else NAN
+    return {
+        "verdict": "baseline", "reason": "", "decide": "", "seeds_needed": pd.NA, "test": "",
+        "ratio_of": "loss" if by_loss else "steps", "ratio": one, "ratio_low": ends, "ratio_high": ends,
+        "pairs": pairs,
+    }  # fmt: skip
+
+
+def _by_steps(
+    others: pd.DataFrame, base: pd.Series, arms: Arms, earlier: Arms | None, runs: pd.DataFrame
+) -> dict[str, dict[str, Any]]:
+    names = [str(arm) for arm in others["arm"]]
+    sides = [verdict.Side(row["share"], row["lr_at_edge"]) for _, row in others.iterrows()]
+    base_side = verdict.Side(base["share"], base["lr_at_edge"])
+    contrasts = [arms.contrast(arm, str(base["arm"])) for arm in names]
+    found = verdict.verdicts(contrasts, sides, base_side)
+    if earlier is not None and any(one.word in verdict.DECIDED for one in found):
+        again = verdict.verdicts([earlier.contrast(arm, str(base["arm"])) for arm in names], sides, base_side)
+        found = [verdict.stands(one, other) for one, other in zip(found, again)]
+    undecided = max(1, sum(one.word == "undecided" and bool(one.test) for one in found))
+    rows = {}
+    for (_, row), one, said in zip(others.iterrows(), contrasts, found):
+        both_open = row["share"] >= GATE and base["share"] >= GATE
+        logs = (one.estimate, *one.interval(), *one.interval(0.90)) if both_open else (NAN,) * 5
+        # rounded, so that the last bits of a sum are no spread
+        ratio, low, high, equal_low, equal_high = (round(float(np.exp(x)), 12) for x in logs)
+        decide, needed = _decide(said, one, row, base, undecided, runs)
+        p_faster, p_low, p_high = one.p_faster
+        rows[str(row["arm"])] = {
+            "verdict": said.word, "reason": remedy.REASONS[said.why].format(n=one.n) if said.why else "",
+            "decide": decide, "seeds_needed": pd.NA if needed is None else needed, "ratio_of": "steps",
+            "ratio": ratio, "ratio_low": low, "ratio_high": high, "equal_low": equal_low, "equal_high": equal_high,
+            "p": said.p, "p_holm": said.p_holm, "test": said.test, "p_faster": p_faster, "p_faster_low": p_low,
+            "p_faster_high": p_high, "pairs": one.n, "reached_pairs": int(one.reached.sum()),
+            "reached_pairs_baseline": int(one.reached_base.sum()),
+        }  # fmt: skip
+    return rows
+
+
+def _decide(
+    said: verdict.Verdict, one: verdict.Contrast, row: pd.Series, base: pd.Series, family: int, runs: pd.DataFrame
+) -> tuple[str, int | None]:
+    """(override, seeds in all) that would probably decide an undecided pair."""
+    if said.word != "undecided":
+        return "", None
+    part = runs[runs["arm"].astype(str).isin([row["arm"], base["arm"]])]
+    seeds = sorted(part["seed"].unique())
+    if said.why in ("few", "seeds"):
+        test = said.test or "ratio"
+        needed = verdict.MIN_SEEDS if said.why == "few" else verdict.seeds_to_decide(one, test, family)
+        return (remedy.more_seeds(seeds, needed) if needed else ""), needed
+    if said.why == "steps":
+        return remedy.longer(float(budget(part).max()) if len(part) else 0.0), None
+    if said.why == "grid":
+        medians = [steps for steps in (row["steps"], base["steps"]) if np.isfinite(steps)]
+        return (remedy.denser(max(medians)) if medians else ""), None
+    edges = [row["lr_at_edge"], base["lr_at_edge"]]
+    return remedy.wider(sorted(part["optim.lr"].astype(float).unique()), remedy.sides_of(edges)), None
+
+
+def _by_loss(others: pd.DataFrame, base: pd.Series, runs: pd.DataFrame, target: bool) -> dict[str, dict[str, Any]]:
+    """Ratios of final train losses at the chosen rates, where nobody arrives: shown, never judged."""
+    at = at_chosen_lr(runs, pd.concat([others, base.to_frame().T]).set_index("arm")) if len(runs) else runs
+    logs = _losses(at)
+    nothing = pd.Series(dtype=float)
+    theirs = logs.get(base["arm"], nothing)
+    decide = remedy.longer(float(budget(at).max()) if len(at) else 0.0)
+    reason = remedy.REASONS["steps"]
+    if not target:
+        reason, decide = remedy.REASONS["target"], "train.target.value=0.9"
+    rows = {}
+    for _, row in others.iterrows():
+        ours = logs.get(row["arm"], nothing)
+        both = (ours - theirs.reindex(ours.index)).dropna().to_numpy()
+        open_ = bool(len(ours) and len(theirs) and ours.notna().all() and theirs.notna().all())
+        ratio, low, high = ratio_interval(both) if open_ else (NAN,) * 3
+        rows[str(row["arm"])] = {
+            "verdict": "undecided", "reason": reason, "decide": decide, "seeds_needed": pd.NA,
+            "ratio_of": "loss", "ratio": ratio, "ratio_low": low, "ratio_high": high, "test": "",
+            "pairs": len(both), "reached_pairs": 0, "reached_pairs_baseline": 0,
+        }  # fmt: skip
+    return rows
+
+
+def _losses(at: pd.DataFrame) -> dict[str, pd.Series]:
+    """{arm: log final loss indexed by seed}"""
     if at.empty:
         return {}
-    logs = pd.Series(log_outcome(at, of), index=at["seed"].to_numpy())
+    logs = pd.Series(log_outcome(at, "loss"), index=at["seed"].to_numpy())
     return {str(arm): part for arm, part in logs.groupby(at["arm"].astype(str).to_numpy(), sort=False)}
 
 
-def _open(row: pd.Series, of: str, logs: pd.Series) -> bool:
-    """Past the gate: at least 80% arrived; for a ratio of losses, a finite loss in every run."""
-    return bool(row["share"] >= GATE) if of == "steps" else bool(len(logs) and logs.notna().all())
+def _rank_intervals(part: pd.DataFrame, arms: Arms) -> np.ndarray:
+    """(arms, 2) ranks between which 95% of the bootstrap draws put an arm; NaN below the gate.
+
+    Descriptive: the same draws for all arms, on the seeds all of them have.
+    """
+    out = np.full((len(part), 2), NAN)
+    open_ = np.flatnonzero((part["share"] >= GATE).to_numpy())
+    names = [str(part["arm"].iloc[i]) for i in open_]
+    seeds = arms.seeds(*names) if names else np.zeros(0)
+    if len(seeds) < 3:
+        return out
+    draws = np.stack([arms.on(arm, seeds)[1].draws for arm in names])  # (arms, draws)
+    ranks = 1 + np.argsort(np.argsort(draws, axis=0, kind="stable"), axis=0, kind="stable")
+    out[open_] = np.quantile(ranks, [0.025, 0.975], axis=1, method="inverted_cdf").T
+    return out
 
 
-def _note(row: pd.Series, base: pd.Series, of: str, pairs: int, closed: bool) -> str:
-    notes = []
-    if closed and of == "steps":
-        arrived = f"{row['reached']}/{row['n']} against {base['reached']}/{base['n']}"
-        notes.append(f"no ratio: arrived {arrived}, at least {GATE:.0%} needed")
-    elif closed:
-        notes.append("no ratio: some final loss is not finite")
-    if pairs < MIN_SEEDS:
-        notes.append(f"n={pairs}, at least {MIN_SEEDS}")
-    if {"low", "high"} & {row["lr_at_edge"], base["lr_at_edge"]}:
-        notes.append("lr at the edge of its grid")
-    return "; ".join(notes)
+def all_pairs(runs: pd.DataFrame, setups: Iterable[str] | None = None) -> pd.DataFrame:
+    """Every two arms of a setting, ratio and P(faster) with 95% intervals, without verdict words.
+
+    Columns: setting, setup, other, pairs, ratio, ratio_low, ratio_high (NaN below the gate), p_faster,
+    p_faster_low, p_faster_high (a tie, such as never against never, counts half).
+    """
+    wanted = None if setups is None else set(setups)
+    arms = Arms(runs)
+    shares: dict[str, float] = dict(ranked(runs)[["arm", "share"]].itertuples(index=False)) if len(runs) else {}
+    first = runs.drop_duplicates("arm")
+    rows = []
+    for setting, part in first.groupby("setting", sort=False):
+        names = [(str(a), str(s)) for a, s in zip(part["arm"], part["setup"]) if wanted is None or s in wanted]
+        for arm, setup in names:
+            for other, other_setup in names:
+                if arm == other:
+                    continue
+                one = arms.contrast(arm, other)
+                open_ = min(shares[arm], shares[other]) >= GATE
+                logs = (one.estimate, *one.interval()) if open_ else (NAN,) * 3
+                rows.append([setting, setup, other_setup, one.n, *np.exp(logs), *one.p_faster])
+    columns = ["setting", "setup", "other", "pairs", "ratio", "ratio_low", "ratio_high"]
+    return pd.DataFrame(rows, columns=[*columns, "p_faster", "p_faster_low", "p_faster_high"])

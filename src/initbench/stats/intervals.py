@@ -11,7 +11,7 @@ RESAMPLES = 2000
 _SEED = 20250101  # of the bootstrap: the same study gives the same bytes
 
 
-def wilson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(k: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of a share: ``(p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)`` (Wilson 1927).
 
     >>> "{:.2f} {:.2f}".format(*wilson(10, 10))

@@ -1,4 +1,4 @@
-"""Every arm at its chosen learning rate, ranked inside its setting."""
+"""Every arm as one row, ranked inside its setting."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ from initbench.stats.rates import GATE, at_chosen_lr, chosen_lr, column
 LEADERBOARD_COLUMNS = [
     "rank", "setting", "setup", "arm", "arm_key", "init", "sharing", "lr", "lr_at_edge", "n", "reached",
     "share", "share_low", "share_high", "diverged", "failed", "steps", "steps_low", "steps_high",
-    "mean_steps", "ratio", "ratio_low", "ratio_high", "pairs", "ratio_of", "baseline", "flops_to_target",
+    "mean_steps", "rank_low", "rank_high", "ratio", "ratio_low", "ratio_high", "verdict", "reason", "pairs",
+    "ratio_of", "baseline", "flops_to_target",
     "loss_train", "accuracy_val", "gap", "stored_parameters", "used_parameters",
 ]  # fmt: skip
 
 
-def ranked(runs: pd.DataFrame, study: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """LEADERBOARD_COLUMNS without the ratios (NaN): one row per arm, see `leaderboard`."""
+def ranked(
+    runs: pd.DataFrame, study: Mapping[str, Any] | None = None, means: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """LEADERBOARD_COLUMNS without the comparisons (NaN): one row per arm, see `leaderboard`.
+
+    `means`: cross-fitted mean log outcome of each arm; an arm without one is ranked by the mean at its chosen rate.
+    """
     arms = {str(arm["label"]): arm for arm in (study or {}).get("arms", [])}
-    rows = _described(runs, arms) if len(runs) else []
+    rows = _described(runs, arms, means or {}) if len(runs) else []
     rows += _without_runs({row["arm"] for row in rows}, arms)
     board = pd.DataFrame(rows, columns=[*LEADERBOARD_COLUMNS, "_log"])
     share = board["share"].astype(float)
@@ -35,7 +41,9 @@ def ranked(runs: pd.DataFrame, study: Mapping[str, Any] | None = None) -> pd.Dat
     return board[LEADERBOARD_COLUMNS]
 
 
-def _described(runs: pd.DataFrame, arms: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _described(
+    runs: pd.DataFrame, arms: Mapping[str, Mapping[str, Any]], means: Mapping[str, float]
+) -> list[dict[str, Any]]:
     chosen = chosen_lr(runs)
     choices = {str(row["arm"]): row for row in chosen.reset_index().to_dict("records")}
     at = at_chosen_lr(runs, chosen)
@@ -51,6 +59,8 @@ def _described(runs: pd.DataFrame, arms: Mapping[str, Mapping[str, Any]]) -> lis
         if first["setting"] in arrives:
             gap = np.where(never, np.nan, column(part, "gap_at_target"))
         lost = choice["failed"] == n
+        log = means.get(str(arm), np.nan)
+        log = float(np.log(choice["mean_steps"])) if np.isnan(log) else log
         rows.append(
             {
                 "setting": str(first["setting"]),
@@ -71,14 +81,14 @@ def _described(runs: pd.DataFrame, arms: Mapping[str, Mapping[str, Any]]) -> lis
                 "steps": steps,
                 "steps_low": steps_low,
                 "steps_high": steps_high,
-                "mean_steps": choice["mean_steps"],
+                "mean_steps": round(float(np.exp(log)), 10),
                 "flops_to_target": worst_median(column(part, "flops_to_target")),
                 "loss_train": worst_median(column(part, "loss/train")),
                 "accuracy_val": -worst_median(-column(part, "accuracy/val")),
                 "gap": worst_median(gap),
                 "stored_parameters": first.get("stored_parameters"),
                 "used_parameters": first.get("used_parameters"),
-                "_log": round(float(np.log(choice["mean_steps"])), 10),
+                "_log": round(log, 10),
             }
         )
     return rows

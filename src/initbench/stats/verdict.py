@@ -1,0 +1,189 @@
+"""From two arms to one word: faster, slower, equivalent or undecided, and what would decide it.
+
+The order of the rules: fewer than 8 paired seeds, or neither arm arrives -> undecided. Both arrive in at least
+80% of their seeds -> the ratio of steps; only one does -> exact McNemar on the seeds that arrived. Equivalent if
+the 90% interval of the ratio lies inside [1/1.1, 1.1] (at least 10 seeds); else faster or slower if Holm's p over
+the family is below .05; else undecided. Nothing is faster than an arm whose best learning rate lies at the end of
+its grid, and no word stands that would change if every time were one evaluation earlier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats as sps
+
+from initbench.stats.crossfit import Crossfit, judged
+from initbench.stats.intervals import wilson
+from initbench.stats.panel import Panel
+from initbench.stats.rates import GATE, MIN_SEEDS
+
+ALPHA = 0.05
+MARGIN = 1.1  # ratios inside 1/1.1 .. 1.1 are equal for all purposes
+MIN_EQUIVALENT = 10  # seeds
+DECIDED = ("faster", "slower", "equivalent")
+NAN = float("nan")
+
+
+class Contrast(NamedTuple):
+    """An arm against its baseline on the n seeds both have; logs, so 0 is equal and below 0 is faster."""
+
+    n: int
+    estimate: float  # theta - the baseline's
+    error: float  # standard error: sd of the bootstrap draws; NaN below 3 pairs
+    reached: np.ndarray  # (n,) whether the seed arrives at rates chosen without it, in most halvings
+    reached_base: np.ndarray
+    first: np.ndarray  # (n,) share of halvings in which the arm arrives earlier; a tie is half
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """``estimate +- t(n-1) error``."""
+        half = float(sps.t.ppf(0.5 + confidence / 2, self.n - 1)) * self.error if self.n > 1 else NAN
+        return self.estimate - half, self.estimate + half
+
+    @property
+    def p_ratio(self) -> float:
+        """Two-sided p of ``estimate / error`` against t(n-1)."""
+        if not self.error > 1e-12:  # all pairs alike: certain, or exactly equal
+            return NAN if np.isnan(self.error) else float(abs(self.estimate) < 1e-9)
+        return float(2 * sps.t.sf(abs(self.estimate) / self.error, self.n - 1))
+
+    @property
+    def p_reached(self) -> float:
+        """Exact McNemar on which seeds arrived."""
+        only, only_base = int((self.reached & ~self.reached_base).sum()), int((self.reached_base & ~self.reached).sum())
+        return mcnemar(only, only_base)
+
+    @property
+    def p_faster(self) -> tuple[float, float, float]:
+        """P(faster) over seeds with its Wilson interval."""
+        k = float(self.first.sum())
+        return (k / self.n if self.n else NAN, *wilson(k, self.n))
+
+
+class Side(NamedTuple):
+    """What the rules ask of an arm besides its contrast."""
+
+    share: float  # arrived / all seeds, failed ones included
+    at_edge: str  # "low", "high", "only" or ""
+
+
+class Verdict(NamedTuple):
+    """The word; `why` names the missing thing of an undecided one: few, steps, seeds, lr, grid."""
+
+    word: str
+    why: str
+    test: str  # "ratio", "reached" or ""
+    p: float
+    p_holm: float
+
+
+def contrast(arm: Panel, fit: Crossfit, base: Panel, fit_base: Crossfit) -> Contrast:
+    """Two arms on the same seeds, both cross-fitted on them."""
+    n = len(arm.seeds)
+    error = float((fit.draws - fit_base.draws).std()) if n >= 3 else NAN
+    ours, theirs = judged(arm.reached, fit.rates), judged(base.reached, fit_base.rates)  # (H, n)
+    # arriving at the budget itself is still earlier than never
+    gap = (judged(arm.log, fit.rates) - 1e-6 * ours) - (judged(base.log, fit_base.rates) - 1e-6 * theirs)
+    first = (np.where(np.abs(gap) < 1e-9, 0.5, gap < 0)).mean(axis=0)
+    return Contrast(n, fit.mean - fit_base.mean, error, ours.mean(axis=0) >= 0.5, theirs.mean(axis=0) >= 0.5, first)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided exact p of McNemar's test: discordant pairs are fair coins.
+
+    >>> mcnemar(10, 0)
+    0.001953125
+    """
+    discordant = only_first + only_second
+    return float(sps.binomtest(only_first, discordant).pvalue) if discordant else 1.0
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """Holm's step-down p values (Holm 1979); a test that could not be made (NaN) stays in the family as 1.
+
+    ``p~_(i) = max_{j <= i} min(1, (m - j + 1) p_(j))``. Not statsmodels' `multipletests`: that one runs the garbage
+    collector in every call (0.1 s), too much for thousands of simulated studies; the tests compare with it.
+
+    >>> holm([0.01, 0.04, float("nan")]).round(3).tolist()
+    [0.03, 0.08, 1.0]
+    """
+    values = np.nan_to_num(np.asarray(p, dtype=float), nan=1.0)
+    order = np.argsort(values, kind="stable")
+    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    out = np.empty(len(values))
+    out[order] = np.minimum(stepped, 1.0)
+    return out
+
+
+def kind(one: Contrast, side: Side, base: Side) -> tuple[str, str]:
+    """(test, why none): which test the gates allow."""
+    if one.n < MIN_SEEDS:
+        return "", "few"
+    open_, open_base = side.share >= GATE, base.share >= GATE
+    if open_ and open_base:
+        return "ratio", ""
+    return ("reached", "") if open_ or open_base else ("", "steps")
+
+
+def verdicts(contrasts: Sequence[Contrast], sides: Sequence[Side], base: Side) -> list[Verdict]:
+    """One verdict per contrast: together they are the family of Holm's correction."""
+    kinds = [kind(one, side, base) for one, side in zip(contrasts, sides)]
+    p = [{"ratio": one.p_ratio, "reached": one.p_reached}.get(test, NAN) if test else NAN
+         for one, (test, _) in zip(contrasts, kinds)]  # fmt: skip
+    out = []
+    for one, side, (test, why), raw, adjusted in zip(contrasts, sides, kinds, p, holm(p)):
+        word = "undecided"
+        if test:
+            word, why = _word(one, side, base, test, float(adjusted))
+        out.append(Verdict(word, why, test, raw, float(adjusted) if test else NAN))
+    return out
+
+
+def _word(one: Contrast, side: Side, base: Side, test: str, adjusted: float) -> tuple[str, str]:
+    if test == "ratio":
+        low, high = one.interval(0.90)
+        if one.n >= MIN_EQUIVALENT and -np.log(MARGIN) <= low and high <= np.log(MARGIN):
+            return ("undecided", "lr") if side.at_edge or base.at_edge else ("equivalent", "")
+        faster = one.estimate < 0
+    else:
+        faster = side.share >= GATE
+    if not adjusted < ALPHA:
+        return "undecided", "seeds"
+    loser = base if faster else side
+    return ("undecided", "lr") if loser.at_edge else ("faster" if faster else "slower", "")
+
+
+def stands(verdict: Verdict, earlier: Verdict) -> Verdict:
+    """A decided word that another evaluation grid would change is none."""
+    if verdict.word in DECIDED and earlier.word != verdict.word:
+        return verdict._replace(word="undecided", why="grid")
+    return verdict
+
+
+def seeds_to_decide(one: Contrast, test: str, family: int, power: float = 0.8, most: int = 1000) -> int | None:
+    """How many seeds in all would probably decide, if the estimates stay what they are; None: more than `most`.
+
+    The smallest m > n with ``|d| >= (t_{1 - .05/2k} + t_power) s sqrt(n/m)`` (faster or slower, k = `family`
+    undecided pairs) or ``|d| + (t_.95 + t_power) s sqrt(n/m) <= log 1.1`` (equivalent); t of m - 1 degrees.
+
+    >>> one = Contrast(10, float(np.log(1.5)), 0.2, *[np.ones(10, bool)] * 2, np.zeros(10))
+    >>> seeds_to_decide(one, "ratio", 7)
+    34
+    """
+    m = np.arange(max(one.n + 1, MIN_SEEDS), most + 1)
+    if test == "reached":
+        only = (one.reached & ~one.reached_base).sum() / one.n
+        only_base = (one.reached_base & ~one.reached).sum() / one.n
+        more, less = max(only, only_base) * m, min(only, only_base) * m
+        p = sps.binomtest  # the counts that the same shares would give
+        enough = [p(round(a), max(1, round(a) + round(b))).pvalue < ALPHA / family for a, b in zip(more, less)]
+        return int(m[np.argmax(enough)]) if any(enough) else None
+    if np.isnan(one.error):
+        return MIN_SEEDS
+    error, good = one.error * np.sqrt(one.n / m), sps.t.ppf(power, m - 1)
+    differ = abs(one.estimate) >= (sps.t.ppf(1 - ALPHA / 2 / family, m - 1) + good) * error
+    equal = (abs(one.estimate) + (sps.t.ppf(0.95, m - 1) + good) * error <= np.log(MARGIN)) & (m >= MIN_EQUIVALENT)
+    enough_at = np.flatnonzero(differ | equal)
+    return int(m[enough_at[0]]) if len(enough_at) else None
