@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,21 +50,19 @@ def trained(board: pd.DataFrame, curves: pd.DataFrame, tau: float) -> Figure:
         for arm in others:
             part = parts[arm]
             ax.step(part["step"], part["share"], where="post", color=LINE, linewidth=1)
-    info = board.set_index("arm")
+    info: dict[str, dict[str, Any]] = {row["arm"]: row for row in board.to_dict("records")}
     for i, arm in enumerate(arms):
-        part = parts.get(arm)
-        if part is None:
+        if arm not in parts:
             continue
+        part = parts[arm]
         ax.step(part["step"], part["share"], where="post", linewidth=1.8, **series(i))
         end = float(part["share"].iloc[-1])
         if end < 1:
             ax.plot([tau], [end], "x", color=series(i)["color"], markersize=6, clip_on=False)
-    ends = {}
+    ends: dict[str, tuple[float, int]] = {}
     for i, arm in enumerate(arms):  # curves that end at the same share say so once
         if arm in parts and parts[arm]["share"].iloc[-1] < 1:
-            ends.setdefault(
-                num.count(info.loc[arm, "reached"], info.loc[arm, "n"]), (float(parts[arm]["share"].iloc[-1]), i)
-            )
+            ends.setdefault(num.count(info[arm]["reached"], info[arm]["n"]), (float(parts[arm]["share"].iloc[-1]), i))
     for text, (end, i) in ends.items():
         ax.annotate(text, (tau, end), xytext=(8, 0), textcoords="offset points", va="center", fontsize=8,
                     color=series(i)["color"])  # fmt: skip
@@ -86,13 +86,13 @@ def trained(board: pd.DataFrame, curves: pd.DataFrame, tau: float) -> Figure:
         table.annotate("", (0, y), xytext=(-24, 0), xycoords="data", textcoords="offset points", annotation_clip=False,
                        arrowprops={"arrowstyle": "-", "color": line["color"], "linestyle": line["linestyle"],
                                    "linewidth": 1.8, "shrinkA": 0, "shrinkB": 4})  # fmt: skip
-        table.annotate(num.shorten(info.loc[arm, "setup"], 27), (0, y), xytext=(-29, 0), textcoords="offset points",
+        table.annotate(num.shorten(info[arm]["setup"], 27), (0, y), xytext=(-29, 0), textcoords="offset points",
                        ha="right", va="center", fontsize=8.5)  # fmt: skip
         for mark in marks:
-            part = parts.get(arm)
-            arrived = 0 if part is None else round(_share_at(part, np.array([mark]))[0] * info.loc[arm, "n"])
+            share = _share_at(parts[arm], np.array([mark]))[0] if arm in parts else 0.0
+            arrived = round(share * info[arm]["n"])
             table.text(mark, y, str(arrived), ha="center", va="center", fontsize=8.5)
-        gone = [f"{k}{int(v)}" for k, v in (("d", info.loc[arm, "diverged"]), ("f", info.loc[arm, "failed"])) if v]
+        gone = [f"{k}{v:.0f}" for k, v in (("d", info[arm]["diverged"]), ("f", info[arm]["failed"])) if v]
         if gone:
             table.annotate(" ".join(gone), (1, y), xycoords=("axes fraction", "data"), xytext=(16, 0), fontsize=8,
                            textcoords="offset points", va="center", color=ALARM)  # fmt: skip
@@ -201,7 +201,7 @@ def _strip(board: pd.DataFrame, profile: pd.DataFrame) -> Figure:
     return figure
 
 
-def _fixed(values: object) -> object:
+def _fixed(values: Iterable[float]) -> Any:
     from matplotlib.ticker import FixedLocator
 
-    return FixedLocator(list(values))  # type: ignore[call-overload]
+    return FixedLocator(list(values))
