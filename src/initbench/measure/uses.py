@@ -15,7 +15,7 @@ def use_grad_norm(p: Probe) -> Tensor:
 
 def use_grad_cosine(p: Probe) -> Tensor:
     """Cosine of each use's gradient with the sum of the others."""
-    columns = {}
+    columns: dict[int, Tensor] = {}
     for slot in shared(p.scheme):
         uses = [p.use_grads[i] for i in slot.layers]
         total = torch.stack(uses).sum(0)
