@@ -1,0 +1,156 @@
+"""The state of R runs on the probe batch, and the small reductions that every measure is made of.
+
+Axes: R runs, m = fan_out, n = fan_in, P probe samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from initbench.model import ACTIVATIONS
+from initbench.net import Net
+from initbench.sharing import Scheme, Slot
+
+PROBE_SAMPLES = 256
+JACOBIAN_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Probe:
+    """R runs at one step: forward and backward pass of the mean loss on the first 256 training samples of the
+    seed's split, before the next update. Lists have one entry a layer.
+    """
+
+    scheme: Scheme
+    activation: str
+    stored: Mapping[str, Tensor]  # (R, m, n) and (R, m)
+    previous: Mapping[str, Tensor] | None  # before the last update; None at step 0
+    zs: Sequence[Tensor]  # preactivations (R, m, P); the last are the logits
+    hs: Sequence[Tensor]  # layer inputs (R, n, P); hs[0] is x
+    dws: Sequence[Tensor]  # gradient of the mean loss by each layer's use of its weight (R, m, n)
+    dbs: Sequence[Tensor]  # and of its bias (R, m)
+    dzs: Sequence[Tensor]  # gradient of the mean loss by the preactivations (R, m, P)
+    start_outputs: Sequence[Tensor] | None  # layer outputs at step 0; None at step 0
+    net: Net | None = None  # how the layers are wired; None: each on the activations of the one before
+
+    @property
+    def layers(self) -> range:
+        return range(len(self.zs))
+
+    @cached_property
+    def outputs(self) -> list[Tensor]:
+        """Output of each layer: its activations; the logits for the last. (R, m, P)"""
+        return [*self.hs[1:], self.zs[-1]]
+
+    @cached_property
+    def weights(self) -> list[Tensor]:
+        """Weight that each layer uses, times its forward factor, (R, m, n)."""
+        if self.net is not None:
+            return self.net.weights(self.stored)[0]
+        return [self.scheme.weight(self.stored, i) for i in self.layers]
+
+    @cached_property
+    def grads(self) -> dict[str, Tensor]:
+        """Gradient of each stored tensor."""
+        return self.scheme.stored_grads(self.dws, self.dbs, self.stored)
+
+    @cached_property
+    def use_grads(self) -> list[Tensor]:
+        """Gradient of each layer's use of its weight, pulled back to stored space."""
+        return [self.scheme.use_grad(g, i, self.stored) for i, g in enumerate(self.dws)]
+
+    @cached_property
+    def weight_singular_values(self) -> list[Tensor]:
+        """Singular values of each layer's weight, (R, min(m, n)); a weight that layers share is decomposed once."""
+        found: dict[int, Tensor] = {}
+        for w in self.weights:
+            if id(w) not in found:
+                found[id(w)] = singular_values(w)
+        return [found[id(w)] for w in self.weights]
+
+    @cached_property
+    def jacobian_spectra(self) -> list[Tensor]:
+        """Singular values of d z_l / d z_0 for l = 1 .. depth, (R, S, k) each."""
+        return [singular_values(j.transpose(1, 2)) for j in jacobians(self)]
+
+    def slope(self, layer: int) -> Tensor:
+        """phi'(z) of a hidden layer, (R, m, P)."""
+        return ACTIVATIONS[self.activation].derivative(self.zs[layer])
+
+
+def jacobians(p: Probe) -> Iterator[Tensor]:
+    """J_l = d z_l / d z_0 = W_l diag(phi'(z_{l-1})) J_{l-1}, J_0 = 1, for l = 1 .. depth.
+
+    On the first JACOBIAN_SAMPLES = S samples; (R, m, S, m_0) each, m_0 = width of the first hidden layer.
+    """
+    r, m0 = p.zs[0].shape[:2]
+    s = min(JACOBIAN_SAMPLES, p.zs[0].shape[2])
+    j = torch.eye(m0, dtype=p.zs[0].dtype, device=p.zs[0].device)[None, :, None, :].expand(r, m0, s, m0)
+    for layer in p.layers[1:]:
+        bent = p.slope(layer - 1)[:, :, :s, None] * j
+        # one product a run, whatever the number of samples
+        j = torch.bmm(p.weights[layer], bent.flatten(2)).unflatten(2, (s, m0))
+        yield j
+
+
+def norm(x: Tensor) -> Tensor:
+    """Frobenius norm of each run's part, (R,)."""
+    return torch.linalg.vector_norm(x.flatten(1), dim=1)
+
+
+def msq(x: Tensor) -> Tensor:
+    """Mean square of each run's part, (R,)."""
+    return x.square().flatten(1).mean(1)
+
+
+def mean(x: Tensor) -> Tensor:
+    """Mean of each run's part, (R,)."""
+    return x.flatten(1).mean(1)
+
+
+def dot(x: Tensor, y: Tensor) -> Tensor:
+    """Inner product of each run's parts, (R,)."""
+    return (x * y).flatten(1).sum(1)
+
+
+def cosine(x: Tensor, y: Tensor) -> Tensor:
+    """Cosine of each run's parts, (R,); NaN where one is zero."""
+    return dot(x, y) / (norm(x) * norm(y))
+
+
+def spread(x: Tensor) -> Tensor:
+    """Standard deviation over all entries of each run's part (no Bessel correction), (R,)."""
+    return x.flatten(1).std(1, correction=0)
+
+
+def stack(columns: Sequence[Tensor]) -> Tensor:
+    """(R,) each -> (R, k)."""
+    return torch.stack(list(columns), dim=1)
+
+
+def singular_values(x: Tensor) -> Tensor:
+    """Singular values (..., min(m, n)) of matrices (..., m, n), descending.
+
+    NaN for a matrix that is not finite: LAPACK would refuse the whole batch, its finite neighbours included.
+
+    >>> singular_values(torch.tensor([[[3.0, 0.0], [0.0, 4.0]], [[torch.nan, 0.0], [0.0, 1.0]]]))
+    tensor([[4., 3.], [nan, nan]])
+    """
+    finite = torch.isfinite(x).all(dim=-1).all(dim=-1)[..., None, None]
+    values = torch.linalg.svdvals(torch.where(finite, x, 0.0))
+    return torch.where(finite.squeeze(-1), values, torch.nan)
+
+
+def shared(scheme: Scheme) -> list[Slot]:
+    """Weights used by more than one layer."""
+    return [slot for slot in scheme.weights if len(slot.layers) > 1]
+
+
+def shared_layers(scheme: Scheme) -> list[int]:
+    """Layers whose weight another layer uses too."""
+    return sorted(layer for slot in shared(scheme) for layer in slot.layers)

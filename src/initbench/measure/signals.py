@@ -1,0 +1,37 @@
+"""Signals: what travels forward and backward through the layers. Each gives (R, k), a column a layer."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from initbench.measure.probe import Probe, msq, stack
+from initbench.model import ACTIVATIONS
+
+
+def dead_fraction(p: Probe) -> Tensor | None:
+    """Share of units with phi' = 0 on the whole probe; absent for smooth phi."""
+    if not ACTIVATIONS[p.activation].kinked or len(p.layers) < 2:
+        return None
+    return stack([(p.slope(i) == 0).all(2).to(p.zs[i].dtype).mean(1) for i in p.layers[:-1]])
+
+
+def saturated_fraction(p: Probe) -> Tensor | None:
+    """Share of activations within 1% of the range's width from either end; absent if phi is unbounded."""
+    bounds = ACTIVATIONS[p.activation].range
+    if bounds is None:
+        return None
+    low, high = bounds
+    margin = 0.01 * (high - low)
+    return stack([((h < low + margin) | (h > high - margin)).to(h.dtype).flatten(1).mean(1) for h in p.hs[1:]])
+
+
+def backward_msq(p: Probe) -> Tensor:
+    """Mean square of d loss_i / d preactivation; loss_i is one sample's, P times its part of the mean loss."""
+    return stack([msq(dz) * dz.shape[2] ** 2 for dz in p.dzs])
+
+
+def activation_change_msq(p: Probe) -> Tensor | None:
+    """Mean square change of each layer's output since step 0 (coordinate check); absent at step 0."""
+    if p.start_outputs is None:
+        return None
+    return stack([msq(h - start) for h, start in zip(p.outputs, p.start_outputs)])
