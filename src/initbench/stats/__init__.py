@@ -15,25 +15,34 @@ tests, words) -> `compare` (frames, with what would decide from `remedy`). Words
 baseline of its setting; the tables of all pairs carry none.
 """
 
-from initbench.stats.compare import Judged, all_pairs, comparisons, judge, leaderboard, reference_setups
+from initbench.stats.compare import Arms, Judged, all_pairs, comparisons, judge, leaderboard, reference_setups
 from initbench.stats.curves import layer_map, layer_maps, loss_bands, trained_by_step
+from initbench.stats.factors import effects, factors_of
 from initbench.stats.intervals import median_interval, ratio_interval, wilson
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, ranked
 from initbench.stats.rates import GATE, MIN_SEEDS, at_chosen_lr, budget, chosen_lr, log_outcome, lr_profile
 from initbench.stats.remedy import wider
+from initbench.stats.studies import compare_studies
+from initbench.stats.summary import performance_profile, summary
+from initbench.stats.survival import kaplan_meier, restricted_mean
 from initbench.stats.target import retarget, select, steps_to_target, value_at, whole_net
 
 __all__ = [
     "GATE",
     "LEADERBOARD_COLUMNS",
     "MIN_SEEDS",
+    "Arms",
     "Judged",
     "all_pairs",
     "at_chosen_lr",
     "budget",
     "chosen_lr",
+    "compare_studies",
     "comparisons",
+    "effects",
+    "factors_of",
     "judge",
+    "kaplan_meier",
     "layer_map",
     "layer_maps",
     "leaderboard",
@@ -41,12 +50,15 @@ __all__ = [
     "loss_bands",
     "lr_profile",
     "median_interval",
+    "performance_profile",
     "ranked",
     "ratio_interval",
     "reference_setups",
+    "restricted_mean",
     "retarget",
     "select",
     "steps_to_target",
+    "summary",
     "trained_by_step",
     "value_at",
     "whole_net",

@@ -231,11 +231,11 @@ def _by_steps(
 ) -> dict[str, dict[str, Any]]:
     names = [str(arm) for arm in others["arm"]]
     sides = [verdict.Side(row["share"], row["lr_at_edge"]) for _, row in others.iterrows()]
-    base_side = verdict.Side(base["share"], base["lr_at_edge"])
+    bases = [verdict.Side(base["share"], base["lr_at_edge"])] * len(sides)
     contrasts = [arms.contrast(arm, str(base["arm"])) for arm in names]
-    found = verdict.verdicts(contrasts, sides, base_side)
+    found = verdict.verdicts(contrasts, sides, bases)
     if earlier is not None and any(one.word in verdict.DECIDED for one in found):
-        again = verdict.verdicts([earlier.contrast(arm, str(base["arm"])) for arm in names], sides, base_side)
+        again = verdict.verdicts([earlier.contrast(arm, str(base["arm"])) for arm in names], sides, bases)
         found = [verdict.stands(one, other) for one, other in zip(found, again)]
     undecided = max(1, sum(one.word == "undecided" and bool(one.test) for one in found))
     rows = {}

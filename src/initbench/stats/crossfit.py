@@ -12,6 +12,7 @@ weights depend on n alone, so all arms with the same seeds are resampled alike: 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -46,6 +47,12 @@ def weights(n: int, resamples: int = RESAMPLES) -> np.ndarray:
     return rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
 
 
+@lru_cache(maxsize=8)
+def _sided(n: int, resamples: int) -> np.ndarray:
+    """(HALVINGS, n, resamples) weights of the seeds on side 1, else 0."""
+    return np.stack([np.ascontiguousarray((weights(n, resamples) * side).T) for side in halvings(n)])
+
+
 def crossfit(panel: Panel, resamples: int = RESAMPLES) -> Crossfit:
     """Cross-fitted mean log outcome of an arm, its bootstrap draws, and the rates its seeds are judged at.
 
@@ -56,14 +63,23 @@ def crossfit(panel: Panel, resamples: int = RESAMPLES) -> Crossfit:
     >>> round(float(np.exp(fit.mean)), 6), np.unique(fit.rates).tolist()
     (2.0, [1])
     """
-    rates, n = panel.log.shape
-    w = weights(n, resamples)
+    return crossfits([panel], resamples)[0]
+
+
+def crossfits(panels: Sequence[Panel], resamples: int = RESAMPLES) -> list[Crossfit]:
+    """`crossfit` of several arms with equally many rates and seeds, A at a time."""
+    keys, logs = (np.stack([getattr(panel, name) for panel in panels]) for name in ("key", "log"))  # (A, L, n)
+    _, rates, n = logs.shape
     if rates == 1 or n == 1:
-        best = int(np.argmin(panel.key.mean(axis=1)))
-        return Crossfit(float(panel.log[best].mean()), w @ panel.log[best] / n, np.full((HALVINGS, n), best))
-    sides = halvings(n)
-    judged_at = _rates(panel, sides)
-    return Crossfit(float(judged(panel.log, judged_at).mean()), _draws(panel, sides, w), judged_at)
+        best = np.argmin(keys.mean(axis=2), axis=1)
+        only = np.take_along_axis(logs, best[:, None, None], axis=1)[:, 0]  # (A, n)
+        draws = only @ weights(n, resamples).T / n
+        return [Crossfit(float(y.mean()), d, np.full((HALVINGS, n), b)) for y, d, b in zip(only, draws, best)]
+    draws = _draws(keys, logs, resamples)
+    judged_at = [_rates(key, halvings(n)) for key in keys]
+    return [
+        Crossfit(float(judged(panel.log, at).mean()), draw, at) for panel, draw, at in zip(panels, draws, judged_at)
+    ]
 
 
 def judged(values: np.ndarray, rates: np.ndarray) -> np.ndarray:
@@ -71,34 +87,36 @@ def judged(values: np.ndarray, rates: np.ndarray) -> np.ndarray:
     return np.asarray(values[rates, np.arange(values.shape[1])])
 
 
-def _rates(panel: Panel, sides: np.ndarray) -> np.ndarray:
-    on_one = np.argmin(panel.key @ sides.T, axis=0)  # (HALVINGS,) chosen on side 1, judged on side 0
-    on_zero = np.argmin(panel.key @ (1 - sides).T, axis=0)
+def _rates(key: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    on_one = np.argmin(key @ sides.T, axis=0)  # (HALVINGS,) chosen on side 1, judged on side 0
+    on_zero = np.argmin(key @ (1 - sides).T, axis=0)
     return np.where(sides == 1, on_zero[:, None], on_one[:, None])
 
 
-def _draws(panel: Panel, sides: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """(resamples,) theta under each row of weights; a halving with an empty side cannot choose and is left out."""
-    n = w.shape[1]
-    total = np.zeros(len(w))
-    count = np.zeros(len(w))
-    all_key, all_log = panel.key @ w.T, panel.log @ w.T  # (L, resamples)
-    for side in sides:
-        on = w * side  # (resamples, n)
-        key, log = panel.key @ on.T, panel.log @ on.T
-        size = on.sum(axis=1)
-        both = (size > 0) & (size < n)
-        value = _other(key, all_log - log) + _other(all_key - key, log)
-        total += np.where(both, value, 0.0)
-        count += both
-    return total / np.maximum(count, 1) / n
+def _draws(keys: np.ndarray, logs: np.ndarray, resamples: int) -> np.ndarray:
+    """(A, resamples) theta under each draw; a halving with an empty side cannot choose and is left out."""
+    arms, rates, n = keys.shape
+    both = np.concatenate([keys, logs]).reshape(2 * arms * rates, n)
+
+    def sums(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted sums over seeds of key and log outcome, each (A, L, resamples); w (n, resamples)."""
+        key, log = (both @ w).reshape(2, arms, rates, resamples)
+        return key, log
+
+    all_key, all_log = sums(weights(n, resamples).T)
+    total, count = np.zeros((arms, resamples)), np.zeros(resamples)
+    for on_one in _sided(n, resamples):
+        key, log = sums(on_one)
+        size = on_one.sum(axis=0)
+        can = (size > 0) & (size < n)
+        total += np.where(can, _at_best(key, all_log - log) + _at_best(all_key - key, log), 0.0)
+        count += can
+    return np.asarray(total / np.maximum(count, 1) / n)
 
 
-def _other(key: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """value[argmin key], column by column, in one pass over the few rows."""
-    best, out = key[0].copy(), value[0].copy()
-    for row, candidate in zip(key[1:], value[1:]):
-        better = row < best
-        np.copyto(best, row, where=better)
-        np.copyto(out, candidate, where=better)
+def _at_best(key: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """value where key is smallest along the rates: (A, L, resamples) -> (A, resamples); the first of equals."""
+    best, out = key.min(axis=1), value[:, -1].copy()
+    for rate in range(key.shape[1] - 2, -1, -1):
+        np.copyto(out, value[:, rate], where=key[:, rate] == best)
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from initbench.stats.intervals import wilson
 from initbench.stats.rates import at_chosen_lr, budget
 from initbench.stats.target import select
 
@@ -12,9 +13,9 @@ from initbench.stats.target import select
 def trained_by_step(runs: pd.DataFrame) -> pd.DataFrame:
     """Share of an arm's seeds that have arrived by a step: ``#{T <= step} / n``, T = infinity if never.
 
-    Failed runs are in n. Long: setting, setup, arm, step, arrived, n, share; a row at step 0, one at each T,
-    one at the budget. This is 1 - Kaplan-Meier: with one budget for all and divergence as T = infinity, it is
-    the plain ECDF.
+    Failed runs are in n. Long: setting, setup, arm, step, arrived, n, share, low, high (Wilson's 95% interval, step by
+    step); a row at step 0, one at each T, one at the budget. This is 1 - Kaplan-Meier (survival.py): with one budget
+    for all and divergence as T = infinity, it is the plain ECDF.
     """
     at = at_chosen_lr(runs)
     rows = []
@@ -22,6 +23,7 @@ def trained_by_step(runs: pd.DataFrame) -> pd.DataFrame:
         steps = np.sort(part["steps_to_target"].dropna().to_numpy(float))
         grid = np.unique(np.concatenate([[0.0], steps, [part["_tau"].max()]]))
         arrived = np.searchsorted(steps, grid, side="right")
+        bounds = {k: wilson(k, len(part)) for k in np.unique(arrived)}
         head = {"setting": str(part["setting"].iloc[0]), "setup": str(part["setup"].iloc[0]), "arm": str(arm)}
         rows.append(
             pd.DataFrame(
@@ -31,10 +33,12 @@ def trained_by_step(runs: pd.DataFrame) -> pd.DataFrame:
                     "arrived": arrived,
                     "n": len(part),
                     "share": arrived / len(part),
+                    "low": [bounds[k][0] for k in arrived],
+                    "high": [bounds[k][1] for k in arrived],
                 }
             )
         )
-    columns = ["setting", "setup", "arm", "step", "arrived", "n", "share"]
+    columns = ["setting", "setup", "arm", "step", "arrived", "n", "share", "low", "high"]
     return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
 
 

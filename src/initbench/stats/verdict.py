@@ -36,6 +36,7 @@ class Contrast(NamedTuple):
     reached: np.ndarray  # (n,) whether the seed arrives at rates chosen without it, in most halvings
     reached_base: np.ndarray
     first: np.ndarray  # (n,) share of halvings in which the arm arrives earlier; a tie is half
+    paired: bool = True  # seed by seed; else two samples
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """``estimate +- t(n-1) error``."""
@@ -51,7 +52,10 @@ class Contrast(NamedTuple):
 
     @property
     def p_reached(self) -> float:
-        """Exact McNemar on which seeds arrived."""
+        """Exact McNemar on which seeds arrived; Fisher's exact test where they are not paired."""
+        if not self.paired:
+            k = [int(self.reached.sum()), int(self.reached_base.sum())]
+            return float(sps.fisher_exact([k, [len(self.reached) - k[0], len(self.reached_base) - k[1]]])[1])
         only, only_base = int((self.reached & ~self.reached_base).sum()), int((self.reached_base & ~self.reached).sum())
         return mcnemar(only, only_base)
 
@@ -88,6 +92,19 @@ def contrast(arm: Panel, fit: Crossfit, base: Panel, fit_base: Crossfit) -> Cont
     gap = (judged(arm.log, fit.rates) - 1e-6 * ours) - (judged(base.log, fit_base.rates) - 1e-6 * theirs)
     first = (np.where(np.abs(gap) < 1e-9, 0.5, gap < 0)).mean(axis=0)
     return Contrast(n, fit.mean - fit_base.mean, error, ours.mean(axis=0) >= 0.5, theirs.mean(axis=0) >= 0.5, first)
+
+
+def unpaired(arm: Panel, fit: Crossfit, base: Panel, fit_base: Crossfit) -> Contrast:
+    """Two arms on different seeds: errors add, and the smaller sample gives the degrees of freedom."""
+    n = min(len(arm.seeds), len(base.seeds))
+    error = float(np.hypot(fit.draws.std(), fit_base.draws.std())) if n >= 3 else NAN
+    ours, theirs = judged(arm.reached, fit.rates), judged(base.reached, fit_base.rates)
+    when = judged(arm.log, fit.rates) - 1e-6 * ours
+    when_base = judged(base.log, fit_base.rates) - 1e-6 * theirs
+    gap = when[:, :, None] - when_base[:, None, :]  # (H, n, n_base)
+    share = float(np.where(np.abs(gap) < 1e-9, 0.5, gap < 0).mean())
+    reached = ours.mean(axis=0) >= 0.5, theirs.mean(axis=0) >= 0.5
+    return Contrast(n, fit.mean - fit_base.mean, error, *reached, np.full(n, share), paired=False)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -127,13 +144,15 @@ def kind(one: Contrast, side: Side, base: Side) -> tuple[str, str]:
     return ("reached", "") if open_ or open_base else ("", "steps")
 
 
-def verdicts(contrasts: Sequence[Contrast], sides: Sequence[Side], base: Side) -> list[Verdict]:
-    """One verdict per contrast: together they are the family of Holm's correction."""
-    kinds = [kind(one, side, base) for one, side in zip(contrasts, sides)]
-    p = [{"ratio": one.p_ratio, "reached": one.p_reached}.get(test, NAN) if test else NAN
-         for one, (test, _) in zip(contrasts, kinds)]  # fmt: skip
+def verdicts(contrasts: Sequence[Contrast], sides: Sequence[Side], bases: Sequence[Side]) -> list[Verdict]:
+    """One verdict per contrast of a side with its base: together they are the family of Holm's correction."""
+    kinds = [kind(one, side, base) for one, side, base in zip(contrasts, sides, bases)]
+    p = [
+        NAN if not test else one.p_ratio if test == "ratio" else one.p_reached
+        for one, (test, _) in zip(contrasts, kinds)
+    ]
     out = []
-    for one, side, (test, why), raw, adjusted in zip(contrasts, sides, kinds, p, holm(p)):
+    for one, side, base, (test, why), raw, adjusted in zip(contrasts, sides, bases, kinds, p, holm(p)):
         word = "undecided"
         if test:
             word, why = _word(one, side, base, test, float(adjusted))
@@ -173,6 +192,8 @@ def seeds_to_decide(one: Contrast, test: str, family: int, power: float = 0.8, m
     34
     """
     m = np.arange(max(one.n + 1, MIN_SEEDS), most + 1)
+    if test == "reached" and not one.paired:
+        return None
     if test == "reached":
         only = (one.reached & ~one.reached_base).sum() / one.n
         only_base = (one.reached_base & ~one.reached).sum() / one.n
