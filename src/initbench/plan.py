@@ -159,6 +159,10 @@ SHOWN = {
 }
 
 
+# parts of the model that are compared
+OF_THE_SETUP = ("model.parametrization", "model.base_width", "model.residual")
+
+
 def setting_config(config: ArmConfig) -> dict[str, Any]:
     """Everything but the setup, flat: what a comparison happens in."""
     flat = flatten(config.plain())
@@ -167,7 +171,7 @@ def setting_config(config: ArmConfig) -> dict[str, Any]:
     return {
         key: value
         for key, value in flat.items()
-        if not key.startswith(left) and key not in ("optim.lr", "train.rerun", "train.dry_run")
+        if not key.startswith(left) and key not in (*OF_THE_SETUP, "optim.lr", "train.rerun", "train.dry_run")
     }
 
 
@@ -231,10 +235,13 @@ def plain(value: Any) -> str:
 
 
 def setup_label(config: ArmConfig) -> str:
-    """What is compared: initializer, sharing, and the parametrization where it is not the standard one."""
-    parts = [init_label(config), sharing_label(config)]
-    if config.model.parametrization != "standard":
-        parts.append(config.model.parametrization)
+    """What is compared: initializer, sharing, the residual rule, and the parametrization where it is not the standard
+    one: kaiming_normal · none · fixup · mup(64)."""
+    parts, m = [init_label(config), sharing_label(config)], config.model
+    if m.residual is not None:
+        parts.append(f"residual={m.residual}" if m.residual in ("none", "plain") else m.residual)
+    if m.parametrization != "standard":
+        parts.append(f"mup({m.base_width})" if m.parametrization == "mup" else m.parametrization)
     return " · ".join(parts)
 
 
