@@ -127,11 +127,15 @@ def hydra_main(argv: list[str]) -> None:
 
 def say_plan(plan, done: int) -> None:  # type: ignore[no-untyped-def]
     """What is about to happen, before it does."""
+    from initbench.controls import control_text
     from initbench.terminal import err
 
     left = plan.runs - done
     stored = f", {done} already stored, {left} to train" if done else ""
     err.print(f"study {plan.config.name}: {counted(plan)}{stored}")
+    for arm in plan.arms:
+        if arm.control_of:
+            err.print(f"control: {arm.label}: {control_text(arm)}")
     for one in plan.refused:
         err.print(f"not applicable: {one.reason}")
 

@@ -182,6 +182,7 @@ class SharingConfig:
     start: str = "signs"  # of the scales of scaled: signs | normal | ones
     bias: str = "tied"
     reduce: str = "sum"
+    controls: bool = False  # also train untied nets of the same stored parameters and of the same FLOPs
 
     def __post_init__(self) -> None:
         for key in ("slots", "rank", "block", "step"):
@@ -211,7 +212,7 @@ class SharingConfig:
         """
         if self.name == "none":
             return {"name": "none"}
-        every = [name for name in asdict(self) if name not in ("name", "bias", "reduce")]
+        every = [name for name in asdict(self) if name not in ("name", "bias", "reduce", "controls")]
         keys = ("name", *SHARING_KEYS.get(self.name, every), "bias", "reduce")
         return {key: getattr(self, key) for key in keys}
 

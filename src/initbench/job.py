@@ -26,9 +26,13 @@ class Trainer:
     rerun: bool = False
     told: Callable[[PlannedArm, int], None] = lambda arm, runs: None  # after each chunk
     waiting: list[tuple[PlannedArm, int, Future[None]]] = field(default_factory=list)
+    given: set[str] = field(default_factory=set)  # keys of the arms taken on: a control may serve several arms
 
     def submit(self, arm: PlannedArm) -> None:
         """Hand the missing runs of an arm to the pool, and wait while it has more than it can start soon."""
+        if arm.key in self.given:
+            return
+        self.given.add(arm.key)
         store = Store(self.root)
         forget_failure(self.root, arm.key)
         done = set() if self.rerun else store.runs(arm.key)
@@ -58,28 +62,39 @@ def run_job(cfg: Any) -> None:
     """The task function of Hydra: train what is missing of one arm."""
     arm_config = arm_from_hydra(cfg)
     if shared_trainer is not None:
-        train_arm(shared_trainer, arm_config)
+        train_with_controls(shared_trainer, arm_config)
         return
     from hydra.core.hydra_config import HydraConfig
 
     jobs = HydraConfig.get().launcher.get("n_jobs") or 1
     workers = arm_config.engine.workers or max(1, cores() // (cores() if jobs < 0 else jobs))
     trainer = Trainer(Path(cfg.outputs) / "store", Pool(workers), rerun=cfg.train.rerun)
-    train_arm(trainer, arm_config)
+    train_with_controls(trainer, arm_config)
     trainer.drain()
     trainer.pool.close()
 
 
-def train_arm(trainer: Trainer, config: ArmConfig) -> None:
-    """Train an arm; an arm that does not apply is left to the study's own list."""
+def train_with_controls(trainer: Trainer, config: ArmConfig) -> None:
+    """Train an arm, and its controls where sharing.controls=true asks for them: they have no job of their own."""
+    arm = train_arm(trainer, config)
+    if arm is not None and config.sharing.controls:
+        from initbench.controls import controls
+
+        for control in controls(arm):
+            train_arm(trainer, control.config)
+
+
+def train_arm(trainer: Trainer, config: ArmConfig) -> PlannedArm | None:
+    """Train an arm; an arm that does not apply is left to the study's own list, and comes back as None."""
     try:
         arm = planned(config)
     except (InputError, NotApplicable):
-        return  # the plan, made before any job, has it with its reason
+        return None  # the plan, made before any job, has it with its reason
     try:
         trainer.submit(arm)
     except Exception as error:
         note_failure(trainer.root, arm.key, error)
+    return arm
 
 
 def failure_path(root: Path, key: str) -> Path:

@@ -30,6 +30,9 @@ class PlannedArm:
     setup: str
     label: str = ""
     setting: str = ""
+    # of a control (see controls.py): the arm in whose setting it is compared, and what it is a control of
+    home: ArmConfig | None = None
+    control_of: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def data(self) -> Dataset:
@@ -55,6 +58,7 @@ class PlannedArm:
             "setting": self.setting,
             "init": init_label(self.config),
             "sharing": sharing_label(self.config),
+            "control_of": [list(one) for one in self.control_of],
             "config": self.config.plain(),
             "seeds": list(self.config.seeds),
             "lrs": list(self.config.optim.lrs),
@@ -139,7 +143,7 @@ def source_hash(function: Callable[..., Any]) -> str:
 
 def labelled(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
     """The arms with settings named so that different ones differ, and labels unique in the study."""
-    settings = [setting_config(arm.config) for arm in arms]
+    settings = [setting_config(arm.home or arm.config) for arm in arms]
     varying = differing(settings)
     out = []
     for arm, config in zip(arms, settings):
@@ -148,7 +152,7 @@ def labelled(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
         shown = {key: value for key, value in own.items() if key not in SHOWN}
         extra = "".join(f", {short(key)}={plain(v)}" for key, v in shown.items() if v is not None)
         label = f"{arm.setup} · {details}" if details else arm.setup
-        out.append(replace(arm, label=label, setting=setting_label(arm.config) + extra))
+        out.append(replace(arm, label=label, setting=setting_label(arm.home or arm.config) + extra))
     return out
 
 
@@ -159,6 +163,10 @@ SHOWN = {
 }
 
 
+# parts of the model that are compared
+OF_THE_SETUP = ("model.parametrization", "model.base_width", "model.residual")
+
+
 def setting_config(config: ArmConfig) -> dict[str, Any]:
     """Everything but the setup, flat: what a comparison happens in."""
     flat = flatten(config.plain())
@@ -167,7 +175,7 @@ def setting_config(config: ArmConfig) -> dict[str, Any]:
     return {
         key: value
         for key, value in flat.items()
-        if not key.startswith(left) and key not in ("optim.lr", "train.rerun", "train.dry_run")
+        if not key.startswith(left) and key not in (*OF_THE_SETUP, "optim.lr", "train.rerun", "train.dry_run")
     }
 
 
@@ -231,10 +239,18 @@ def plain(value: Any) -> str:
 
 
 def setup_label(config: ArmConfig) -> str:
-    """What is compared: initializer, sharing, and the parametrization where it is not the standard one."""
-    parts = [init_label(config), sharing_label(config)]
-    if config.model.parametrization != "standard":
-        parts.append(config.model.parametrization)
+    """What is compared: initializer, sharing, the residual rule, and the parametrization where it is not the standard
+    one: kaiming_normal · none · fixup · mup(64)."""
+    return parts_label(config, sharing_label(config))
+
+
+def parts_label(config: ArmConfig, sharing: str) -> str:
+    """The parts of a setup in words, its sharing as given."""
+    parts, m = [init_label(config), sharing], config.model
+    if m.residual is not None:
+        parts.append(f"residual={m.residual}" if m.residual in ("none", "plain") else m.residual)
+    if m.parametrization != "standard":
+        parts.append(f"mup({m.base_width})" if m.parametrization == "mup" else m.parametrization)
     return " · ".join(parts)
 
 

@@ -185,6 +185,7 @@ LEFT_OUT = {
     ("train", "target"),
     ("train", "rerun"),
     ("train", "dry_run"),
+    ("sharing", "controls"),
     ("train", "evaluate"),
 }
 

@@ -93,6 +93,7 @@ def plan(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> Study:
 def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
     """The study of an expanded command."""
     from initbench import track
+    from initbench.controls import with_controls
 
     arms, refused = [], []
     for config in expanded.arms:
@@ -103,7 +104,7 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
     if not arms:
         reasons = list(dict.fromkeys(one.reason for one in refused))
         raise InputError("; ".join(reasons))
-    distinct = list({arm.key: arm for arm in arms}.values())
+    distinct = with_controls(list({arm.key: arm for arm in arms}.values()))
     targets = {resolve_target(expanded.study.target, arm.data.classes is not None) for arm in distinct}
     if len(targets) > 1:
         raise InputError("the arms have different targets: set train.target.metric for all, e.g. loss/train")

@@ -199,7 +199,7 @@ def prepare(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> None:
         if not Path(folder).is_dir():
             raise InputError(f"--config-dir {folder}: no such folder")
     for override in parsed(overrides):
-        if override.key_or_group == "init":
+        if override.key_or_group == "init" and not is_glob(override):
             for value in values(override):
                 if "." in value:
                     register_initializer(value)
@@ -224,17 +224,28 @@ def register_initializer(target: str) -> None:
 
 def parsed(overrides: Sequence[str]) -> list[Any]:
     """Overrides by Hydra's grammar."""
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    # glob(*) looks options up, which needs an initialized Hydra
+    hydra = GlobalHydra.instance()
+    parser = OverridesParser.create(hydra.config_loader() if hydra.is_initialized() else None)
     out = []
     for text in overrides:
         try:
-            out.append(OverridesParser.create().parse_override(text))
+            out += parser.parse_overrides([text])
         except HydraException as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{text}: not an override like key=value or key=a,b ({reason})") from None
     return out
+
+
+def is_glob(override: Any) -> bool:
+    """Whether an override asks for options by pattern: glob(*)."""
+    from hydra.core.override_parser.types import ValueType
+
+    return override.value_type == ValueType.GLOB_CHOICE_SWEEP
 
 
 def values(override: Any) -> list[str]:

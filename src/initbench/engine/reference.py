@@ -6,90 +6,56 @@ Slow and obvious on purpose: it is the oracle that the fused engine is tested ag
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from initbench.config import ArmConfig, OptimConfig
+from initbench.config import ArmConfig, OptimConfig, resolve_target
 from initbench.data import Dataset
 from initbench.engine.chunk import Chunk
 from initbench.engine.fused import Progress
 from initbench.engine.material import Material, Seeds
 from initbench.engine.optim import lr_factor
+from initbench.engine.oracle import MLP
 from initbench.engine.recorder import Recorder
 from initbench.measure import Probe, chosen, measure
+from initbench.net import Net
 from initbench.schedule import evaluation_steps, measure_steps
-from initbench.sharing import Scheme
-
-PHI: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "leaky_relu": F.leaky_relu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "elu": F.elu,
-    "selu": F.selu,
-    "softplus": F.softplus,
-    "sin": torch.sin,
-    "erf": torch.erf,
-    "abs": torch.abs,
-    "linear": lambda z: z,
-}
 
 
-def mean_of_uses(uses: int, gradient: Tensor) -> Tensor:
-    """Autograd's sum over uses as their mean."""
-    return gradient / uses
-
-
-class MLP(nn.Module):
-    """nn.Linear layers with an activation between them; layers that share a slot hold one and the same Parameter."""
-
-    def __init__(self, scheme: Scheme, stored: dict[str, Tensor], activation: str) -> None:
-        super().__init__()
-        self.phi = PHI[activation]
-        slots = scheme.weight_slot
-        self.layers = nn.ModuleList(nn.Linear(slot.shape[1], slot.shape[0], bias=bool(scheme.biases)) for slot in slots)
-        for attribute, used in (("weight", scheme.weights), ("bias", scheme.biases)):
-            for slot in used:
-                parameter = nn.Parameter(stored[slot.name].clone())
-                if scheme.reduce == "mean" and len(slot.layers) > 1:
-                    parameter.register_hook(partial(mean_of_uses, len(slot.layers)))
-                for layer in slot.layers:
-                    setattr(self.layers[layer], attribute, parameter)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers[:-1]:
-            x = self.phi(layer(x))
-        return self.layers[-1](x)
-
-    def stored(self, scheme: Scheme) -> dict[str, Tensor]:
-        """Each stored tensor with a leading run axis of length 1."""
-        found = {}
-        for attribute, slots in (("weight", scheme.weights), ("bias", scheme.biases)):
-            for slot in slots:
-                found[slot.name] = getattr(self.layers[slot.layers[0]], attribute).detach().clone()[None]
-        return found
-
-
-def optimizer(c: OptimConfig, parameters: Sequence[nn.Parameter], lr: float) -> torch.optim.Optimizer:
-    """The optimizer of torch.optim that a configuration names."""
-    kept = {"weight_decay": c.weight_decay, "betas": c.betas, "alpha": c.alpha, "eps": c.eps}
-    options: dict[str, Any] = {"lr": lr, **{key: value for key, value in kept.items() if value is not None}}
+def optimizer(c: OptimConfig, net: MLP, wiring: Net, lr: float) -> torch.optim.Optimizer:
+    """The optimizer of torch.optim that a configuration names, one group a parameter: each has its factor of the
+    learning rate and of the weight decay."""
+    kept = {"betas": c.betas, "alpha": c.alpha, "eps": c.eps}
+    options: dict[str, Any] = {key: value for key, value in kept.items() if value is not None}
+    groups = [
+        {
+            "params": [parameter],
+            "lr": lr * wiring.lr_factor[name],
+            "weight_decay": c.weight_decay * wiring.decay_factor[name],
+        }
+        for name, parameter in net.tensors.items()
+    ]
     if c.name in ("sgd", "momentum", "nesterov"):
         mu = 0.0 if c.name == "sgd" else c.momentum or 0.0
-        return torch.optim.SGD(parameters, momentum=mu, nesterov=c.name == "nesterov", **options)
+        return torch.optim.SGD(groups, lr=lr, momentum=mu, nesterov=c.name == "nesterov", **options)
     kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
         "adam": torch.optim.Adam,
         "adamw": torch.optim.AdamW,
         "adagrad": torch.optim.Adagrad,
         "rmsprop": torch.optim.RMSprop,
     }
-    return kinds[c.name](parameters, **options)
+    return kinds[c.name](groups, lr=lr, **options)
+
+
+def set_rates(stepper: torch.optim.Optimizer, c: OptimConfig, step: int, steps: int) -> None:
+    """Each group's learning rate at update `step`: its own at the start, times the schedule."""
+    for group in stepper.param_groups:
+        group.setdefault("whole_lr", group["lr"])
+        group["lr"] = group["whole_lr"] * lr_factor(c, step, steps)
 
 
 def sample_losses(loss: str, outputs: Tensor, y: Tensor) -> Tensor:
@@ -99,73 +65,95 @@ def sample_losses(loss: str, outputs: Tensor, y: Tensor) -> Tensor:
     return F.mse_loss(outputs, y, reduction="none").mean(1)
 
 
+@dataclass
+class Trained:
+    """One run: its values by (step, metric), the step of divergence or -1, the last step if it left early or -1."""
+
+    rows: dict[tuple[int, str], Tensor] = field(default_factory=dict)
+    diverged_at: int = -1
+    stopped_at: int = -1
+
+
 def run_chunk(
     arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Progress = lambda done: None
 ) -> Chunk:
     """Train the runs (seed, lr) of an arm one after another."""
     material = Material(arm, data)
-    chunks = [train_one(material, seed, lr, progress) for seed, lr in runs]
+    trained = [train_one(material, seed, lr, progress) for seed, lr in runs]
     recorder = Recorder(material.scheme)
-    for step, name in sorted({key for rows, _ in chunks for key in rows}):
-        recorder.add(step, {name: torch.stack([rows[step, name] for rows, _ in chunks])})
-    diverged_at = torch.tensor([dead for _, dead in chunks])
-    return recorder.chunk(runs, diverged_at)
+    for step, name in sorted({key for one in trained for key in one.rows}):
+        found = [one.rows.get((step, name)) for one in trained]
+        like = next(value for value in found if value is not None)
+        blank = torch.full_like(like, torch.nan)
+        recorder.add(step, {name: torch.stack([blank if value is None else value for value in found])})
+    stopped = torch.tensor([one.stopped_at for one in trained]) if arm.train.stop_when_reached else None
+    return recorder.chunk(runs, torch.tensor([one.diverged_at for one in trained]), stopped)
 
 
-def train_one(
-    material: Material, seed: int, lr: float, progress: Progress
-) -> tuple[dict[tuple[int, str], Tensor], int]:
-    """One run: its values by (step, metric), and the step of divergence or -1."""
-    arm, scheme, train = material.arm, material.scheme, material.arm.train
+def train_one(material: Material, seed: int, lr: float, progress: Progress) -> Trained:
+    """One run from its start to its end."""
+    arm, train = material.arm, material.arm.train
     seeds = Seeds(material, (seed,))
-    net = MLP(scheme, {k: v[0] for k, v in seeds.start().items()}, arm.model.activation)
-    net.to(arm.engine.device)
-    stepper = optimizer(arm.optim, list(net.parameters()), lr)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(stepper, lambda t: lr_factor(arm.optim, t, max(train.steps, 1)))
+    net = MLP(material, {k: v[0] for k, v in seeds.start().items()}).to(arm.engine.device)
+    stepper = optimizer(arm.optim, net, material.net, lr)
+    target = resolve_target(train.target, material.data.classes is not None) if train.stop_when_reached else None
     evaluated = set(evaluation_steps(train.steps, train.evaluate.dense, train.evaluate.ratio))
     names = chosen(arm.measure)
     measured = set(measure_steps(train.steps, arm.measure.schedule)) if names else set()
     held = {part: seeds.samples(seeds.first(part, train.eval_samples)) for part in ("train", "val")}
     probe_x, probe_y = seeds.probe()
     batches = seeds.batches()
-    rows: dict[tuple[int, str], Tensor] = {}
-    diverged_at, previous, start = -1, None, None
+    run, previous, start = Trained(), None, None
     for step in range(train.steps + 1):
         finite = all(bool(torch.isfinite(p).all()) for p in net.parameters())
         if step in evaluated:
-            for part, (x, y) in held.items():
-                with torch.no_grad():
-                    outputs = net(x[0])
-                loss = sample_losses(material.loss, outputs, y[0]).mean()
-                rows[step, f"loss/{part}"] = loss
-                finite &= bool(torch.isfinite(loss))
-                if material.data.classes is not None:
-                    truth = y[0] if y.dim() == 2 else y[0].argmax(1)
-                    right = outputs.argmax(1) == truth
-                    rows[step, f"accuracy/{part}"] = right.to(material.dtype).mean()
+            values = evaluate(material, net, held)
+            finite &= all(bool(torch.isfinite(values[f"loss/{part}"])) for part in held)
+            run.rows.update({(step, name): value for name, value in values.items()})
         if step in measured:
             probe = probe_of(material, net, probe_x[0], probe_y[0], previous, start)
             start = start or probe.outputs
-            for name, value in measure(probe, names).items():
-                rows[step, name] = value[0]
+            run.rows.update({(step, name): value[0] for name, value in measure(probe, names).items()})
         x, y = seeds.samples(next(batches))
         net.zero_grad()
         batch_loss = sample_losses(material.loss, net(x[0]), y[0]).mean()
         if step in measured:
-            rows[step, "loss/batch"] = batch_loss.detach()
+            run.rows[step, "loss/batch"] = batch_loss.detach()
         finite &= bool(torch.isfinite(batch_loss))
-        if diverged_at < 0 and not finite:
-            diverged_at = step
+        if run.diverged_at < 0 and not finite:
+            run.diverged_at = step
         if step == train.steps:
             break
-        batch_loss.backward()
+        reached = target is not None and step in evaluated and bool(target.met(values[target.metric]))
+        if target is not None and step in evaluated and (reached or run.diverged_at >= 0):
+            run.stopped_at = step
+            progress(train.steps - step)
+            break
+        if net.copy_of and step == material.scheme.untie_at:
+            net.untie(stepper)
+            net.zero_grad()
+            batch_loss = sample_losses(material.loss, net(x[0]), y[0]).mean()
+        (batch_loss + net.penalty()).backward()
         if arm.optim.clip is not None:
             torch.nn.utils.clip_grad_norm_(net.parameters(), arm.optim.clip)
-        previous = net.stored(scheme) if step + 1 in measured else None
+        previous = net.stored() if step + 1 in measured else None
+        set_rates(stepper, arm.optim, step, train.steps)
         stepper.step()
-        scheduler.step()
         progress(1)
-    return rows, diverged_at
+    return run
+
+
+def evaluate(material: Material, net: MLP, held: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
+    """Loss and accuracy on the evaluation samples of each part."""
+    values = {}
+    for part, (x, y) in held.items():
+        with torch.no_grad():
+            outputs = net(x[0])
+        values[f"loss/{part}"] = sample_losses(material.loss, outputs, y[0]).mean()
+        if material.data.classes is not None:
+            truth = y[0] if y.dim() == 2 else y[0].argmax(1)
+            values[f"accuracy/{part}"] = (outputs.argmax(1) == truth).to(material.dtype).mean()
+    return values
 
 
 def probe_of(
@@ -177,22 +165,17 @@ def probe_of(
     start: Sequence[Tensor] | None,
 ) -> Probe:
     """The probe of one run by autograd: every use of a weight is a node of its own, so that its gradient is seen."""
-    layers: Sequence[Any] = list(net.layers)
-    weights = [layer.weight.detach().clone().requires_grad_() for layer in layers]
-    biases = [None if layer.bias is None else layer.bias.detach().clone().requires_grad_() for layer in layers]
-    hs, zs = [x], []
-    for i, (w, b) in enumerate(zip(weights, biases)):
-        zs.append(F.linear(hs[-1], w, b))
-        if i < len(weights) - 1:
-            hs.append(net.phi(zs[-1]))
+    n = len(material.layers)
+    weights = [net.weight(i).detach().clone().requires_grad_() for i in range(n)]
+    found = [net.bias(i) for i in range(n)]
+    biases = [None if b is None else b.detach().clone().requires_grad_() for b in found]
+    zs, hs = net.run(weights, biases, x)
     loss = sample_losses(material.loss, zs[-1], y).mean()
-    wanted = [*weights, *zs, *(b for b in biases if b is not None)]
-    grads = torch.autograd.grad(loss, wanted)
-    n = len(weights)
+    grads = torch.autograd.grad(loss, [*weights, *zs, *(b for b in biases if b is not None)])
     return Probe(
         material.scheme,
         material.arm.model.activation,
-        net.stored(material.scheme),
+        net.stored(),
         previous,
         [z.detach().T[None] for z in zs],
         [h.detach().T[None] for h in hs],
@@ -200,4 +183,5 @@ def probe_of(
         [g[None] for g in grads[2 * n :]],
         [g.T[None] for g in grads[n : 2 * n]],
         start,
+        material.net,
     )

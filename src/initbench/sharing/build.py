@@ -68,8 +68,8 @@ def main_slots(groups: Groups, layers: Sequence[LayerSpec]) -> tuple[Slot, ...]:
 
 def explicit(config: SharingConfig, layers: Sequence[LayerSpec]) -> Groups:
     """Groups by hand; layers not named stay alone."""
-    if not config.groups:
-        raise InputError("sharing=explicit needs sharing.groups, e.g. 'sharing.groups=[[1,2],[3,4]]'")
+    if not config.groups:  # listed beside the others in a sweep over all schemes; alone it is refused
+        raise NotApplicable("sharing=explicit needs sharing.groups, e.g. 'sharing.groups=[[1,2],[3,4]]'")
     return alone_too(by_hand(config, layers), layers)
 
 
