@@ -81,12 +81,3 @@ def same_bits(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
         or (a[name].steps, a[name].layers) != (b[name].steps, b[name].layers)
         or a[name].values.tobytes() != b[name].values.tobytes()
     ]
-
-
-# The catalogue's own tests are being finished with the catalogue; they take longer than all the others together.
-collect_ignore = [
-    "test_initializers_contracts.py",
-    "test_initializers_mutations.py",
-    "test_initializers_nets.py",
-    "test_initializers_values.py",
-]

@@ -1,6 +1,7 @@
 """Normal and uniform laws whose scale follows a rule of its own: depth, activation or place in the net."""
 
 import math
+from functools import cache
 
 import torch
 from scipy import stats
@@ -12,6 +13,7 @@ from initbench.errors import InputError, NotApplicable
 from initbench.initializers._draw import fans, put_
 from initbench.initializers.activations import activation, activation_name, gaussian_mean
 from initbench.initializers.contract import Case, Contract
+from initbench.initializers.laws import TwoSigma
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import variance_scaling_
 
@@ -252,6 +254,13 @@ def scaled_normal_(
     return torch_init.normal_(weight, 0.0, std * factor, generator=generator)
 
 
+@cache
+def _square_after(name: str, variance: float) -> float:
+    """E phi(z)^2, z ~ N(0, variance); cached, because every layer of every run asks for it."""
+    phi = activation(name).phi
+    return gaussian_mean(lambda z: phi(z) ** 2, variance=variance)
+
+
 def _autoinit_std(c: Case) -> float:
     # mean square of the input: of the data, or of phi(z), z ~ N(0, signal)
     square = {"relu": 0.5, "linear": 1.0, "abs": 1.0}[c.layer.activation] * c["signal"]
@@ -264,7 +273,7 @@ def _autoinit_std(c: Case) -> float:
     meant_for="any activation: every pre-activation starts at mean 0, variance signal",
     contract=Contract(
         "normal cut at 2 std, variance signal/(n E x^2)",
-        law=lambda c: stats.truncnorm(-2, 2, 0, _autoinit_std(c) / 0.87962566103423978),
+        law=lambda c: TwoSigma(0.0, _autoinit_std(c) / 0.87962566103423978),
         mean_square=lambda c: _autoinit_std(c) ** 2,
         positions=("first", "hidden", "last"),
         variants=({"signal": 2.0, "mean": 2.0, "var": 3.0},),
@@ -292,7 +301,6 @@ def autoinit_(
     """
     if not (signal > 0 and var >= 0 and var + mean**2 > 0):
         raise InputError(f"init.mean={mean}, init.var={var}, init.signal={signal}: variances above 0")
-    phi = activation(layer.activation).phi
-    square = var + mean**2 if layer.first else gaussian_mean(lambda z: phi(z) ** 2, variance=signal)
+    square = var + mean**2 if layer.first else _square_after(layer.activation, signal)
     scale = signal / square
     return variance_scaling_(weight, generator=generator, scale=scale, distribution="truncated_normal")

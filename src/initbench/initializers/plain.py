@@ -9,7 +9,7 @@ from torch.nn import init as torch_init
 from initbench.errors import InputError, NotApplicable
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Case, Contract
-from initbench.initializers.laws import Mirrored
+from initbench.initializers.laws import Mirrored, TwoSigma
 from initbench.initializers.registry import catalogued
 
 Generator = torch.Generator | None
@@ -161,7 +161,7 @@ def trunc_normal_(
     meant_for="reproducing JAX and Keras, where truncation silently shrinks the std",
     contract=Contract(
         "N cut at 2 std, true std .87962566 std",
-        law=lambda c: stats.truncnorm(-2, 2, c["mean"], c["std"]),
+        law=lambda c: TwoSigma(c["mean"], c["std"]),
         mean_square=lambda c: c["mean"] ** 2 + (0.87962566 * c["std"]) ** 2,
         variants=({"std": 0.05}, {"mean": 1.0, "std": 0.5}),
     ),
@@ -185,7 +185,7 @@ def trunc_normal_2sigma_(weight: Tensor, *, generator: Generator = None, mean: f
     meant_for="the truncated law of keras glorot_normal, he_normal, lecun_normal",
     contract=Contract(
         "N cut at 2 std, then rescaled: true std as asked",
-        law=lambda c: stats.truncnorm(-2, 2, c["mean"], c["std"] / 0.87962566103423978),
+        law=lambda c: TwoSigma(c["mean"], c["std"] / 0.87962566103423978),
         mean_square=lambda c: c["mean"] ** 2 + c["std"] ** 2,
         variants=({"std": 0.05}, {"mean": 1.0, "std": 0.5}),
     ),

@@ -14,7 +14,7 @@ from initbench.errors import InputError
 from initbench.initializers._draw import fans, put_, signs
 from initbench.initializers.activations import activation_name, calculate_gain, gain_value
 from initbench.initializers.contract import Case, Contract
-from initbench.initializers.laws import Signs, arcsine
+from initbench.initializers.laws import Signs, TwoSigma, arcsine
 from initbench.initializers.plain import trunc_normal_scaled_
 from initbench.initializers.registry import catalogued
 
@@ -76,7 +76,7 @@ def _law(distribution: str, std: float, degrees: float = 5.0) -> object:
     return {
         "normal": lambda: stats.norm(0, std),
         "uniform": lambda: stats.uniform(-math.sqrt(3) * std, 2 * math.sqrt(3) * std),
-        "truncated_normal": lambda: stats.truncnorm(-2, 2, 0, std / 0.87962566103423978),
+        "truncated_normal": lambda: TwoSigma(0.0, std / 0.87962566103423978),
         "rademacher": lambda: Signs(std),
         "laplace": lambda: stats.laplace(0, std / math.sqrt(2)),
         "student_t": lambda: stats.t(degrees, 0, std * math.sqrt((degrees - 2) / degrees)),
