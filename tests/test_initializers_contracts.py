@@ -63,7 +63,7 @@ def initializers_in_the_package():
 
 
 # parts of initializers: what they do is up to the caller
-HELPERS = {"draw_", "fill_base_", "rescale_", "standardize_units_"}
+HELPERS = {"draw_", "fill_base_", "rescale_", "standardize_units_", "fill_directions_"}
 
 
 def test_every_initializer_is_registered_and_public():

@@ -49,7 +49,7 @@ def filled(name, args=None, seed=0, activation="relu", dtype=torch.float64, batc
         batch=data(dtype=dtype) if batch is None else batch,
         loss=nn.functional.cross_entropy,
         generator=generator(seed),
-        bias_generator=generator(seed + 1),
+        bias_generators=[generator(seed + 1 + k) for k in range(len(layers))],
     )
     return module, layers
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from initbench import data as data_module
@@ -17,7 +14,7 @@ from initbench import sharing
 from initbench.config import ArmConfig, LayerSpec, digest, resolve_target
 from initbench.costs import costs
 from initbench.data import Dataset
-from initbench.errors import InputError
+from initbench.errors import InputError, NotApplicable
 from initbench.sharing import Scheme
 
 
@@ -47,6 +44,13 @@ class PlannedArm:
         from initbench.net import net
 
         return net(self.config, self.layers).scheme
+
+    @property
+    def sees_whole_net(self) -> bool:
+        """Whether the initializer fills a whole net from a batch, which may take seconds a seed."""
+        from initbench import initializers
+
+        return initializers.needs(self.config.init.target) != "nothing"
 
     def describe(self) -> dict[str, Any]:
         """The arm as study.json holds it."""
@@ -99,20 +103,41 @@ def planned(config: ArmConfig) -> PlannedArm:
     material.batch_size(config, data.train_samples)
     arm = PlannedArm(
         config=resolved,
-        key=resolved.key(data.hash, source_hash(function), version("torch")),
+        key=resolved.key(data.hash, initializers.source_hash(config.init.target, config.init.args), version("torch")),
         setup=setup_label(resolved),
     )
     _ = arm.scheme  # raises where the sharing does not fit
     check_device(config.engine.device)
-    if initializers.needs(function) == "nothing" and arm.scheme.stored_parameters <= TRIED_PARAMETERS:
-        material.start_of_seed(
-            material.Material(resolved, data), config.seeds[0]
-        )  # raises where the start does not fit
+    check_start(arm)
     return arm
 
 
 # a start is tried before anything is trained, if drawing it takes no more than a moment
 TRIED_PARAMETERS = 200_000
+
+
+def check_start(arm: PlannedArm) -> None:
+    """Start one seed, so that an initializer that does not fit this net says so before anything is trained.
+
+    One that sees a whole net may take seconds: it is not tried. What else goes wrong in a function of one's own is the
+    arm's failure, told when it runs.
+    """
+    from initbench import initializers
+    from initbench.engine import material
+
+    init = arm.config.init
+    function = initializers.resolve(init.target)
+    groups = [slot.layers for slot in arm.scheme.weights]
+    initializers.check_shared(function, init.args, init.bias, arm.layers, groups)
+    if arm.sees_whole_net or arm.scheme.stored_parameters > TRIED_PARAMETERS:
+        return
+    try:
+        material.start_of_seed(material.Material(arm.config, arm.data), arm.config.seeds[0])
+    except (InputError, NotApplicable):
+        raise
+    except Exception:
+        if initializers.catalogued_here(function):
+            raise
 
 
 def check_device(device: str) -> None:
@@ -129,16 +154,6 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = (str(error).splitlines() or ["not available"])[0]
         raise InputError(f"engine.device={device}: {reason}; cpu always works") from None
-
-
-def source_hash(function: Callable[..., Any]) -> str:
-    """Hash of the file that a person's own initializer stands in: editing it trains anew. Ours have a version."""
-    if function.__module__.split(".")[0] == "initbench":
-        return ""
-    try:
-        return hashlib.blake2b(Path(inspect.getfile(function)).read_bytes(), digest_size=8).hexdigest()
-    except (TypeError, OSError):
-        return ""
 
 
 def labelled(arms: Sequence[PlannedArm]) -> list[PlannedArm]:

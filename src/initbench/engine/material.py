@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from torch import Tensor
 from initbench import rng
 from initbench.config import ArmConfig, LayerSpec
 from initbench.data import Dataset, Split, split
+from initbench.engine.netstart import net_start, training_targets
 from initbench.errors import InputError
-from initbench.initializers import initialize
+from initbench.initializers import initialize, needs
 from initbench.measure import PROBE_SAMPLES
 from initbench.net import Net, net
 from initbench.sharing import Scheme
@@ -173,6 +174,7 @@ class Draws:
                 layer=spec,
                 generator=self.stream("weight", *path),
                 bias_generator=self.stream("bias", *path),
+                targets=partial(training_targets, self.material.data, self.material.loss, self.seed),
             )
             self.drawn[index, copy] = weight, bias
         return self.drawn[index, copy]
@@ -192,9 +194,12 @@ def start_of_seed(material: Material, seed: int) -> Mapping[str, Tensor]:
     """Every stored tensor of one seed, each filled once with the fans of its first use, cast to the arm's dtype, so that
     float32 and float64 runs start alike."""
     arm, scheme, draws = material.arm, material.scheme, Draws(material, seed)
-    stored = scheme.start(draws)
-    stored.update((slot.name, draws.bias(slot.origin)) for slot in scheme.biases)
-    stored = material.net.started(stored)
+    if needs(arm.init.target) != "nothing":
+        stored = dict(net_start(arm, material.data, material.net, material.loss, seed))
+    else:
+        stored = scheme.start(draws)
+        stored.update((slot.name, draws.bias(slot.origin)) for slot in scheme.biases)
+        stored = material.net.started(stored)
     for name, tensor in stored.items():
         if not torch.isfinite(tensor).all():
             raise InputError(f"init={arm.init.name}: {name} starts with values that are not finite")

@@ -27,11 +27,16 @@ LARGEST_CHUNK = 128
 
 
 def chunks(
-    arm: ArmConfig, runs: Sequence[tuple[int, float]], layers: Sequence[LayerSpec], workers: int
+    arm: ArmConfig,
+    runs: Sequence[tuple[int, float]],
+    layers: Sequence[LayerSpec],
+    workers: int,
+    seeds_whole: bool = False,
 ) -> list[list[tuple[int, float]]]:
     """The runs in stacks of about equal size, so many that every worker has one.
 
     Runs come sorted by seed, so a stack holds few seeds and draws their batches once for all learning rates.
+    `seeds_whole`: where there are seeds enough, all runs of a seed are in one stack, for starts that cost seconds.
     """
     if not runs:
         return []
@@ -40,7 +45,23 @@ def chunks(
     if arm.engine.chunk is None:
         count = min(max(count, workers), max(1, len(runs) // 2))
     bounds = [len(runs) * i // count for i in range(count + 1)]
+    if seeds_whole and len({seed for seed, _ in runs}) >= count:
+        bounds = sorted({whole_seeds(runs, bound) for bound in bounds})
     return [list(runs[a:b]) for a, b in pairwise(bounds)]
+
+
+def whole_seeds(runs: Sequence[tuple[int, float]], bound: int) -> int:
+    """The bound moved to the nearer end of the seed that it would cut.
+
+    >>> [whole_seeds([(0, 0.1), (0, 0.2), (0, 0.3), (1, 0.1)], bound) for bound in range(5)]
+    [0, 0, 3, 3, 4]
+    """
+    if not 0 < bound < len(runs):
+        return bound
+    seed = runs[bound][0]
+    first = next(i for i, (other, _) in enumerate(runs) if other == seed)
+    after = next((i for i, (other, _) in enumerate(runs) if i > bound and other != seed), len(runs))
+    return first if bound - first < after - bound else after
 
 
 def run_bytes(arm: ArmConfig, layers: Sequence[LayerSpec]) -> int:

@@ -10,9 +10,18 @@ torch.Size([5, 3])
 
 from initbench.initializers.activations import calculate_gain, gain_value
 from initbench.initializers.bias import bias_rule, fill_bias_
-from initbench.initializers.calling import call_, check_args, initialize, needs, options, resolve
+from initbench.initializers.calling import (
+    call_,
+    catalogued_here,
+    check_args,
+    check_shared,
+    initialize,
+    needs,
+    options,
+    resolve,
+)
 from initbench.initializers.contract import Case, Contract
-from initbench.initializers.data_dependent import krahenbuhl_, lsuv_, weight_norm_ddi_
+from initbench.initializers.data_dependent import kmeans_, krahenbuhl_, lsuv_, pca_, weight_norm_ddi_
 from initbench.initializers.depth_rules import (
     autoinit_,
     kumar_,
@@ -40,6 +49,7 @@ from initbench.initializers.orthogonal import (
     householder_,
     orthogonal_,
     orthogonal_spectral_,
+    orthogonal_svd_,
     scaled_orthogonal_,
     suo_,
 )
@@ -56,6 +66,7 @@ from initbench.initializers.plain import (
     zeros_,
 )
 from initbench.initializers.registry import REGISTRY, Entry, catalogued
+from initbench.initializers.sources import source_hash
 from initbench.initializers.sparse import sparse_, sparse_k_, sparse_k_both_
 from initbench.initializers.spectral import np_rnn_, spectral_, spectral_exact_, spectral_radius_
 from initbench.initializers.structured import (
@@ -93,7 +104,9 @@ __all__ = [
     "calculate_gain",
     "call_",
     "catalogued",
+    "catalogued_here",
     "check_args",
+    "check_shared",
     "constant_",
     "convex_init_",
     "critical_length",
@@ -118,6 +131,7 @@ __all__ = [
     "irnn_",
     "kaiming_normal_",
     "kaiming_uniform_",
+    "kmeans_",
     "krahenbuhl_",
     "kumar_",
     "lecun_normal_",
@@ -135,6 +149,8 @@ __all__ = [
     "options",
     "orthogonal_",
     "orthogonal_spectral_",
+    "orthogonal_svd_",
+    "pca_",
     "per_layer_",
     "rai_",
     "random_walk_",
@@ -147,6 +163,7 @@ __all__ = [
     "siren_",
     "sklearn_mlp_",
     "small_init_",
+    "source_hash",
     "sparse_",
     "sparse_k_",
     "sparse_k_both_",

@@ -119,6 +119,8 @@ def class_log_priors_(bias: Tensor, *, layer: LayerSpec, targets: Tensor) -> Ten
     """
     if not layer.last:
         return zeros_(bias)
+    if targets.is_floating_point():
+        raise InputError("init.bias=class_log_priors: needs class numbers as targets (train.loss=cross_entropy)")
     counts = torch.bincount(targets.long().flatten(), minlength=bias.numel()).to(bias) + 1
     return put_(bias, (counts / counts.sum()).log())
 
@@ -133,6 +135,8 @@ def target_mean_(bias: Tensor, *, layer: LayerSpec, targets: Tensor) -> Tensor:
     """
     if not layer.last:
         return zeros_(bias)
+    if not targets.is_floating_point():
+        raise InputError("init.bias=target_mean: needs values as targets (train.loss=squared_error)")
     return put_(bias, targets.to(bias).reshape(len(targets), -1).mean(0))
 
 
@@ -142,11 +146,11 @@ def fill_bias_(
     *,
     layer: LayerSpec,
     generator: Generator = None,
-    targets: Tensor | None = None,
+    targets: Tensor | Callable[[], Tensor] | None = None,
 ) -> Tensor:
     """Fill a bias `(fan_out,)` by a rule: a name, a number, or a mapping `{rule: name, <arguments>}`.
 
-    `targets` is needed by class_log_priors and target_mean alone. Raises InputError for an unknown rule or
+    `targets`, or a function that returns them, is needed by class_log_priors and target_mean alone. Raises InputError for an unknown rule or
     argument.
 
     >>> fill_bias_(torch.empty(2), 0.5, layer=LayerSpec(0, 1, 4, 2))
@@ -157,6 +161,8 @@ def fill_bias_(
     named = inspect.signature(function).parameters
     if "targets" in named and targets is None:
         raise InputError(f"init.bias={rule}: needs the training targets, which are not at hand here")
+    if "targets" in named and callable(targets):
+        given["targets"] = targets()
     return function(bias, **{key: value for key, value in given.items() if key in named}, **args)
 
 

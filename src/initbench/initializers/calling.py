@@ -4,7 +4,7 @@ import importlib
 import inspect
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from initbench.config import LayerSpec
-from initbench.errors import InputError
+from initbench.errors import InputError, NotApplicable
 from initbench.initializers.bias import fill_bias_
 from initbench.initializers.registry import REGISTRY
 
@@ -23,7 +23,7 @@ _signature = cache(inspect.signature)  # read some thousand times a study
 Generator = torch.Generator | None
 Target = str | Callable[..., Any]
 
-RESERVED = ("weight", "module", "generator", "bias", "layer", "layers", "batch", "loss")
+RESERVED = ("weight", "module", "generator", "generators", "bias", "layer", "layers", "batch", "loss")
 RESERVED_KEYS = ("name", "_target_", "bias")  # of an option file
 ALLOWED = "allowed: an option of conf/init or module.function in the current folder"
 
@@ -185,12 +185,13 @@ def initialize(
     layer: LayerSpec,
     generator: Generator,
     bias_generator: Generator = None,
-    targets: Tensor | None = None,
+    targets: Tensor | Callable[[], Tensor] | None = None,
 ) -> None:
     """Fill the weight `(fan_out, fan_in)` and bias `(fan_out,)` (or None) of one layer of one run, in place.
 
     First the bias rule fills the bias, then the function the weight, and the bias too if it names `bias`.
-    `layer` is passed only if named. `targets` (the training targets) are needed by two bias rules alone.
+    `layer` is passed only if named. `targets` (the training targets, or a function that returns them) are needed
+    by two bias rules alone.
     Raises InputError for unknown arguments or rules, NotApplicable where the initializer does not fit this
     layer.
 
@@ -211,6 +212,35 @@ def initialize(
     if bias is not None:
         fill_bias_(bias, bias_rule, layer=layer, generator=bias_generator, targets=targets)
     call_(function, weight, bias, args=args, layer=layer, generator=generator)
+
+
+def check_shared(
+    function: Target,
+    args: Mapping[str, Any],
+    bias_rule: Any,
+    layers: Sequence[LayerSpec],
+    groups: Sequence[Sequence[int]],
+) -> None:
+    """NotApplicable, naming both layers, where layers that share a weight are to start by different initializers.
+
+    >>> layers = [LayerSpec(i, 2, 4, 4) for i in range(3)]
+    >>> check_shared("per_layer", {"map": {1: "eye"}}, None, layers, [[0, 1], [2]])
+    Traceback (most recent call last):
+    initbench.errors.NotApplicable: layers 0 and 1 share one weight, but init.map gives them kaiming_normal and eye
+    """
+    function = resolve(function) if isinstance(function, str) else function
+    delegate = getattr(function, "delegate", None)
+    if delegate is None:
+        return
+    for group in groups:
+        found = [delegate(layer=layers[index], bias_rule=bias_rule, **args) for index in group]
+        for index, other in zip(group[1:], found[1:]):
+            if other != found[0]:
+                names_ = [getattr(f, "__name__", str(f)).removesuffix("_") for f, _, _ in (found[0], other)]
+                both = names_ if names_[0] != names_[1] else [f"{name} with other arguments" for name in names_]
+                raise NotApplicable(
+                    f"layers {group[0]} and {index} share one weight, but init.map gives them {both[0]} and {both[1]}"
+                )
 
 
 def needs(function: Target) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from initbench.errors import InputError, NotApplicable
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Contract, NetDraw
-from initbench.initializers.orthogonal import orthogonal_
+from initbench.initializers.orthogonal import orthogonal_svd_
 from initbench.initializers.registry import catalogued
 from initbench.initializers.whole_net import Batch, linears, output_of
 
@@ -54,7 +54,7 @@ def lsuv_(
     """Layer-sequential unit variance on one batch, last layer included; gives up after iterations + 1
     corrections.
 
-    W orthonormal, b = 0; s, mu = std and mean of all pre-activations of the layer; while |s - 1| > tol:
+    W orthonormal by SVD, b = 0; s, mu = std and mean of all pre-activations of the layer; while |s - 1| > tol:
     W /= s + 1e-8, and with `center` (the PyTorch code, not the paper) b -= mu/s. The tolerance is on the
     STANDARD DEVIATION. Source: ducha-aiki/LSUV-pytorch LSUV.py; Mishkin & Matas 2016.
 
@@ -62,7 +62,7 @@ def lsuv_(
     """
     inputs = batch[0]
     for part in linears(module):
-        orthogonal_(part.weight, generator=generator)
+        orthogonal_svd_(part.weight, generator=generator)
         if part.bias is not None:
             put_(part.bias, torch.zeros_like(part.bias))
     for index, part in enumerate(linears(module)):
@@ -164,35 +164,43 @@ def krahenbuhl_(
         raise InputError(f"init.kind={kind}: allowed: {', '.join(KINDS)}")
     inputs = batch[0]
     for index, part in enumerate(linears(module)):
-        with torch.no_grad():
-            part.weight.normal_(generator=generator)
-            if kind != "elwise":
-                rows = _directions(kind, output_of(module, part, inputs)[0], part.out_features, generator)
-                part.weight[: len(rows)] = rows.to(part.weight)
+        fill_directions_(module, part, inputs, kind, generator)
         standardize_units_(module, part, inputs, beta, index)
     if between:
         _equal_rates_(module, inputs, generator, iterations)
     return module
 
 
+def fill_directions_(module: nn.Module, part: nn.Linear, inputs: Tensor, kind: str, generator: Generator) -> None:
+    """W of one layer by kind, from the layer's own inputs; further units, and all of elwise, N(0, 1)."""
+    with torch.no_grad():
+        part.weight.normal_(generator=generator)
+        if kind != "elwise":
+            rows = _directions(kind, output_of(module, part, inputs)[0], part.out_features, generator)
+            part.weight[: len(rows)] = rows.to(part.weight)
+
+
 def _directions(kind: str, x: Tensor, units: int, generator: Generator) -> Tensor:
-    """Rows of W from the data `(rows <= units, fan_in)`; x is the layer's input `(samples, fan_in)`."""
+    """Rows of W from the data `(rows <= units, fan_in)`; x is the layer's input `(samples, fan_in)`.
+
+    Directions in which the data do not vary are left out.
+    """
     x = x.double()
     centred = x - x.mean(0)
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(x))  # ascending
     scale = (values + 1e-3).rsqrt()
-    if kind == "pca":
-        return (vectors * scale).T.flip(0)[:units]
     whitening = vectors * scale @ vectors.T
-    if kind == "zca":
-        return whitening[:units]
-    white = centred @ whitening
-    if len(x) < units:
-        raise NotApplicable(f"krahenbuhl {kind} needs at least {units} samples (units of the layer), got {len(x)}")
-    picked = white[torch.randperm(len(x), generator=generator)[:units]]
-    if kind == "kmeans":
-        picked = _centroids(white, picked)
-    return picked / picked.norm(dim=1, keepdim=True).clamp_min(1e-12) @ whitening
+    if kind in ("pca", "zca"):
+        rows = (vectors * scale).T.flip(0) if kind == "pca" else whitening
+    else:
+        white = centred @ whitening
+        if len(x) < units:
+            raise NotApplicable(f"{kind} needs at least {units} samples (units of the layer), got {len(x)}")
+        picked = white[torch.randperm(len(x), generator=generator)[:units]]
+        if kind == "kmeans":
+            picked = _centroids(white, picked)
+        rows = picked / picked.norm(dim=1, keepdim=True).clamp_min(1e-12) @ whitening
+    return rows[(centred @ rows.T).std(0, correction=0) > 1e-6][:units]
 
 
 def _centroids(x: Tensor, centres: Tensor, rounds: int = 10) -> Tensor:
@@ -206,22 +214,96 @@ def _centroids(x: Tensor, centres: Tensor, rounds: int = 10) -> Tensor:
 
 
 def _equal_rates_(module: nn.Module, inputs: Tensor, generator: Generator, iterations: int) -> None:
-    """Second phase: scale the layers until sqrt(mean dW^2 / mean W^2) is the same in all, damping 1/2."""
+    """Second phase: scale the layers until r = sqrt(mean dW^2 / mean W^2) is the same in all, damping 1/2.
+
+    Target: the geometric mean of r times (output std)^(1/layers). A layer's bias follows its own factor, and how much
+    the layer's input has grown.
+    """
     parts = linears(module)
+    scales = [float(output_of(module, part, inputs)[0].abs().mean()) for part in parts]
     for _ in range(iterations):
         output = module(inputs)
         noise = torch.empty_like(output).normal_(generator=generator)
         grads = torch.autograd.grad((output * noise).sum(), [part.weight for part in parts])
-        rates = [float((g.square().mean() / p.weight.square().mean()).sqrt()) for g, p in zip(grads, parts)]
+        rates = [
+            float((g.square().mean() / part.weight.detach().square().mean()).sqrt()) for g, part in zip(grads, parts)
+        ]
         if min(rates) <= 0:
             raise NotApplicable("krahenbuhl between: a layer gets no gradient on the batch")
-        log_target = sum(map(math.log, rates)) / len(rates) + math.log(float(output.std())) / len(rates)
-        if log_target != 0 and max(abs(math.log(rate) / log_target - 1) for rate in rates) < 0.01:
+        spread = float(output.detach().std(0, correction=0).mean())
+        log_target = (sum(map(math.log, rates)) + math.log(spread)) / len(rates)
+        if all(abs(math.log(rate) / log_target - 1) < 0.01 for rate in rates):
             return
-        grown = 1.0  # how much the input of the layer has grown
-        for rate, part in zip(rates, parts):
+        for k, (rate, part) in enumerate(zip(rates, parts)):
+            before, scales[k] = scales[k], float(output_of(module, part, inputs)[0].abs().mean())
             factor = math.sqrt(rate / math.exp(log_target))
-            grown *= factor
             put_(part.weight, part.weight * factor)
             if part.bias is not None:
-                put_(part.bias, part.bias * grown)
+                put_(part.bias, part.bias * (factor * scales[k] / before))
+
+
+def _white_rows(d: NetDraw) -> bool:
+    """Of the first layer: pre-activations without correlation, variances lambda/(lambda + 1e-3)."""
+    centred = d.inputs.double() - d.inputs.double().mean(0)
+    rows = d.linears[0].weight.detach().double()[: centred.shape[1]]
+    found = rows @ (centred.T @ centred / len(centred)) @ rows.T
+    values = torch.linalg.eigvalsh(centred.T @ centred / len(centred)).flip(0)[: len(rows)]
+    return torch.allclose(found, torch.diag(values / (values + 1e-3)), atol=1e-5)
+
+
+@catalogued(
+    formula="rows of W = eigenvectors of the layer's centred second moments over sqrt(lambda + 1e-3), largest first; b = 0",
+    source="Krahenbuhl et al. 2016; philkr/magic_init (before its rescale)",
+    meant_for="units that look along the main directions of the data; further units N(0, 1)",
+    needs="data",
+    contract=Contract(
+        "the first layer's units are uncorrelated on the batch, of variance lambda/(lambda + 1e-3)",
+        net={"white units": _white_rows, "b = 0": lambda d: not any(bool(part.bias.any()) for part in d.linears)},
+    ),
+)
+def pca_(module: nn.Module, *, batch: Batch, generator: Generator = None) -> nn.Module:
+    """Whitening directions of each layer's inputs as rows, layer by layer; bias 0. No rescale: see `krahenbuhl_`.
+
+    W_i = v_i/sqrt(lambda_i + 1e-3) for the largest eigenvalues lambda_i of the centred second-moment matrix; units
+    beyond the number of directions are N(0, 1). Source: philkr/magic_init.
+
+    >>> net = pca_(nn.Sequential(nn.Linear(3, 5)), batch=(torch.randn(100, 3), torch.zeros(100)))
+    """
+    return _by_directions_(module, "pca", batch[0], generator)
+
+
+def _unit_in_white(d: NetDraw) -> bool:
+    """Of the first layer: rows times the square root of (second moments + 1e-3) have norm 1."""
+    centred = d.inputs.double() - d.inputs.double().mean(0)
+    moments = centred.T @ centred / len(centred) + 1e-3 * torch.eye(centred.shape[1], dtype=torch.float64)
+    rows = d.linears[0].weight.detach().double()
+    return bool((((rows @ moments) * rows).sum(1) - 1).abs().max() < 1e-5)
+
+
+@catalogued(
+    formula="rows of W = normalized k-means centroids of the layer's whitened inputs, mapped back; b = 0",
+    source="Krahenbuhl et al. 2016; philkr/magic_init (before its rescale)",
+    meant_for="units that each stand for a cluster of the data",
+    needs="data",
+    contract=Contract(
+        "every row of the first layer is a unit vector of the whitened inputs",
+        net={"unit rows": _unit_in_white, "b = 0": lambda d: not any(bool(part.bias.any()) for part in d.linears)},
+    ),
+)
+def kmeans_(module: nn.Module, *, batch: Batch, generator: Generator = None) -> nn.Module:
+    """k-means centroids of each layer's whitened inputs as rows, layer by layer; bias 0. No rescale.
+
+    Whitening A = (C + 1e-3)^(-1/2), C the centred second-moment matrix; W_i = A c_i/|c_i|, c_i the centroids (Lloyd,
+    10 rounds, started at random samples). NotApplicable with fewer samples than units. Source: philkr/magic_init.
+
+    >>> net = kmeans_(nn.Sequential(nn.Linear(3, 5)), batch=(torch.randn(100, 3), torch.zeros(100)))
+    """
+    return _by_directions_(module, "kmeans", batch[0], generator)
+
+
+def _by_directions_(module: nn.Module, kind: str, inputs: Tensor, generator: Generator) -> nn.Module:
+    for part in linears(module):
+        if part.bias is not None:
+            put_(part.bias, torch.zeros_like(part.bias))
+        fill_directions_(module, part, inputs, kind, generator)
+    return module

@@ -67,34 +67,39 @@ def metainit_(
     loss: Loss,
     layers: Sequence[LayerSpec],
     generator: Generator = None,
+    generators: Sequence[Generator] | None = None,
     base: str | Mapping[str, Any] = "kaiming_normal",
     steps: int = 500,
     lr: float = 0.1,
     momentum: float = 0.9,
     eps: float = 1e-5,
+    samples: int = 64,
+    floor: float = 0.01,
 ) -> nn.Module:
     """MetaInit: move the norms of the weights down the gradient quotient; biases and directions stay.
 
-    Each step draws a fresh batch of the given batch's shape: x ~ N(0, 1), labels uniform (N(0, 1) for
-    regression); v <- momentum v - lr sign(d GQ / d norm), norm += v (kept above 1% of the base's). Source:
-    Dauphin & Schoenholz 2019.
+    Each step draws a fresh batch of `samples`: x ~ N(0, 1), labels uniform (N(0, 1) for regression);
+    v <- momentum v - lr sign(d GQ / d norm), norm += v, but not below `floor` times that of the base (ours: the
+    paper's listing lets a norm pass 0 and so turn W around; floor -inf does the same). No data are seen.
+    Source: Dauphin & Schoenholz 2019.
 
     >>> specs = [LayerSpec(0, 0, 2, 3)]
     >>> data = torch.randn(8, 2), torch.randint(3, (8,))
     >>> net, loss = nn.Sequential(nn.Linear(2, 3)), nn.functional.cross_entropy
     >>> net = metainit_(net, batch=data, loss=loss, layers=specs, steps=1)
     """
-    fill_base_(module, base, layers, generator)
+    fill_base_(module, base, layers, generator, generators)
     weights = [part.weight for part in linears(module)]
-    floors = [0.01 * float(w.detach().norm()) for w in weights]
+    floors = [floor * float(w.detach().norm()) for w in weights]
+    shape = (samples, *batch[1].shape[1:])
     speeds = [0.0] * len(weights)
     for _ in range(steps):
-        inputs = torch.empty_like(batch[0]).normal_(generator=generator)
+        inputs = batch[0].new_empty(samples, batch[0].shape[1]).normal_(generator=generator)
         outputs = module(inputs)
         if batch[1].is_floating_point():
-            targets = torch.empty_like(batch[1]).normal_(generator=generator)
+            targets = batch[1].new_empty(shape).normal_(generator=generator)
         else:
-            targets = torch.randint(outputs.shape[-1], batch[1].shape, generator=generator)
+            targets = torch.randint(outputs.shape[-1], shape, generator=generator)
         quotient = gradient_quotient(module, loss(outputs, targets), eps)
         slopes = torch.autograd.grad(quotient, weights, allow_unused=True)
         for k, (w, slope) in enumerate(zip(weights, slopes)):
@@ -121,19 +126,19 @@ def rescale_(
     samples: int,
     floor: float,
 ) -> None:
-    """Adam on one scale a tensor, alpha >= floor (biases >= 0), gradient clipped to +-1; in place.
+    """Adam(.9, .999) on one scale alpha a tensor, alpha >= floor (biases >= 0), slope clipped to +-1; in place.
 
     `objective(parameters, inputs, targets)` gives (which objective, value); the first moments of the two are
-    kept apart. A tensor of norm 0 is skipped.
+    kept apart, the second is one. A tensor of norm 0 keeps its values: it has no scale, yet its gradient counts.
     """
-    start = {name: p.detach().clone() for name, p in module.named_parameters() if float(p.detach().norm()) > 0}
-    alpha = {name: torch.ones((), dtype=p.dtype, requires_grad=True) for name, p in start.items()}
-    first = [dict.fromkeys(start, 0.0), dict.fromkeys(start, 0.0)]
-    counts, second = [0, 0], dict.fromkeys(start, 0.0)
+    start = {name: p.detach().clone() for name, p in module.named_parameters()}
+    alpha = {name: torch.ones((), dtype=p.dtype, requires_grad=True) for name, p in start.items() if bool(p.any())}
+    first = [dict.fromkeys(alpha, 0.0), dict.fromkeys(alpha, 0.0)]
+    counts, second = [0, 0], dict.fromkeys(alpha, 0.0)
     for step in range(1, iterations + 1):
         picked = torch.randperm(len(batch[0]), generator=generator)[:samples]
-        parameters = {name: alpha[name] * start[name] for name in start}
-        which, value = objective(parameters, batch[0][picked], batch[1][picked])
+        scaled = {name: alpha[name] * p if name in alpha else p.clone().requires_grad_() for name, p in start.items()}
+        which, value = objective(scaled, batch[0][picked], batch[1][picked])
         slopes = torch.autograd.grad(value, list(alpha.values()), allow_unused=True)
         counts[which] += 1
         for (name, scale), slope in zip(alpha.items(), slopes):
@@ -145,7 +150,7 @@ def rescale_(
             low = 0.0 if start[name].ndim < 2 else floor
             put_(scale, torch.tensor(max(low, float(scale.detach()) - lr * move / size)))
     for name, p in module.named_parameters():
-        if name in start:
+        if name in alpha:
             put_(p, alpha[name] * start[name])
 
 
@@ -179,6 +184,7 @@ def gradinit_(
     loss: Loss,
     layers: Sequence[LayerSpec],
     generator: Generator = None,
+    generators: Sequence[Generator] | None = None,
     base: str | Mapping[str, Any] = "kaiming_normal",
     optimizer: str = "sgd",
     lr: float = 0.001,
@@ -191,8 +197,8 @@ def gradinit_(
     """GradInit: one scale a tensor, so that a step of size eta lowers the loss most while |g| <= gamma.
 
     Each iteration draws `samples` of the batch. |g| (L2 for sgd, L1 for adam) above gamma: one step on |g|.
-    Else one on loss(W - eta dir)/eta over a batch that keeps half of them, dir = g/|g| (sgd) or sign g
-    (adam).
+    Else one on loss(W - eta dir)/eta over a batch that keeps half of them, dir = g/|g| (sgd) or sign g (adam), held
+    constant.
     Source: zhuchen03/gradinit. InputError for another optimizer.
 
     >>> specs = [LayerSpec(0, 0, 2, 3)]
@@ -202,14 +208,15 @@ def gradinit_(
     """
     if optimizer not in ("sgd", "adam"):
         raise InputError(f"init.optimizer={optimizer}: allowed: sgd, adam")
-    fill_base_(module, base, layers, generator)
+    fill_base_(module, base, layers, generator, generators)
 
     def objective(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[int, Tensor]:
         grads = _grads(module, parameters, x, y, loss)
         size = _size(grads, "l2" if optimizer == "sgd" else "l1")
         if float(size.detach()) > gamma:
             return 0, size
-        directions = [g / size if optimizer == "sgd" else g.sign() for g in grads]
+        # as the authors' code has it, the step is a constant: nothing is differentiated through it
+        directions = [g.detach() / size.detach() if optimizer == "sgd" else g.detach().sign() for g in grads]
         moved = {name: p - eta * d for (name, p), d in zip(parameters.items(), directions)}
         fresh = torch.randperm(len(batch[0]), generator=generator)[: len(x) - len(x) // 2]
         half = len(x) // 2
@@ -239,18 +246,20 @@ def nio_(
     loss: Loss,
     layers: Sequence[LayerSpec],
     generator: Generator = None,
+    generators: Sequence[Generator] | None = None,
     base: str | Mapping[str, Any] = "kaiming_normal",
     lr: float = 0.05,
     iterations: int = 100,
     gamma: float = 5.0,
     floor: float = 0.01,
     samples: int = 64,
+    norm_weight: float = 0.0,
 ) -> nn.Module:
     """NIO / GradCosine: one scale a tensor, so that the gradients of the two halves of a batch point the
     same way.
 
     Each iteration: g_1, g_2 on the halves of `samples` of the batch; mean |g| above gamma: one step on it,
-    else one on minus their cosine. Source: GradCosInitializer in a public repository (not confirmed: the
+    else one on -cos(g_1, g_2) - `norm_weight` (|g_1|^2 + |g_2|^2). Source: GradCosInitializer in a public repository (not confirmed: the
     paper was not read).
 
     >>> specs = [LayerSpec(0, 0, 2, 3)]
@@ -258,7 +267,7 @@ def nio_(
     >>> net, loss = nn.Sequential(nn.Linear(2, 3)), nn.functional.cross_entropy
     >>> net = nio_(net, batch=data, loss=loss, layers=specs, iterations=1)
     """
-    fill_base_(module, base, layers, generator)
+    fill_base_(module, base, layers, generator, generators)
 
     def objective(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[int, Tensor]:
         half = max(1, len(x) // 2)
@@ -269,7 +278,7 @@ def nio_(
         if float(mean.detach()) > gamma:
             return 0, mean
         product = sum((a * b).sum() for a, b in zip(one, two))
-        return 1, -product / (sizes[0] * sizes[1])
+        return 1, -product / (sizes[0] * sizes[1]) - norm_weight * (sizes[0] ** 2 + sizes[1] ** 2)
 
     rescale_(module, objective, batch, generator, lr=lr, iterations=iterations, samples=samples, floor=floor)
     return module

@@ -130,3 +130,6 @@ def literal_(
             raise InputError(f"init.file={file}: bias of {len(vector)} for layer {layer.index}, needs {len(bias)}")
         put_(bias, vector)
     return put_(weight, found)
+
+
+literal_.files = ("file",)  # type: ignore[attr-defined]  # what it reads: its content is part of a run's key

@@ -57,6 +57,27 @@ def _scaled_isometry(promise: str, factor) -> Contract:
 
 
 @catalogued(
+    formula="W = U (m >= n) or V^T (m < n) of the SVD U S V^T of a Gaussian matrix",
+    source="Lasagne Orthogonal; ducha-aiki/LSUV-pytorch svd_orthonormal",
+    meant_for="what lsuv starts from; the isometry of orthogonal, by another factorization",
+    contract=Contract("W^T W = I (or W W^T)", isometry=lambda c: 1.0),
+)
+def orthogonal_svd_(weight: Tensor, *, generator: Generator = None) -> Tensor:
+    """Semi-orthogonal factor of the SVD of a Gaussian matrix, shape (fan_out, fan_in).
+
+    G = U S V^T, G_ij ~ N(0, 1); W = U if m >= n, else V^T. Signs are LAPACK's, so the law need not be Haar; that of
+    `orthogonal_` is. Source: Lasagne; LSUV-pytorch.
+
+    >>> w = orthogonal_svd_(torch.empty(2, 2))
+    >>> torch.allclose(w @ w.T, torch.eye(2), atol=1e-6)
+    True
+    """
+    n, m = fans(weight)
+    u, _, vh = torch.linalg.svd(gaussian(weight, generator=generator), full_matrices=False)
+    return put_(weight, u if m >= n else vh)
+
+
+@catalogued(
     formula="W = max(1, sqrt(m/n)) Q, Q orthogonal",
     source="google-deepmind/dks (2110.01765)",
     meant_for="tanh-like nets: the mean square of a layer is kept whether it widens or narrows",

@@ -187,8 +187,9 @@ def _where(c: Case) -> str:
 
 
 def _global_states() -> tuple:
-    name, words, *rest = np.random.get_state()
-    return random.getstate(), (name, words.tobytes(), *rest), torch.get_rng_state().numpy().tobytes()
+    state: Any = np.random.get_state()
+    numpys = (state[0], state[1].tobytes(), *state[2:])
+    return random.getstate(), numpys, torch.get_rng_state().numpy().tobytes()
 
 
 def _refusal(function: Function, c: Case, dtype: torch.dtype, words: str, passed: Any) -> list[str]:

@@ -26,15 +26,31 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def linears(module: nn.Module) -> list[nn.Linear]:
-    """The nn.Linear layers of a net, in forward order; NotApplicable if there are none.
+    """The nn.Linear layers of a net, in forward order; of those that hold one weight, the first.
 
-    >>> len(linears(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
+    NotApplicable if there are none.
+
+    >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+    >>> len(linears(net))
     2
+    >>> net[2].weight = net[0].weight
+    >>> len(linears(net))
+    1
     """
-    found = [part for part in module.modules() if isinstance(part, nn.Linear)]
+    by_weight = {id(part.weight): part for part in reversed(all_linears(module))}
+    found = list(reversed(by_weight.values()))
     if not found:
         raise NotApplicable("the net has no nn.Linear layer to initialize")
     return found
+
+
+def all_linears(module: nn.Module) -> list[nn.Linear]:
+    """Every nn.Linear of a net in forward order, tied or not.
+
+    >>> all_linears(nn.ReLU())
+    []
+    """
+    return [part for part in module.modules() if isinstance(part, nn.Linear)]
 
 
 def initialize_net(
@@ -47,12 +63,16 @@ def initialize_net(
     batch: Batch,
     loss: Loss,
     generator: Generator,
-    bias_generator: Generator = None,
+    weight_generators: Sequence[Generator] | None = None,
+    bias_generators: Sequence[Generator] | None = None,
+    targets: Tensor | Callable[[], Tensor] | None = None,
 ) -> None:
     """Fill one run's net in place by an initializer whose `needs` is module, data or gradient.
 
     First the bias rule fills every bias, then the function weights and, if its method says so, biases. It
-    gets `batch`, `loss`, `layers` and `generator` only if it names them; gradients are left at None.
+    gets `batch`, `loss`, `layers`, `generator` and `generators` (one a layer, for its base) only if it names them;
+    gradients are left at None. `targets`, all those of the training part, are for the bias rules that need them (else
+    the batch's). `layers` are those that hold a weight of their own (of tied ones, the first).
     Raises InputError for unknown arguments, NotApplicable where it does not fit the net.
 
     >>> net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
@@ -71,10 +91,12 @@ def initialize_net(
     parts = linears(module)
     if len(parts) != len(layers):
         raise NotApplicable(f"the net has {len(parts)} linear layers, the configuration {len(layers)}")
-    for part, layer in zip(parts, layers):
+    for part, layer, draws in zip(parts, layers, bias_generators or [generator] * len(parts)):
         if part.bias is not None:
-            fill_bias_(part.bias, bias_rule, layer=layer, generator=bias_generator, targets=batch[1])
-    given = {"generator": generator, "batch": batch, "loss": loss, "layers": layers}
+            fill_bias_(
+                part.bias, bias_rule, layer=layer, generator=draws, targets=batch[1] if targets is None else targets
+            )
+    given = {"generator": generator, "generators": weight_generators, "batch": batch, "loss": loss, "layers": layers}
     training = module.training
     module.eval()
     function(module, **{k: v for k, v in given.items() if names(function, k)}, **args)
@@ -85,10 +107,16 @@ def initialize_net(
 
 
 def fill_base_(
-    module: nn.Module, base: str | Mapping[str, Any], layers: Sequence[LayerSpec], generator: Generator
+    module: nn.Module,
+    base: str | Mapping[str, Any],
+    layers: Sequence[LayerSpec],
+    generator: Generator,
+    generators: Sequence[Generator] | None = None,
 ) -> None:
     """Fill all weights by an initializer of one matrix; biases keep what their rule gave unless it names
     them.
+
+    `generators`, one a layer: the draws of the base alone, so that both start from the same matrices.
 
     >>> net = nn.Sequential(nn.Linear(1, 1))
     >>> fill_base_(net, "ones", [LayerSpec(0, 0, 1, 1)], None)
@@ -96,8 +124,8 @@ def fill_base_(
     1.0
     """
     function, args, _ = base_of(base)
-    for part, layer in zip(linears(module), layers):
-        call_(function, part.weight, part.bias, args=args, layer=layer, generator=generator)
+    for part, layer, draws in zip(linears(module), layers, generators or [generator] * len(layers)):
+        call_(function, part.weight, part.bias, args=args, layer=layer, generator=draws)
 
 
 def output_of(module: nn.Module, part: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,6 +182,8 @@ def balanced_(
     >>> torch.allclose(b.T @ b, a @ a.T, atol=1e-5)
     True
     """
+    if len(linears(module)) != len(all_linears(module)):
+        raise NotApplicable("balanced gives each layer its own matrix; sharing=none is needed")
     n, m, count = layers[0].fan_in, layers[-1].fan_out, len(layers)
     rank = min(n, m)
     narrow = [layer.fan_out for layer in layers[:-1] if layer.fan_out < rank]

@@ -1,0 +1,157 @@
+"""The start of a seed by an initializer that sees the whole net: one run's plain nn.Module, a batch and the loss.
+
+Such a start may cost seconds, so it is kept: all learning rates of a seed share it, in whatever engine.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from initbench import rng
+from initbench.config import ArmConfig, digest
+from initbench.data import Dataset, split
+from initbench.errors import NotApplicable
+from initbench.initializers import initialize_net, resolve, source_hash
+from initbench.net import Net
+
+BATCH_SAMPLES = 512  # samples of the training part that an initializer sees; all, if fewer
+KEPT = 512  # starts kept in a process
+
+PHI: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "elu": F.elu,
+    "selu": F.selu,
+    "softplus": F.softplus,
+    "sin": torch.sin,
+    "erf": torch.erf,
+    "abs": torch.abs,
+    "linear": lambda z: z,
+}
+
+_kept: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
+
+
+class PlainNet(nn.Module):
+    """The net of one run as a person would write it: nn.Linear layers in float64; tied ones hold one Parameter.
+
+    The gains of residual branches are constants, at their start.
+    """
+
+    def __init__(self, wiring: Net) -> None:
+        super().__init__()
+        scheme = wiring.scheme
+        with torch.random.fork_rng():  # nn.Linear draws from the global generator
+            made = [nn.Linear(one.fan_in, one.fan_out, bias=bool(scheme.biases)).double() for one in wiring.layers]
+        self.layers = nn.ModuleList(made)
+        for attribute, slots in (("weight", scheme.weights), ("bias", scheme.biases)):
+            for slot in slots:
+                parameter = getattr(made[slot.layers[0]], attribute)
+                for layer in slot.layers[1:]:
+                    setattr(made[layer], attribute, parameter)
+        self.wiring, self.phi = wiring, PHI[wiring.model.activation]
+        self.own = own_start(wiring)
+
+    def forward(self, x: Tensor) -> Tensor:
+        own = {name: value[None] for name, value in self.own.items()}
+        zs: list[Tensor] = []  # (1, units, B) each
+        for index, layer in enumerate(self.layers):
+            y = layer(self.phi(zs[-1][0].T) if zs else x)
+            zs.append(self.wiring.join(index, y.T[None], zs, own))
+        return zs[-1][0].T
+
+
+def own_start(wiring: Net) -> dict[str, Tensor]:
+    """The stored tensors that are no layer's weight or bias, at their start."""
+    names = {slot.name for slot in wiring.scheme.own}
+    blank = {slot.name: torch.zeros(slot.shape) for slot in wiring.scheme.slots if slot.name not in names}
+    return {name: value for name, value in wiring.started(blank).items() if name in names}
+
+
+def check_net(name: str, wiring: Net) -> None:
+    """NotApplicable for nets whose weights at the start are not what the initializer leaves in each layer."""
+    scheme = wiring.scheme
+    if scheme.formulas or scheme.extras or scheme.fills:
+        raise NotApplicable(
+            f"init={name} sees the net as it starts: it fits where each layer's weight is a stored matrix that it fills, "
+            "not where the sharing computes or copies weights"
+        )
+    if any(factor != (1.0, 1.0) for factor in wiring.init_factors) or any(f.forward != 1.0 for f in wiring.factors):
+        raise NotApplicable(f"init={name} sets the size of every weight itself; {wiring.rule} would change it again")
+    slot_of = {layer: slot for slot in scheme.weights for layer in slot.layers}
+    for slot in scheme.biases:
+        if len({slot_of[layer].name for layer in slot.layers}) > 1:
+            raise NotApplicable(f"init={name}: {slot.name} is shared by layers of different weights")
+
+
+def net_start(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) -> Mapping[str, Tensor]:
+    """Every stored tensor of one seed, `(fan_out, fan_in)` and `(fan_out,)` in float64, computed once a process.
+
+    A weight that layers share is filled once, as the weight of its first layer. Raises NotApplicable where the
+    initializer does not fit net or data.
+    """
+    model = {key: value for key, value in asdict(arm.model).items() if key != "dtype"}
+    source = source_hash(arm.init.target, arm.init.args)
+    key = digest([asdict(arm.init), model, asdict(arm.sharing), data.hash, loss, seed, source])
+    if key not in _kept:
+        _kept[key] = _computed(arm, data, wiring, loss, seed)
+        if len(_kept) > KEPT:
+            _kept.popitem(last=False)
+    return _kept[key]
+
+
+def _computed(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) -> dict[str, Tensor]:
+    check_net(arm.init.name, wiring)
+    scheme = wiring.scheme
+    first_of_weight = [slot.layers[0] for slot in scheme.weights]
+    net = PlainNet(wiring)
+    initialize_net(
+        net,
+        function_or_target=resolve(arm.init.target),
+        args=arm.init.args,
+        bias_rule=arm.init.bias,
+        layers=[wiring.layers[index] for index in first_of_weight],
+        batch=training_batch(arm, data, loss, seed),
+        loss=F.cross_entropy if loss == "cross_entropy" else F.mse_loss,
+        generator=rng.stream(seed, "weight", "net"),
+        weight_generators=[rng.stream(seed, "weight", index) for index in first_of_weight],
+        bias_generators=[rng.stream(seed, "bias", index) for index in first_of_weight],
+        targets=partial(training_targets, data, loss, seed),
+    )
+    found = dict(net.own)
+    for attribute, slots in (("weight", scheme.weights), ("bias", scheme.biases)):
+        for slot in slots:
+            found[slot.name] = getattr(net.layers[slot.layers[0]], attribute).detach()
+    return found
+
+
+def training_batch(arm: ArmConfig, data: Dataset, loss: str, seed: int) -> tuple[Tensor, Tensor]:
+    """The first samples of a seed's training part, standardized as its split says: inputs (B, n) float64, targets.
+
+    Targets are class numbers (B,), or values (B, k): one-hot for squared error on classes.
+    """
+    part = split(data, seed)
+    chosen = part.train[:BATCH_SAMPLES]
+    x = torch.from_numpy((data.x[chosen] - part.mean) / part.scale)
+    return x, training_targets(data, loss, seed)[: len(chosen)]
+
+
+def training_targets(data: Dataset, loss: str, seed: int) -> Tensor:
+    """Targets of a seed's training part as the loss takes them: class numbers (N,) or values (N, k) in float64."""
+    part = split(data, seed)
+    y = data.y[part.train]
+    if data.classes is None:
+        return torch.from_numpy((y - part.target_mean) / part.target_scale)
+    return torch.from_numpy(y if loss == "cross_entropy" else np.eye(data.classes)[y])
