@@ -131,6 +131,55 @@ def test_a_shared_weight_is_filled_once(name, bias):
         assert float(s.max() / s.min()) == pytest.approx(1)
 
 
+def test_a_residual_net_is_seen_with_its_branches():
+    """z_4 = z_2 + branch: lsuv brings the products of all layers to deviation 1, the stream grows by the skip."""
+    model = {"name": "residual_mlp", "residual": "plain", "depth": 5, "branch": 2}
+    arm = small_arm(init=init("lsuv", tol=0.001), model=model)
+    stored = start(arm)
+    w = [stored[f"weight_{index:02d}"] for index in range(6)]
+    z = netstart.training_batch(arm, data.load(arm.data), "cross_entropy", 0)[0] @ w[0].T
+    products = [z]
+    for first in (1, 3):
+        inner = z.relu() @ w[first].T
+        outer = inner.relu() @ w[first + 1].T
+        products += [inner, outer]
+        z = z + outer
+    products.append(z.relu() @ w[5].T)
+    assert [float(p.std(correction=0)) for p in products] == pytest.approx([1] * 6, abs=0.001)
+    assert float(z.std(correction=0)) > 1.2
+
+
+@pytest.mark.parametrize(
+    ("model", "sharing", "words"),
+    [
+        ({"name": "residual_mlp", "residual": "fixup", "depth": 5}, {}, "model.residual=fixup would change it"),
+        ({"parametrization": "mup", "width": 7}, {}, "model.parametrization=mup would change it"),
+        ({"parametrization": "ntk"}, {}, "model.parametrization=ntk would change it"),
+        ({}, {"name": "hashed"}, "sees the net as it starts"),
+    ],
+)
+def test_nets_whose_weights_are_not_what_the_initializer_leaves(model, sharing, words):
+    with pytest.raises(NotApplicable, match=words):
+        start(small_arm(init=init("lsuv"), model=model, sharing=sharing))
+
+
+def test_skips_without_a_factor_and_soft_sharing_start():
+    for change in (
+        {"model": {"name": "residual_mlp", "residual": "skipinit", "depth": 5}},
+        {"sharing": {"name": "soft"}},
+    ):
+        stored = start(small_arm(init=init("weight_norm_ddi"), **change))
+        assert all(bool(torch.isfinite(value).all()) for value in stored.values())
+
+
+@pytest.mark.parametrize("name", ["tied_at_init", "tie_then_untie"])
+def test_layers_that_only_start_equal_are_seen_tied(name):
+    copies, tied = (start(small_arm(init=init("lsuv"), sharing={"name": one})) for one in (name, "all"))
+    assert torch.equal(copies["weight_01"], copies["weight_03"])
+    torch.testing.assert_close(copies["weight_02"], tied["weight_01"])
+    torch.testing.assert_close(copies["weight_04"], tied["weight_04"])
+
+
 def test_balanced_wants_matrices_of_their_own():
     with pytest.raises(NotApplicable, match="sharing=none"):
         start(small_arm(init=init("balanced"), sharing={"name": "all"}))
@@ -210,7 +259,6 @@ def test_a_literal_start_and_its_key(folder):
         (["init=per_layer", "init.map={frist: eye}"], "init.map.frist: allowed keys"),
         (["init=per_layer", "init.map={first: eey}"], "init=eey: not known"),
         (["init=per_layer", "init.map={first: {name: constant, vale: 1}}"], "no such argument; allowed: value"),
-        (["init=literal"], "name a .pt, .npz"),
         (["init=literal", "init.file=nowhere.npz"], "no such file"),
         (["init=edited", "init.entries=[[99,0,1]]"], "lies outside"),
         (["init=variance_scaling", "init.mode=fan"], "init.mode=fan: allowed: fan_in"),
@@ -225,7 +273,12 @@ def test_wrong_arguments_are_refused_before_anything_starts(folder, overrides, w
 
 
 def test_what_does_not_fit_says_so_before_anything_starts(folder):
-    for option, words in (("dirac", "use init=eye"), ("np_rnn", "square"), ("random_walk", "no gain for gelu")):
+    for option, words in (
+        ("dirac", "use init=eye"),
+        ("literal", "init.file"),
+        ("np_rnn", "square"),
+        ("random_walk", "no gain for gelu"),
+    ):
         with pytest.raises(NotApplicable, match=words):
             arms(f"init={option}", *(["model.activation=gelu"] if option == "random_walk" else []))
 

@@ -45,7 +45,8 @@ _kept: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
 
 
 class PlainNet(nn.Module):
-    """The net of one run as a person would write it: nn.Linear layers in float64; tied ones hold one Parameter.
+    """The net of one run as a person would write it: nn.Linear layers in float64; tied ones, also those
+    that only start equal, hold one Parameter.
 
     The gains of residual branches are constants, at their start.
     """
@@ -58,8 +59,8 @@ class PlainNet(nn.Module):
         self.layers = nn.ModuleList(made)
         for attribute, slots in (("weight", scheme.weights), ("bias", scheme.biases)):
             for slot in slots:
-                parameter = getattr(made[slot.layers[0]], attribute)
-                for layer in slot.layers[1:]:
+                parameter = getattr(made[slot.origin], attribute)
+                for layer in slot.layers:
                     setattr(made[layer], attribute, parameter)
         self.wiring, self.phi = wiring, PHI[wiring.model.activation]
         self.own = own_start(wiring)
@@ -86,20 +87,20 @@ def check_net(name: str, wiring: Net) -> None:
     if scheme.formulas or scheme.extras or scheme.fills:
         raise NotApplicable(
             f"init={name} sees the net as it starts: it fits where each layer's weight is a stored matrix that it fills, "
-            "not where the sharing computes or copies weights"
+            "not where the sharing computes weights"
         )
     if any(factor != (1.0, 1.0) for factor in wiring.init_factors) or any(f.forward != 1.0 for f in wiring.factors):
         raise NotApplicable(f"init={name} sets the size of every weight itself; {wiring.rule} would change it again")
-    slot_of = {layer: slot for slot in scheme.weights for layer in slot.layers}
+    start_of = {layer: slot.origin for slot in scheme.weights for layer in slot.layers}
     for slot in scheme.biases:
-        if len({slot_of[layer].name for layer in slot.layers}) > 1:
+        if len({start_of[layer] for layer in slot.layers}) > 1:
             raise NotApplicable(f"init={name}: {slot.name} is shared by layers of different weights")
 
 
 def net_start(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) -> Mapping[str, Tensor]:
     """Every stored tensor of one seed, `(fan_out, fan_in)` and `(fan_out,)` in float64, computed once a process.
 
-    A weight that layers share is filled once, as the weight of its first layer. Raises NotApplicable where the
+    A weight that layers share, or start from, is filled once, as the weight of its first layer. Raises NotApplicable where the
     initializer does not fit net or data.
     """
     model = {key: value for key, value in asdict(arm.model).items() if key != "dtype"}
@@ -115,7 +116,7 @@ def net_start(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) 
 def _computed(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) -> dict[str, Tensor]:
     check_net(arm.init.name, wiring)
     scheme = wiring.scheme
-    first_of_weight = [slot.layers[0] for slot in scheme.weights]
+    first_of_weight = list(dict.fromkeys(slot.origin for slot in scheme.weights))
     net = PlainNet(wiring)
     initialize_net(
         net,

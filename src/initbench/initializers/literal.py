@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from initbench.config import LayerSpec
-from initbench.errors import InputError
+from initbench.errors import InputError, NotApplicable
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Contract
 from initbench.initializers.registry import catalogued
@@ -21,7 +21,7 @@ def read_arrays(file: str) -> dict[str, Tensor]:
     """The tensors of a file by name, in its order: .pt, .pth (a state_dict or tensors), .npz, .npy, .json,
     .csv.
 
-    InputError if it cannot be read; the message says why. A .json holds a mapping name -> nested lists, or
+    InputError if it cannot be read, NotApplicable if none is named; the message says why. A .json holds a mapping name -> nested lists, or
     one list.
 
     >>> read_arrays("nowhere.npz")
@@ -29,10 +29,10 @@ def read_arrays(file: str) -> dict[str, Tensor]:
     initbench.errors.InputError: init.file=nowhere.npz: no such file
     """
     path = Path(file).expanduser()
-    if not file or not path.is_file():
-        raise InputError(
-            f"init.file={file}: {'no such file' if file else 'name a .pt, .npz, .npy, .json or .csv file'}"
-        )
+    if not file:
+        raise NotApplicable("literal needs init.file=<path>: name a .pt, .npz, .npy, .json or .csv file")
+    if not path.is_file():
+        raise InputError(f"init.file={file}: no such file")
     readers: dict[str, Any] = {
         ".pt": _torch,
         ".pth": _torch,
@@ -117,7 +117,7 @@ def literal_(
 
     >>> literal_(torch.empty(2, 2), layer=LayerSpec(0, 0, 2, 2))
     Traceback (most recent call last):
-    initbench.errors.InputError: init.file=: name a .pt, .npz, .npy, .json or .csv file
+    initbench.errors.NotApplicable: literal needs init.file=<path>: name a .pt, .npz, .npy, .json or .csv file
     """
     arrays = read_arrays(file)
     found = _pick(arrays, key, 2, layer, file)
