@@ -99,10 +99,10 @@ def planned(config: ArmConfig) -> PlannedArm:
     material.batch_size(config, data.train_samples)
     arm = PlannedArm(
         config=resolved,
-        key=resolved.key(data.hash, source_hash(function), version("torch")),
+        key=resolved.key(data.hash, source_hash(function) + scheme_source(config), version("torch")),
         setup=setup_label(resolved),
     )
-    _ = arm.scheme  # raises where the sharing does not fit
+    material.check_one_start(material.Material(resolved, data))  # builds the scheme: raises where it does not fit
     check_device(config.engine.device)
     if initializers.needs(function) == "nothing" and arm.scheme.stored_parameters <= TRIED_PARAMETERS:
         material.start_of_seed(
@@ -129,6 +129,11 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = (str(error).splitlines() or ["not available"])[0]
         raise InputError(f"engine.device={device}: {reason}; cpu always works") from None
+
+
+def scheme_source(config: ArmConfig) -> str:
+    """The same for the sharing scheme of an installed package."""
+    return "" if config.sharing.name in sharing.BUILDERS else source_hash(sharing.builder(config.sharing.name))
 
 
 def source_hash(function: Callable[..., Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from initbench import rng
 from initbench.config import ArmConfig, LayerSpec
 from initbench.data import Dataset, Split, split
 from initbench.errors import InputError
-from initbench.initializers import initialize
+from initbench.initializers import initialize, resolve
 from initbench.measure import PROBE_SAMPLES
 from initbench.net import Net, net
 from initbench.sharing import Scheme
@@ -186,6 +187,35 @@ class Draws:
         bias = self.layer(layer)[1]
         assert bias is not None, "the net has no biases"
         return bias.clone()
+
+
+def check_one_start(material: Material) -> None:
+    """Refuse a stored tensor that two layers use but `per_layer` starts in two ways, naming both layers."""
+    arm, layers, scheme = material.arm, material.layers, material.scheme
+    delegate = getattr(resolve(arm.init.target), "delegate", None)
+    if delegate is None:
+        return
+    specs = [delegate(layer=layer, bias_rule=arm.init.bias, **arm.init.args) for layer in layers]
+    for slots, what in ((scheme.weights, "weight"), (scheme.biases, "bias")):
+        for slot in slots:
+            first = slot.layers[0]
+            for layer in (*slot.layers, slot.origin):
+                one, two = ((s[:2] if what == "weight" else s[2]) for s in (specs[first], specs[layer]))
+                if one != two:
+                    raise InputError(
+                        f"init={arm.init.name}: layers {first} and {layer} share a {what}, but start as "
+                        f"{worded(one)} and {worded(two)}; a shared {what} has one start"
+                    )
+
+
+def worded(spec: Any) -> str:
+    """An initializer with its arguments, or a bias rule, in words."""
+    if not isinstance(spec, tuple):
+        return str(spec)
+    function, args = spec
+    inner = ", ".join(f"{key}={value}" for key, value in args.items())
+    name = getattr(function, "__name__", str(function)).removesuffix("_")
+    return f"{name}({inner})" if inner else name
 
 
 def start_of_seed(material: Material, seed: int) -> Mapping[str, Tensor]:
