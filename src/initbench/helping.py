@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
+from initbench.plugins import INITIALIZERS, SHARING, installed, source
 from initbench.sweep import config_folder
 
 USAGE = """\
@@ -28,11 +30,18 @@ def help_text() -> str:
         parts.append(f"{group.name}=")
         width = max(len(path.stem) for path in group.glob("*.yaml"))
         parts += [f"  {path.stem:<{width}}  {meaning(path)}" for path in sorted(group.glob("*.yaml"))]
+        parts += [f"  {point.name:<{width}}  from {source(point)}" for point in found(group.name)]
         parts.append("")
     parts.append("keys (conf/config.yaml):")
     body = (folder / "config.yaml").read_text(encoding="utf-8").split("\n\n", 1)[1].split("\nhydra:")[0]
     parts += [f"  {line}" for line in body.splitlines() if line.strip()]
     return "\n".join(parts)
+
+
+def found(group: str) -> list[EntryPoint]:
+    """What installed packages add to a group."""
+    names = {"init": INITIALIZERS, "sharing": SHARING}
+    return list(installed(names[group]).values()) if group in names else []
 
 
 def meaning(path: Path) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from initbench import data as data_module
@@ -103,7 +106,11 @@ def planned(config: ArmConfig) -> PlannedArm:
     material.batch_size(config, data.train_samples)
     arm = PlannedArm(
         config=resolved,
-        key=resolved.key(data.hash, initializers.source_hash(config.init.target, config.init.args), version("torch")),
+        key=resolved.key(
+            data.hash,
+            initializers.source_hash(config.init.target, config.init.args) + scheme_source(config),
+            version("torch"),
+        ),
         setup=setup_label(resolved),
     )
     _ = arm.scheme  # raises where the sharing does not fit
@@ -154,6 +161,14 @@ def check_device(device: str) -> None:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = (str(error).splitlines() or ["not available"])[0]
         raise InputError(f"engine.device={device}: {reason}; cpu always works") from None
+
+
+def scheme_source(config: ArmConfig) -> str:
+    """Hash of the file of an installed package's sharing scheme; empty for ours, which have a version."""
+    if config.sharing.name in sharing.BUILDERS:
+        return ""
+    file = inspect.getfile(sharing.builder(config.sharing.name))
+    return hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
 
 
 def labelled(arms: Sequence[PlannedArm]) -> list[PlannedArm]:

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from initbench import plugins
 from initbench.config import (
     ArmConfig,
     StudyConfig,
@@ -101,7 +102,8 @@ class Composer:
         """Options of a group."""
         from hydra.core.global_hydra import GlobalHydra
 
-        return GlobalHydra.instance().config_loader().get_group_options(group)
+        more = plugins.installed({"init": plugins.INITIALIZERS, "sharing": plugins.SHARING}.get(group, group))
+        return [*GlobalHydra.instance().config_loader().get_group_options(group), *more]
 
     def explain(self, error: Exception, overrides: Sequence[str]) -> str:
         """One line for whatever Hydra raised: what came, what is allowed."""
@@ -199,14 +201,31 @@ def prepare(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> None:
         if not Path(folder).is_dir():
             raise InputError(f"--config-dir {folder}: no such folder")
     for override in parsed(overrides):
+        if override.key_or_group in ("init", "sharing"):
+            register_installed(override)
         if override.key_or_group == "init" and not is_glob(override):
             for value in values(override):
                 if "." in value:
                     register_initializer(value)
 
 
+def register_installed(override: Any) -> None:
+    """Make the initializers and sharing schemes of installed packages that an override names options of their group;
+    all of them for a glob."""
+    from hydra.core.config_store import ConfigStore
+
+    group = {"init": plugins.INITIALIZERS, "sharing": plugins.SHARING}[override.key_or_group]
+    asked = plugins.installed(group) if is_glob(override) else values(override)
+    for name in asked:
+        if name in plugins.installed(group) and not (config_folder() / override.key_or_group / f"{name}.yaml").exists():
+            if override.key_or_group == "init":
+                register_initializer(name)
+            else:
+                ConfigStore.instance().store(name, {"name": name}, group="sharing")
+
+
 def register_initializer(target: str) -> None:
-    """Make a dotted path an option of the group init: its arguments are the function's own.
+    """Make a dotted path, or the name of an installed package's initializer, an option of the group init: its arguments are the function's own.
 
     `init={_target_: ...}` would merge into the default option and mislabel the arm.
     """

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from initbench import plugins
 from initbench.config import LayerSpec
 from initbench.errors import InputError, NotApplicable
 from initbench.initializers.bias import fill_bias_
@@ -39,6 +40,8 @@ def resolve(target: str) -> Callable[..., Any]:
     """
     if target in REGISTRY:
         return REGISTRY[target].function
+    if target in plugins.installed(plugins.INITIALIZERS):
+        return plugins.load(plugins.INITIALIZERS, target)
     module_name, _, name = target.rpartition(".")
     if not module_name:
         raise InputError(f"init={target}: not known; {ALLOWED}")

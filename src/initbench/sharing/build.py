@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
+from initbench import plugins
 from initbench.config import OWN_BIAS, SHARING_KEYS, LayerSpec, SharingConfig
 from initbench.errors import InputError, NotApplicable
 from initbench.sharing.formulas import (
@@ -40,8 +39,6 @@ from initbench.sharing.scheme import Draw, Formula, Scheme, Slot
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-ENTRY_POINTS = "initbench.sharing"
 
 
 @dataclass(frozen=True)
@@ -297,19 +294,14 @@ BUILDERS: dict[str, Builder] = {
 }
 
 
-@cache
-def installed() -> dict[str, EntryPoint]:
-    """Schemes that installed packages add, by name."""
-    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-
-
 def builder(name: str) -> Builder:
     """The builder of a scheme; an InputError with the nearest names if there is none."""
     if name in BUILDERS:
         return BUILDERS[name]
-    if name in installed():
-        return installed()[name].load()
-    known = (*BUILDERS, *installed())
+    installed = plugins.installed(plugins.SHARING)
+    if name in installed:
+        return plugins.load(plugins.SHARING, name)
+    known = (*BUILDERS, *installed)
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise InputError(f"sharing={name}: {hint}allowed are {', '.join(known)}")
@@ -380,6 +372,10 @@ def label(config: SharingConfig) -> str:
     parts = [
         text(getattr(config, key)) for key in SHARING_KEYS.get(config.name, ()) if getattr(config, key) is not None
     ]
+    if config.name not in BUILDERS:  # of an installed package: whatever is not as usual
+        usual_keys = asdict(SharingConfig(config.name))
+        kept = {key: value for key, value in asdict(config).items() if key not in ("bias", "reduce", "controls")}
+        parts = [f"{key}={text(value)}" for key, value in kept.items() if value != usual_keys[key]]
     if config.name != "none":
         usual = "untied" if config.name in OWN_BIAS else "tied"
         parts += [f"bias={config.bias}"] if config.bias != usual else []

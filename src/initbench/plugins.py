@@ -1,0 +1,47 @@
+"""Initializers and sharing schemes that installed packages add, by entry points; see examples/initbench_example.
+
+A package names them in its pyproject.toml, and they are options like any other (names of the catalogue win):
+
+    [project.entry-points."initbench.initializers"]
+    checkerboard = "my_package:checkerboard_"
+
+    [project.entry-points."initbench.sharing"]
+    ends = "my_package:ends"
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from initbench.errors import InputError
+
+INITIALIZERS = "initbench.initializers"
+SHARING = "initbench.sharing"
+
+
+@cache
+def installed(group: str) -> dict[str, EntryPoint]:
+    """Entry points of a group by name; loading one imports its package, finding them does not.
+
+    >>> "kaiming_normal" in installed(INITIALIZERS)
+    False
+    """
+    return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.value)}
+
+
+def load(group: str, name: str) -> Any:
+    """What an entry point names; an InputError in one line if its package cannot be imported."""
+    point = installed(group)[name]
+    try:
+        return point.load()
+    except Exception as error:  # whatever the installed package raises
+        option = group.rpartition(".")[2].replace("initializers", "init")
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{option}={name}: {source(point)} ({point.value}) cannot be loaded: {reason}") from error
+
+
+def source(point: EntryPoint) -> str:
+    """The package that an entry point comes from."""
+    return f"package {point.dist.name}" if point.dist is not None else f"module {point.module}"
