@@ -36,7 +36,7 @@ def answer(source: Source, setting: str) -> Sentence:
         where, who, goal, num.steps(first["steps"]),
         _space(num.interval(first["steps_low"], first["steps_high"])), many, num.rate(first["lr"]),
     )  # fmt: skip
-    return join([lead, _against(board, first, "steps"), _could_be_first(board), _never(board)])
+    return join([lead, _verdicts(source, setting, board), _could_be_first(board), _never(board)])
 
 
 def _answer_by_loss(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
@@ -51,6 +51,41 @@ def _answer_by_loss(source: Source, setting: str, board: pd.DataFrame) -> Senten
         setting, why, Bold(first["setup"]), num.real(first["loss_train"]), first["n"], num.rate(first["lr"]),
     )  # fmt: skip
     return join([lead, _against(board, first, "final train loss")])
+
+
+def _verdicts(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
+    """How many setups are faster, equivalent, slower than the baseline, by how much, and how many nobody knows."""
+    pairs = source.part(source.pairs, setting)
+    base = pairs[pairs["verdict"] == "baseline"]
+    pairs = pairs[pairs["verdict"] != "baseline"]
+    if pairs.empty or base.empty:
+        return ()
+    parts: list[str] = []
+    for word, text in (("faster", "faster"), ("equivalent", "equivalent (within 10%)"), ("slower", "slower")):
+        found = pairs[pairs["verdict"] == word]
+        if len(found):
+            parts += [", " if parts else "", f"{len(found)} {text}", *_named(found)]
+    undecided = int((pairs["verdict"] == "undecided").sum())
+    if undecided:
+        parts += [", " if parts else "", f"{undecided} undecided"]
+    row = board[board["arm"] == base["arm"].iloc[0]].iloc[0]
+    of = f"{num.steps(row['steps'])} steps, n={row['n']}"
+    return (*say("Against {} ({}): ", Bold(row["setup"]), of), *parts, ".")
+
+
+def _named(found: pd.DataFrame) -> list[str]:
+    """The strongest of a word, in brackets, with its ratio or its counts."""
+    ratio = found["ratio"].astype(float)
+    if ratio.notna().any():
+        distance = np.log(ratio).abs().fillna(-1.0)
+        row = found.loc[distance.idxmin() if found["verdict"].iloc[0] == "equivalent" else distance.idxmax()]
+        what = f" {num.times(row['ratio'])}{_space(num.interval(row['ratio_low'], row['ratio_high'], num.times))}"
+    else:
+        row = found.iloc[0]
+        there = num.count(row["reached_pairs"], row["pairs"])
+        what = f" {there} seeds against {num.count(row['reached_pairs_baseline'], row['pairs'])}"
+    alone = len(found) == 1 or found["verdict"].iloc[0] == "equivalent"
+    return [" (" + ("" if alone else "most: "), Bold(row["setup"]), what, ")"]
 
 
 def _against(board: pd.DataFrame, first: pd.Series, what: str) -> Sentence:
@@ -114,6 +149,7 @@ def notices(source: Source) -> list[Notice]:
         *_about_target(source),
         *_about_rates(board, source),
         *_about_seeds(board, source),
+        *_about_power(source),
         *_about_baseline(source),
         *_about_grid(source),
     ]
@@ -220,6 +256,24 @@ def _about_seeds(board: pd.DataFrame, source: Source) -> list[Notice]:
     return [Notice(title, text)]
 
 
+def _about_power(source: Source) -> list[Notice]:
+    """What the size of the study can decide: the ratio that its typical error would call with 80% power."""
+    out = []
+    for setting in source.settings:
+        pairs = source.part(source.pairs, setting)
+        size = stats.callable_ratio(pairs)
+        if size is None or len(pairs) < 2:
+            continue
+        where = "" if len(source.settings) == 1 else f" ({setting})"
+        undecided = pairs[pairs["verdict"] == "undecided"]
+        n = int(pairs["pairs"].median())
+        text = say("{} of {} are undecided; what would decide each is in a table below.", str(len(undecided)),
+                   num.plural(len(pairs) - 1, "comparison"))  # fmt: skip
+        title = f"With n={n} this study can probably call ratios above {num.times(size)}{where}"
+        out.append(Notice(title, text))
+    return out
+
+
 def _about_baseline(source: Source) -> list[Notice]:
     wanted = source.baseline or source.study.get("baseline")
     out = []
@@ -236,7 +290,7 @@ def _about_baseline(source: Source) -> list[Notice]:
         if len(there):
             why = f"arrives in only {num.count(there['reached'].iloc[0], there['n'].iloc[0])} seeds"
         where = "" if len(source.settings) == 1 else f" ({setting})"
-        text = say("The baseline {} {}: ratios are to the first of the ranking, {}.", wanted, why, used.iloc[0])
+        text = say("The baseline {} {}: ratios are to {}, the first listed that arrives.", wanted, why, used.iloc[0])
         out.append(Notice(f"Ratios are not to the baseline{where}", text))
     return out
 

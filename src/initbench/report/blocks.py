@@ -1,68 +1,25 @@
 """The blocks of the page, in order: a question, a computed sentence, a figure or a table, how to read it, and n.
 
-A block that needs more statistics (verdicts, cross-fitted rates, one against one) is one more function in BLOCKS.
+Those that rest on verdicts are in judged.py; BLOCKS at the end is the order of the page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from initbench import stats
+from initbench.report import judged, sentences, tables
 from initbench.report import numbers as num
-from initbench.report import sentences, tables
+from initbench.report.block import MOST_SETTINGS, Block, Draw, Item, n_of, settings_of, thinned
 from initbench.report.figures import forest, steps, training
-from initbench.report.figures.common import picked, thin_rows
+from initbench.report.figures.common import picked
 from initbench.report.source import Source
-from initbench.report.svg import Styles, inline_svg
-from initbench.report.words import Sentence, html, plain, say
+from initbench.report.words import html, say
 
-MOST_SETTINGS = 6  # with figures; the tables hold all
 LAYER_PANELS = 16
-
-
-@dataclass
-class Item:
-    """What a block shows for one setting."""
-
-    sentence: Markup
-    figure: Markup | None = None
-    n: str = ""
-    setting: str | None = None
-    table: dict[str, Any] | None = None  # rendered by the template: kind, heads, rows
-    more: tuple[str, Markup] | None = None  # summary and figure inside <details>
-
-
-@dataclass
-class Block:
-    """A question and its answers, one per setting."""
-
-    key: str
-    short: str  # in the navigation
-    question: str
-    how: list[str]
-    items: list[Item] = field(default_factory=list)
-    left_out: str = ""
-
-
-class Draw:
-    """Figures of one page: keys stay unique, styles are collected."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.styles = Styles()
-        self.row_of = {arm: i for i, arm in enumerate(source.board["arm"])}
-        self.names = dict(zip(source.board["arm"], source.board["setup"]))
-
-    def svg(self, figure: Figure, name: str, setting: str, title: str, sentence: Sentence) -> Markup:
-        key = f"{name}{self.source.settings.index(setting)}"
-        return inline_svg(figure, key, title, plain(sentence), self.styles)
 
 
 def blocks(source: Source) -> tuple[list[Block], str]:
@@ -76,24 +33,6 @@ def blocks(source: Source) -> tuple[list[Block], str]:
     return [block for block in shown if block.items], draw.styles.css()
 
 
-def _settings(source: Source) -> Iterator[tuple[str, pd.DataFrame, str | None]]:
-    """(setting, its leaderboard, its heading if there are several) for those that get figures."""
-    several = len(source.settings) > 1
-    for setting in source.settings[:MOST_SETTINGS]:
-        yield setting, source.part(source.board, setting), setting if several else None
-
-
-def _n(board: pd.DataFrame) -> str:
-    seeds = sorted({int(n) for n in board["n"]})
-    span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
-    return f"n = {span} seeds per setup, {num.plural(len(board), 'setup')}"
-
-
-def _thinned(board: pd.DataFrame) -> str:
-    left = len(board) - len(thin_rows(board))
-    return f"; {left:,} more in the table" if left else ""
-
-
 def fastest(source: Source, draw: Draw) -> Block:
     block = Block("fastest", "Fastest", "Who is fastest, how sure?", [
         "Each row is a setup at its chosen learning rate. The dot is its steps to target divided by the baseline's, "
@@ -101,15 +40,15 @@ def fastest(source: Source, draw: Draw) -> Block:
         "The grey band is 1/1.1 to 1.1. An interval that crosses it does not prove equality, and the first of a "
         "ranking of many looks better than it is.",
         "A setup that arrived in fewer than 80% of its seeds has no dot: ▷ says how many arrived. An arrow at the "
-        "lr means it lies at the edge of the grid.",
+        "lr means it lies at the edge of the grid. The word on the right is the verdict (see Methods).",
     ])  # fmt: skip
-    for setting, board, heading in _settings(source):
+    for setting, board, heading in settings_of(source):
         sentence = sentences.about_ratios(board)
         figure = None
         if board["ratio"].notna().any() and len(board) > 1:
             title = f"Forest: ratio to {board['baseline'].iloc[0]}"
             figure = draw.svg(forest.forest(board, draw.row_of), "forest", setting, title, sentence)
-        item = Item(html(sentence), figure, _n(board) + _thinned(board), heading)
+        item = Item(html(sentence), figure, n_of(board) + thinned(board), heading)
         if source.arrives(setting):
             chosen = source.part(source.chosen, setting)
             dots = forest.dots(board, chosen, source.tau(setting))
@@ -125,12 +64,12 @@ def sharing(source: Source, draw: Draw) -> Block:
         "are sorted by their means, best first.",
         "Hatched: arrived in fewer than 80% of the seeds (how many is written). Blank: not run.",
     ])  # fmt: skip
-    for setting, board, heading in _settings(source):
+    for setting, board, heading in settings_of(source):
         sentence = sentences.about_sharing(board)
         if board["init"].nunique() < 2 and board["sharing"].nunique() < 2:
             continue
         figure = draw.svg(forest.sharing_map(board), "map", setting, "Initializer by sharing", sentence)
-        block.items.append(Item(html(sentence), figure, _n(board), heading))
+        block.items.append(Item(html(sentence), figure, n_of(board), heading))
     return block
 
 
@@ -141,7 +80,7 @@ def arrivals(source: Source, draw: Draw) -> Block:
         "The table below the curves has the same axis. d: diverged seeds, f: failed seeds. Steps of a curve are "
         "evaluations: times are known to one evaluation.",
     ])  # fmt: skip
-    for setting, board, heading in _settings(source):
+    for setting, board, heading in settings_of(source):
         if not source.arrives(setting):
             continue
         curves = source.part(source.curves, setting)
@@ -150,7 +89,7 @@ def arrivals(source: Source, draw: Draw) -> Block:
         svg = draw.svg(figure, "trained", setting, "Share of seeds arrived by step", sentence)
         grey = len(board) - len(picked(board))
         rest = f"; {grey:,} setups grey" if grey else ""
-        block.items.append(Item(html(sentence), svg, _n(board) + rest, heading))
+        block.items.append(Item(html(sentence), svg, n_of(board) + rest, heading))
     return block
 
 
@@ -161,7 +100,7 @@ def fair_rates(source: Source, draw: Draw) -> Block:
         "The rate is chosen by the mean over seeds of log steps, never arrived counted as the budget. If the lowest "
         "point is at an end of the grid, the true best may lie outside.",
     ])  # fmt: skip
-    for setting, board, heading in _settings(source):
+    for setting, board, heading in settings_of(source):
         profile = source.part(source.profile, setting)
         if not source.arrives(setting) or profile.empty:
             continue
@@ -169,7 +108,7 @@ def fair_rates(source: Source, draw: Draw) -> Block:
         figure = steps.rates(board, profile, source.part(source.runs, setting), source.tau(setting))
         svg = draw.svg(figure, "rates", setting, "Steps to target by learning rate", sentence)
         block.items.append(
-            Item(html(sentence), svg, _n(board) + " and learning rate; red: seeds that never arrived", heading)
+            Item(html(sentence), svg, n_of(board) + " and learning rate; red: seeds that never arrived", heading)
         )
     return block
 
@@ -184,7 +123,7 @@ def all_arms(source: Source, draw: Draw) -> Block:
     columns = tables.leaderboard_columns(source)
     table = {"kind": "leaderboard", "heads": [c.head for c in columns], "rows": tables.rows(source.board, columns)}
     text = "{}; the same with every column is leaderboard.csv."
-    block.items.append(Item(html(say(text, num.plural(len(source.board), "arm"))), table=table, n=_n(source.board)))
+    block.items.append(Item(html(say(text, num.plural(len(source.board), "arm"))), table=table, n=n_of(source.board)))
     return block
 
 
@@ -195,7 +134,7 @@ def loss_curves(source: Source, draw: Draw) -> Block:
         "A diverged seed counts as infinite, so it pushes the band up; × marks the last median that is finite.",
     ])  # fmt: skip
     runs = source.chosen[source.chosen["status"] != "failed"]
-    for setting, board, heading in _settings(source):
+    for setting, board, heading in settings_of(source):
         arms = [arm for arm in picked(board) if arm in set(runs["arm"])]
         part = runs[runs["arm"].isin(arms)]
         train = stats.loss_bands(source.history, part, "loss/train") if arms else pd.DataFrame()
@@ -207,7 +146,7 @@ def loss_curves(source: Source, draw: Draw) -> Block:
         svg = draw.svg(figure, "losses", setting, "Loss curves", sentence)
         left = len(board) - len(arms)
         rest = f"; {left:,} more setups not drawn: history.parquet" if left else ""
-        block.items.append(Item(html(sentence), svg, _n(board) + rest, heading))
+        block.items.append(Item(html(sentence), svg, n_of(board) + rest, heading))
     return block
 
 
@@ -219,7 +158,7 @@ def gradients(source: Source, draw: Draw) -> Block:
         "was measured. White: not measured, or diverged in half of the seeds.",
     ])  # fmt: skip
     runs = source.chosen[source.chosen["status"] != "failed"]
-    for setting, board, heading in _settings(source):
+    for setting, board, heading in settings_of(source):
         arms = [arm for arm in picked(board, LAYER_PANELS) if arm in set(runs["arm"])]
         maps = gradient_maps(source, runs[runs["arm"].isin(arms)])
         arms = [arm for arm in arms if arm in set(maps["arm"])]
@@ -230,7 +169,7 @@ def gradients(source: Source, draw: Draw) -> Block:
         svg = draw.svg(figure, "layers", setting, "Gradient norm by layer and step", sentence)
         left = len(board) - len(arms)
         rest = f"; {left:,} more setups not drawn: history.parquet" if left else ""
-        block.items.append(Item(html(sentence), svg, _n(board) + rest, heading))
+        block.items.append(Item(html(sentence), svg, n_of(board) + rest, heading))
     return block
 
 
@@ -253,7 +192,7 @@ def parameters(source: Source, draw: Draw) -> Block:
         "Stored: kept in memory and trained, a shared weight once. Used: what the layers compute with, a shared weight "
         "at each use. FLOPs do not fall with sharing: each use is still computed.",
     ])  # fmt: skip
-    for setting, board, heading in _settings(source):
+    for setting, board, heading in settings_of(source):
         rows = tables.parameter_rows(source, setting)
         if rows:
             table = {"kind": "parameters", "rows": rows[:40], "left": len(rows) - len(rows[:40])}
@@ -262,26 +201,20 @@ def parameters(source: Source, draw: Draw) -> Block:
     return block
 
 
-def elsewhere(source: Source, draw: Draw) -> Block:
-    block = Block("elsewhere", "Other targets", "Would it hold at another target?", [
-        "Rank, median steps and arrived seeds at each target, with the learning rates chosen anew. From the same runs: "
-        "this is a check of the target, not new evidence.",
-    ])  # fmt: skip
-    for setting, board, heading in _settings(source):
-        if not source.arrives(setting) or source.history.empty:
-            continue
-        heads, rows, firsts = tables.target_table(source, setting)
-        left = len(board) - len(rows)
-        rest = f"; the first {len(rows)} shown" if left else ""
-        table = {"kind": "plain", "heads": heads, "rows": rows}
-        sentence = html(sentences.about_targets(firsts))
-        block.items.append(Item(sentence, table=table, n=_n(board) + rest, setting=heading))
-    return block
-
-
-# The order of the page. "One against one" (P(faster) per pair) and verdicts come with the statistics that decide.
+# The order of the page; one more block is one more line here.
 BLOCKS: tuple[Callable[[Source, Draw], Block], ...] = (
-    fastest, sharing, arrivals, fair_rates, all_arms, loss_curves, gradients, parameters, elsewhere,
-)  # fmt: skip
+    fastest,
+    judged.decide,
+    sharing,
+    judged.factors,
+    arrivals,
+    fair_rates,
+    all_arms,
+    loss_curves,
+    gradients,
+    parameters,
+    judged.elsewhere,
+    judged.against,
+)
 
-__all__ = ["BLOCKS", "Block", "Item", "blocks", "gradient_maps", "tied_layers"]
+__all__ = ["BLOCKS", "Block", "Draw", "Item", "blocks", "gradient_maps", "tied_layers"]

@@ -47,6 +47,20 @@ class Source:
         return self.judged.pairs
 
     @cached_property
+    def effects(self) -> pd.DataFrame:
+        """Main effects and interactions of the factors that vary."""
+        return (
+            stats.effects(self.runs, self.board, arms=self.judged.arms)
+            if len(self.runs)
+            else pd.DataFrame({"given": []})
+        )
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Restricted means, final losses and areas under the loss curve."""
+        return stats.summary(self.runs, self.history)
+
+    @cached_property
     def profile(self) -> pd.DataFrame:
         return stats.lr_profile(self.runs)
 

@@ -11,7 +11,9 @@ import pandas as pd
 
 from initbench import stats
 from initbench.report import numbers as num
+from initbench.report import sentences
 from initbench.report.source import Source
+from initbench.report.words import Sentence, join, say
 
 
 class Head(NamedTuple):
@@ -69,6 +71,15 @@ def _arrived(row: Any) -> Cell:
     return Cell(num.count(row["reached"], row["n"]), f"{row['share']:.6g}", span, bool(few))
 
 
+def _verdict(row: Any) -> Cell:
+    """The word; undecided ones with their reason. Sorted by word, undecided after the others."""
+    word = str(row["verdict"])
+    if word == "baseline":
+        return Cell("baseline", "0")
+    order = {"faster": "1", "equivalent": "2", "slower": "3"}.get(word, "4")
+    return Cell(word, order, str(row["reason"]) if word == "undecided" else "")
+
+
 COLUMNS = {
     "rank": Column(Head("#", False, "Rank in its setting"), lambda r: Cell(str(r["rank"]))),
     "setup": Column(Head("Setup", True, "initializer · sharing"), lambda r: Cell(str(r["setup"]))),
@@ -78,9 +89,10 @@ COLUMNS = {
         lambda r: _number(r["steps"], num.steps(r["steps"]), _span(r)),
     ),
     "ratio": Column(
-        Head("Ratio", False, "to the baseline, paired by seed, 95% interval"),
+        Head("Ratio", False, "steps / the baseline's, rate chosen on other seeds, paired by seed, 95% interval"),
         _ratio,
     ),
+    "verdict": Column(Head("Verdict", True, "against the baseline: see Methods"), _verdict),
     "arrived": Column(Head("Arrived", False, "seeds at the target / all seeds, Wilson interval"), _arrived),
     "lr": Column(Head("lr", False, "chosen learning rate"), _lr),
     "n": Column(Head("n", False, "seeds"), lambda r: Cell(str(r["n"]))),
@@ -119,7 +131,7 @@ def leaderboard_columns(source: Source) -> list[Column]:
     if len(source.settings) == 1:
         names.remove("setting")
     if source.target is None:
-        names = [name for name in names if name not in ("steps", "arrived", "flops")]
+        names = [name for name in names if name not in ("steps", "arrived", "flops", "verdict")]
     else:
         names.remove("n")  # arrived says it
     if not np.isfinite(board["accuracy_val"].astype(float)).any():
@@ -166,29 +178,63 @@ def other_targets(source: Source) -> list[tuple[str, float]]:
     return [(metric, level) for level in sorted(levels, reverse=not metric.startswith("accuracy"))]
 
 
-def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str], list[list[str]], dict[str, str]]:
-    """Heads, rows (setup, then rank and median at each target) and who is first at each; learning rates anew each time."""
+MOST_JUDGED = 60  # arms of a setting that are judged anew at each target; more are only ranked
+
+
+def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str], list[list[str]], Sentence]:
+    """Heads, rows (rank, median, arrived, verdict at each target and at 9/10 of the budget) and what changes."""
     runs = source.part(source.runs, setting)
+    own = source.part(source.board, setting).set_index("setup")
+    judged = len(own) <= MOST_JUDGED
     boards = {}
-    for metric, value in other_targets(source):
-        steps = stats.steps_to_target(source.history, runs, metric, value)
-        board = stats.ranked(runs.assign(steps_to_target=steps), None)
-        boards[num.target_words(metric, value)] = board
-    setups = list(source.part(source.board, setting)["setup"][:most])
+    for words, changed, metric in _elsewhere(source, runs):
+        if judged:
+            base = str(own["baseline"].iloc[0])
+            board = stats.judge(changed, None, base, source.history, metric).board
+        else:
+            board = stats.ranked(changed)
+        boards[words] = board.set_index("setup")
     lines = []
-    for setup in setups:
-        line = [setup]
+    flips = 0
+    for setup in own.index[:most]:
+        line = [str(setup)]
         for board in boards.values():
-            row = board[board["setup"] == setup]
-            if row.empty:
+            if setup not in board.index:
                 line.append(num.MISSING)
                 continue
-            steps, rank = row["steps"].iloc[0], int(row["rank"].iloc[0])
-            arrived = num.count(row["reached"].iloc[0], row["n"].iloc[0])
-            line.append(f"#{rank} · {num.steps(steps)} · {arrived}")
+            row = board.loc[setup]
+            text = f"#{int(row['rank'])} · {num.steps(row['steps'])} · {num.count(row['reached'], row['n'])}"
+            if judged and row["verdict"] != "baseline":
+                flipped = row["verdict"] != own.loc[setup, "verdict"]
+                text += f" · {'≠ ' if flipped else ''}{row['verdict']}"
+            line.append(text)
         lines.append(line)
+    if judged:
+        for board in boards.values():
+            both = [s for s in own.index if s in board.index and own.loc[s, "verdict"] != "baseline"]
+            flips += sum(board.loc[s, "verdict"] != own.loc[s, "verdict"] for s in both)
     firsts = {
-        words: str(board["setup"].iloc[0]) if len(board) and board["reached"].iloc[0] > 0 else ""
+        words: str(board.index[0]) if len(board) and board["reached"].iloc[0] > 0 else ""
         for words, board in boards.items()
     }
-    return ["Setup", *boards], lines, firsts
+    sentence = sentences.about_targets(firsts)
+    if judged:
+        text = f"{num.plural(flips, 'verdict')} of {sum(max(0, len(b) - 1) for b in boards.values())} would change."
+        sentence = join([sentence, say("{}", text)])
+    return ["Setup", *boards], lines, sentence
+
+
+def _elsewhere(source: Source, runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str]]:
+    """(words, runs with the steps of another target or a shorter budget, metric)"""
+    assert source.target is not None
+    metric = source.target[0]
+    out = []
+    for name, value in other_targets(source):
+        steps = stats.steps_to_target(source.history, runs, name, value)
+        out.append((num.target_words(name, value), runs.assign(steps_to_target=steps), name))
+    if "train.steps" in runs:
+        tau = (runs["train.steps"] * 9) // 10
+        steps = runs["steps_to_target"].where(runs["steps_to_target"] <= tau)
+        shorter = runs.assign(steps_to_target=steps, **{"train.steps": tau})
+        out.append((f"budget {num.whole(tau.max())} steps", shorter, metric))
+    return out

@@ -15,13 +15,22 @@ tests, words) -> `compare` (frames, with what would decide from `remedy`). Words
 baseline of its setting; the tables of all pairs carry none.
 """
 
-from initbench.stats.compare import Arms, Judged, all_pairs, comparisons, judge, leaderboard, reference_setups
+from initbench.stats.compare import (
+    Arms,
+    Judged,
+    all_pairs,
+    callable_ratio,
+    comparisons,
+    judge,
+    leaderboard,
+    reference_setups,
+)
 from initbench.stats.curves import layer_map, layer_maps, loss_bands, trained_by_step
 from initbench.stats.factors import effects, factors_of
 from initbench.stats.intervals import median_interval, ratio_interval, wilson
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, ranked
 from initbench.stats.rates import GATE, MIN_SEEDS, at_chosen_lr, budget, chosen_lr, log_outcome, lr_profile
-from initbench.stats.remedy import wider
+from initbench.stats.remedy import more_seeds, wider
 from initbench.stats.studies import compare_studies
 from initbench.stats.summary import performance_profile, summary
 from initbench.stats.survival import kaplan_meier, restricted_mean
@@ -36,6 +45,7 @@ __all__ = [
     "all_pairs",
     "at_chosen_lr",
     "budget",
+    "callable_ratio",
     "chosen_lr",
     "compare_studies",
     "comparisons",
@@ -50,6 +60,7 @@ __all__ = [
     "loss_bands",
     "lr_profile",
     "median_interval",
+    "more_seeds",
     "performance_profile",
     "ranked",
     "ratio_interval",

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats as sps
 
 from initbench.errors import InputError
 from initbench.stats import remedy, verdict
@@ -30,6 +31,7 @@ class Judged(NamedTuple):
 
     board: pd.DataFrame
     pairs: pd.DataFrame
+    arms: Arms  # panels and cross-fits, for more tables of the same runs
 
 
 def judge(
@@ -70,7 +72,7 @@ def judge(
         board[name] = board["arm"].map(against[name])
     for _, part in board.groupby("setting", sort=False):
         board.loc[part.index, ["rank_low", "rank_high"]] = _rank_intervals(part, arms)
-    return Judged(board[LEADERBOARD_COLUMNS], pairs)
+    return Judged(board[LEADERBOARD_COLUMNS], pairs, arms)
 
 
 def leaderboard(
@@ -350,3 +352,14 @@ def all_pairs(runs: pd.DataFrame, setups: Iterable[str] | None = None) -> pd.Dat
                 rows.append([setting, setup, other_setup, one.n, *np.exp(logs), *one.p_faster])
     columns = ["setting", "setup", "other", "pairs", "ratio", "ratio_low", "ratio_high"]
     return pd.DataFrame(rows, columns=[*columns, "p_faster", "p_faster_low", "p_faster_high"])
+
+
+def callable_ratio(pairs: pd.DataFrame) -> float | None:
+    """The smallest ratio that the comparisons of one setting can probably call (80% power); None without a test."""
+    tested = pairs[pairs["test"] == "ratio"]
+    if tested.empty:
+        return None
+    n = int(tested["pairs"].median())
+    width = np.log(tested["ratio_high"].astype(float) / tested["ratio_low"].astype(float)).to_numpy()
+    errors = width / 2 / sps.t.ppf(0.975, tested["pairs"].to_numpy(float) - 1)
+    return verdict.callable_ratio(errors, n, int(tested["family"].max()))

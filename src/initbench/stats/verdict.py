@@ -208,3 +208,15 @@ def seeds_to_decide(one: Contrast, test: str, family: int, power: float = 0.8, m
     equal = (abs(one.estimate) + (sps.t.ppf(0.95, m - 1) + good) * error <= np.log(MARGIN)) & (m >= MIN_EQUIVALENT)
     enough_at = np.flatnonzero(differ | equal)
     return int(m[enough_at[0]]) if len(enough_at) else None
+
+
+def callable_ratio(errors: np.ndarray, n: int, family: int, power: float = 0.8) -> float:
+    """The smallest ratio above 1 that probably gets a word: ``exp((t_{1 - .05/2k} + t_power) median error)``.
+
+    errors (k,): standard errors of log ratios from n pairs of seeds; k = `family`: the first step of Holm.
+
+    >>> round(callable_ratio(np.array([0.1]), 10, 1), 2)
+    1.37
+    """
+    critical = sps.t.ppf(1 - ALPHA / 2 / family, n - 1) + sps.t.ppf(power, n - 1)
+    return float(np.exp(critical * np.median(errors)))

@@ -12,7 +12,7 @@ from initbench.report.figures.common import LABEL, WIDTH, canvas, finite, inches
 from initbench.report.palette import ALARM, INK, LINE, MUTED, SERIES, SHADE
 
 ROW = 0.215  # inches
-_LEFT, _RIGHT, _GUTTER = 2.15, 2.05, 0.5
+_LEFT, _RIGHT, _GUTTER = 2.15, 2.75, 0.5
 SIDES = 8.0  # an axis wider than 1/8x..8x shows nothing any more: clamped, with an arrow
 
 
@@ -68,7 +68,9 @@ def _columns(by_loss: bool) -> list:
         "arrived", lambda r: num.count(r["reached"], r["n"]))  # fmt: skip
     edge = {"low": "↓", "high": "↑"}
     third = ("lr", lambda r: num.rate(r["lr"]) + edge.get(r["lr_at_edge"], ""))
-    return [(name, _GUTTER + x, text) for (name, text), x in zip((first, second, third), (0.42, 0.97, 1.5))]
+    fourth = ("verdict", lambda r: "" if r["verdict"] == "baseline" else str(r["verdict"]))
+    columns = (first, second, third) if by_loss else (first, second, third, fourth)
+    return [(name, _GUTTER + x, text) for (name, text), x in zip(columns, (0.42, 0.97, 1.45, 2.2))]
 
 
 def _label(ax, y, row, rows_of) -> None:

@@ -1,0 +1,75 @@
+"""What a block of the page is made of: one question, an answer per setting, and the drawing of its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from initbench.report import numbers as num
+from initbench.report.figures.common import thin_rows
+from initbench.report.source import Source
+from initbench.report.svg import Styles, inline_svg
+from initbench.report.words import Sentence, plain
+
+MOST_SETTINGS = 6  # with figures; the tables hold all
+
+
+@dataclass
+class Item:
+    """What a block shows for one setting."""
+
+    sentence: Markup
+    figure: Markup | None = None
+    n: str = ""
+    setting: str | None = None
+    table: dict[str, Any] | None = None  # rendered by the template: kind, heads, rows
+    more: tuple[str, Markup] | None = None  # summary and figure inside <details>
+
+
+@dataclass
+class Block:
+    """A question and its answers, one per setting."""
+
+    key: str
+    short: str  # in the navigation
+    question: str
+    how: list[str]
+    items: list[Item] = field(default_factory=list)
+    left_out: str = ""
+
+
+class Draw:
+    """Figures of one page: keys stay unique, styles are collected."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.styles = Styles()
+        self.row_of = {arm: i for i, arm in enumerate(source.board["arm"])}
+        self.names = dict(zip(source.board["arm"], source.board["setup"]))
+
+    def svg(self, figure: Figure, name: str, setting: str, title: str, sentence: Sentence) -> Markup:
+        key = f"{name}{self.source.settings.index(setting)}"
+        return inline_svg(figure, key, title, plain(sentence), self.styles)
+
+
+def settings_of(source: Source) -> Iterator[tuple[str, pd.DataFrame, str | None]]:
+    """(setting, its leaderboard, its heading if there are several) for those that get figures."""
+    several = len(source.settings) > 1
+    for setting in source.settings[:MOST_SETTINGS]:
+        yield setting, source.part(source.board, setting), setting if several else None
+
+
+def n_of(board: pd.DataFrame) -> str:
+    seeds = sorted({int(n) for n in board["n"]})
+    span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]}–{seeds[-1]}"
+    return f"n = {span} seeds per setup, {num.plural(len(board), 'setup')}"
+
+
+def thinned(board: pd.DataFrame) -> str:
+    left = len(board) - len(thin_rows(board))
+    return f"; {left:,} more in the table" if left else ""
