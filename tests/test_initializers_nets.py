@@ -1,104 +1,79 @@
 """Initializers that see a whole net: their contracts on batches, use of the generator, refusals."""
 
 import copy
-from itertools import pairwise
+import dataclasses
+import functools
+import random
 
 import pytest
 import torch
 from torch import nn
 
-from initbench.config import ModelConfig
 from initbench.errors import InputError, NotApplicable
-from initbench.initializers import REGISTRY, initialize, initialize_net, options
+from initbench.initializers import REGISTRY, initialize, options, verify_net
 from initbench.initializers.contract import NetDraw
 from initbench.initializers.gradient_dependent import gradient_quotient
 from initbench.initializers.option_files import base as base_of
+from initbench.initializers.verify_net import plain_net, sample
 from initbench.initializers.whole_net import fill_base_, linears
 
 WHOLE = sorted(name for name, entry in REGISTRY.items() if entry.needs != "nothing")
-QUICK = {"metainit": {"steps": 10}, "gradinit": {"iterations": 30, "lr": 0.01}, "nio": {"iterations": 20}}
-KINDS = {"relu": nn.ReLU, "tanh": nn.Tanh, "linear": nn.Identity}
 
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def plain_net(depth=3, width=12, inputs=8, outputs=4, activation="relu", dtype=torch.float64):
-    parts, sizes = [], [inputs, *[width] * depth, outputs]
-    for n, m in pairwise(sizes):
-        parts += [nn.Linear(n, m), KINDS[activation]()]
-    return nn.Sequential(*parts[:-1]).to(dtype), ModelConfig(depth=depth, width=width, activation=activation).layers(
-        inputs, outputs
-    )
-
-
-def data(samples=300, inputs=8, outputs=4, dtype=torch.float64):
-    x = 3 * torch.randn(samples, inputs, dtype=dtype, generator=generator(7)) + 1
-    return x, torch.randint(outputs, (samples,), generator=generator(8))
-
-
-def filled(name, args=None, seed=0, activation="relu", dtype=torch.float64, batch=None, **shape):
-    module, layers = plain_net(activation=activation, dtype=dtype, **shape)
-    initialize_net(
-        module,
-        function_or_target=name,
-        args={**QUICK.get(name, {}), **(args or {})},
-        bias_rule=0.1,
-        layers=layers,
-        batch=data(dtype=dtype) if batch is None else batch,
-        loss=nn.functional.cross_entropy,
-        generator=generator(seed),
-        bias_generators=[generator(seed + 1 + k) for k in range(len(layers))],
-    )
-    return module, layers
+def filled(name, args=None, **more):
+    return verify_net.filled(REGISTRY[name], args, **more)
 
 
 def runs():
     for name in WHOLE:
-        for variant in ({}, *REGISTRY[name].contract.variants):
-            for activation in ("linear",) if name == "balanced" else ("relu", "tanh"):
-                yield name, variant, activation
+        for args, activation in verify_net.cases(REGISTRY[name]):
+            yield name, args, activation
 
 
 @pytest.mark.parametrize(("name", "args", "activation"), runs())
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_the_contract_holds(name, args, activation, dtype):
-    entry = REGISTRY[name]
-    module, layers = filled(name, args, activation=activation, dtype=dtype)
-    before = []
-    if "base" in options(entry.function):
-        base, _ = plain_net(activation=activation, dtype=dtype)
-        fill_base_(base, "kaiming_normal", layers, generator(0))
-        before = [part.weight.detach() for part in linears(base)]
-    all_args = {**options(entry.function), **QUICK.get(name, {}), **args}
-    drawn = NetDraw(module, linears(module), before, data(dtype=dtype)[0], all_args)
-    assert entry.contract.net
-    broken = [words for words, holds in entry.contract.net.items() if not holds(drawn)]
-    assert broken == []
+    assert REGISTRY[name].contract.net
+    assert verify_net.violations(REGISTRY[name], args, activation, dtype) == []
 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_the_generator_is_used_and_no_other(name):
-    state = torch.get_rng_state()
-    first, again, other = (filled(name, seed=seed, activation="linear")[0] for seed in (1, 1, 2))
-    pairs = [(a.weight, b.weight, c.weight) for a, b, c in zip(*map(linears, (first, again, other)))]
-    assert all(torch.equal(a, b) for a, b, _ in pairs)
-    assert not any(torch.equal(a, c) for a, _, c in pairs)
-    # building a net draws from torch's own generator, so only the initializer is looked at here
-    module, layers = plain_net(activation="linear")
-    state = torch.get_rng_state()
-    initialize_net(
-        module,
-        function_or_target=name,
-        args=QUICK.get(name, {}),
-        layers=layers,
-        batch=data(),
-        loss=nn.functional.cross_entropy,
-        generator=generator(),
-    )
-    assert torch.equal(state, torch.get_rng_state())
-    assert all(p.grad is None for p in module.parameters())
+    assert verify_net.use_of_generator(REGISTRY[name]) == []
+
+
+def altered(name, change):
+    """The entry with a function that does `change(module)` after its own work."""
+    entry = REGISTRY[name]
+
+    @functools.wraps(entry.function)
+    def function(module, **given):
+        entry.function(module, **given)
+        change(module)
+
+    return dataclasses.replace(entry, function=function)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("lsuv", lambda m: torch.rand(1), "a global random generator was used"),
+        ("lsuv", lambda m: m[0].weight.data.fill_(1.0), "all seeds alike"),
+        ("pca", lambda m: m[0].weight.data.mul_(1 + 1e-3 * COUNTER.random()), "gave other numbers"),
+        ("krahenbuhl", lambda m: m[2].weight.data.mul_(1.05), "unit means beta, stds 1"),
+        ("gradinit", lambda m: m[2].weight.data[0].mul_(1.05), "W stays proportional"),
+        ("balanced", lambda m: m[2].weight.data.mul_(1.05), "balanced"),
+    ],
+)
+def test_a_broken_one_is_caught(name, change, words):
+    assert any(words in found for found in verify_net.check(altered(name, change)))
+
+
+COUNTER = random.Random(0)
 
 
 def test_contracts_of_nets_can_fail():
@@ -106,7 +81,7 @@ def test_contracts_of_nets_can_fail():
     weights = [part.weight.detach().flip(0) for part in linears(module)]
     for name in WHOLE:
         args = options(REGISTRY[name].function)
-        drawn = NetDraw(module, linears(module), weights, data()[0], args)
+        drawn = NetDraw(module, linears(module), weights, sample()[0], args)
         assert any(not holds(drawn) for holds in REGISTRY[name].contract.net.values()), name
 
 
@@ -116,13 +91,13 @@ def test_five_per_cent_break_the_unit_statistics(scale):
         module, _ = filled(name)
         with torch.no_grad():
             linears(module)[1].weight.mul_(scale)
-        drawn = NetDraw(module, linears(module), [], data()[0], options(REGISTRY[name].function))
+        drawn = NetDraw(module, linears(module), [], sample()[0], options(REGISTRY[name].function))
         assert not all(holds(drawn) for holds in REGISTRY[name].contract.net.values())
 
 
 def test_lsuv_gives_up_after_the_corrections():
     module, _ = filled("lsuv", {"iterations": 0})  # one correction: exact for relu, the bias being 0
-    stds = [float(z.std(correction=0)) for z in NetDraw(module, linears(module), [], data()[0], {}).preactivations()]
+    stds = [float(z.std(correction=0)) for z in NetDraw(module, linears(module), [], sample()[0], {}).preactivations()]
     assert stds == pytest.approx([1] * 4, abs=1e-6)
 
 
@@ -135,7 +110,7 @@ def test_lsuv_centres_only_if_asked():
 
 def test_krahenbuhl_between_brings_the_rates_together():
     def spread(module):
-        x = data()[0]
+        x = sample()[0]
         logs = []
         for seed in range(20):
             out = module(x)
@@ -151,7 +126,7 @@ def test_krahenbuhl_between_brings_the_rates_together():
 
 def test_gradient_quotient_against_the_explicit_hessian():
     module, _ = plain_net(depth=1, width=3, inputs=2, outputs=2, activation="tanh")
-    x, y = data(20, 2, 2)
+    x, y = sample(20, 2, 2)
     flat = torch.cat([p.detach().flatten() for p in module.parameters()])
     shapes = [p.shape for p in module.parameters()]
     names = [name for name, _ in module.named_parameters()]
@@ -172,12 +147,12 @@ def test_gradient_quotient_against_the_explicit_hessian():
 
 def test_gradinit_makes_the_first_step_better():
     module, layers = plain_net()
-    fill_base_(module, {"name": "normal", "std": 1.0}, layers, generator(0))
+    fill_base_(module, {"name": "normal", "std": 1.0}, layers, None, [generator(100 + k) for k in range(4)])
     tuned, _ = filled("gradinit", {"base": {"name": "normal", "std": 1.0}, "iterations": 200, "lr": 0.03})
 
     def after_a_step(net):
         net = copy.deepcopy(net)
-        x, y = data()
+        x, y = sample()
         loss = nn.functional.cross_entropy(net(x), y)
         grads = torch.autograd.grad(loss, list(net.parameters()))
         size = torch.cat([g.flatten() for g in grads]).norm()
@@ -194,7 +169,7 @@ def test_gradinit_makes_the_first_step_better():
 def test_scales_keep_above_their_floor():
     tuned, layers = filled("gradinit", {"lr": 0.5, "iterations": 30, "floor": 0.2})
     base, _ = plain_net()
-    fill_base_(base, "kaiming_normal", layers, generator(0))
+    fill_base_(base, "kaiming_normal", layers, None, [generator(100 + k) for k in range(4)])
     for a, b in zip(linears(tuned), linears(base)):
         assert float(a.weight.detach().norm() / b.weight.detach().norm()) >= 0.2 - 1e-9
 
@@ -217,9 +192,9 @@ def test_a_whole_net_initializer_does_not_fill_a_matrix_and_the_reverse():
 
 def test_nets_to_which_they_do_not_apply():
     with pytest.raises(NotApplicable, match="needs at least 12 samples"):
-        filled("krahenbuhl", {"kind": "rand"}, batch=(data()[0][:5], data()[1][:5]))
+        filled("krahenbuhl", {"kind": "rand"}, batch=(sample()[0][:5], sample()[1][:5]))
     with pytest.raises(NotApplicable, match="constant pre-activation"):
-        filled("weight_norm_ddi", batch=(torch.zeros(20, 8, dtype=torch.float64), data()[1][:20]))
+        filled("weight_norm_ddi", batch=(torch.zeros(20, 8, dtype=torch.float64), sample()[1][:20]))
     with pytest.raises(NotApplicable, match="hidden widths of at least"):
         filled("balanced", width=3)
     with pytest.raises(NotApplicable, match=r"no nn\.Linear"):

@@ -57,7 +57,6 @@ def gradient_quotient(module: nn.Module, loss: Tensor, eps: float = 1e-5) -> Ten
     contract=Contract(
         "only the norms of the weights move, their directions and the biases stay",
         net=_RESCALES,
-        variants=({"steps": 20},),
     ),
 )
 def metainit_(
@@ -174,7 +173,7 @@ def _size(grads: list[Tensor], kind: str) -> Tensor:
     contract=Contract(
         "every tensor stays a positive multiple of its start",
         net=_RESCALES,
-        variants=({"iterations": 20, "lr": 0.01}, {"iterations": 20, "optimizer": "adam", "lr": 0.01}),
+        variants=({"optimizer": "adam"},),
     ),
 )
 def gradinit_(
@@ -236,7 +235,7 @@ def gradinit_(
     contract=Contract(
         "every tensor stays a positive multiple of its start",
         net=_RESCALES,
-        variants=({"iterations": 20},),
+        variants=({"norm_weight": 0.1},),
     ),
 )
 def nio_(
