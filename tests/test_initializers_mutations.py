@@ -1,4 +1,4 @@
-"""Break every single constant of every law by 5%: the contract must notice. `pytest -m slow -s` prints the
+"""Break every single constant of every law by 5%: the contract must notice. `pytest -m long -s` prints the
 score.
 """
 
@@ -133,7 +133,7 @@ def is_caught(module_name, mutant, name, entries):
     return False
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("module_name", MODULES)
 def test_every_five_per_cent_are_noticed(module_name):
     survivors, total = [], 0

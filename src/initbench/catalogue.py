@@ -1,5 +1,8 @@
-"""python -m initbench.catalogue: every initializer with its formula, source, contract and what it is meant
-for.
+"""python -m initbench.catalogue: every initializer with its formula, source, contract and what it is meant for.
+
+`--markdown` prints docs/catalogue.md: the initializers, their options, bias rules and sharing schemes. `--check` draws
+what a contract speaks of and compares: an entry, an option, or a function of one's own (module.function), for which
+the common rules count: it fills the matrix with finite numbers, the same for the same generator, others for another.
 
 Exit status: 0 done; 1 a contract is broken (--check); 2 wrong input.
 """
@@ -8,12 +11,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 from initbench.errors import InputError
 
 COLUMNS = ("name", "formula", "source", "contract", "meant for", "options")
+SHOWN = 6  # violations printed of one contract
 NEEDS = {"nothing": "", "module": "sees the net; ", "data": "sees a batch; ", "gradient": "sees gradients; "}
 
 
@@ -42,14 +48,70 @@ def rows() -> list[dict[str, str]]:
     ]
 
 
-def markdown(table: list[dict[str, str]]) -> str:
+def markdown(table: Sequence[Mapping[str, str]], columns: Sequence[str] = COLUMNS) -> str:
     """The rows as a Markdown table; a bar inside a cell is escaped.
 
     >>> print(markdown([dict.fromkeys(COLUMNS, "a|b")]).splitlines()[2])
     | a\\|b | a\\|b | a\\|b | a\\|b | a\\|b | a\\|b |
     """
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *([row[column] for column in COLUMNS] for row in table)]
+    lines = [columns, ["---"] * len(columns), *([row[column] for column in columns] for row in table)]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def option_rows(group: str) -> list[dict[str, str]]:
+    """The options of a group with the meaning that their first line states.
+
+    >>> option_rows("init")[0]
+    {'option': 'asi', 'meaning': 'two equal half-width nets subtracted: output exactly 0 at the start'}
+    """
+    from initbench.initializers.option_files import folder
+
+    paths = sorted((folder().parent / group).glob("*.yaml"))
+    first = {path.stem: path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ") for path in paths}
+    return [{"option": name, "meaning": meaning} for name, meaning in first.items()]
+
+
+def bias_rows() -> list[dict[str, str]]:
+    """The bias rules with the first line of their description.
+
+    >>> bias_rows()[0]
+    {'rule': 'zeros', 'bias': 'b = 0, the default of JAX and Keras.'}
+    """
+    from initbench.initializers.bias import RULES
+
+    return [{"rule": name, "bias": " ".join(first_paragraph(rule).split())} for name, rule in RULES.items()]
+
+
+def first_paragraph(function: Callable[..., Any]) -> str:
+    """What a docstring says before its first empty line."""
+    return (function.__doc__ or "").strip().split("\n\n")[0]
+
+
+def page() -> str:
+    """docs/catalogue.md, whole."""
+    table = rows()
+    parts = [
+        "# The catalogue",
+        "Made by `python -m initbench.catalogue --markdown`; a test compares this page with what the command prints.",
+        "n = fan_in, m = fan_out; a weight W is one (m, n) matrix of one run, row i the incoming weights of unit i; phi is "
+        "the activation, z ~ N(0, 1), L the number of hidden layers. The bias is 0 unless a row or the option's "
+        "`bias` says otherwise. N(0, s^2) names a variance.",
+        f"## {len(table)} initializers",
+        "Each is a function `initbench.initializers.<name>_`. Its contract is tested at many shapes, in float32 and "
+        "float64: `python -m initbench.catalogue --check <name>`.",
+        markdown(table),
+    ]
+    for title, group in (("options of `init`", "init"), ("options of `sharing`", "sharing")):
+        options = option_rows(group)
+        parts += [f"## {len(options)} {title}", markdown(options, ("option", "meaning"))]
+    biases = bias_rows()
+    parts += [
+        f"## {len(biases)} bias rules",
+        "`init.bias=<number>`, `init.bias=<rule>` or `'init.bias={rule: <rule>, <arguments>}'`. An initializer that "
+        "draws weight and bias together overrules it.",
+        markdown(biases, ("rule", "bias")),
+    ]
+    return "\n\n".join(parts)
 
 
 def show(table: list[dict[str, str]]) -> None:
@@ -69,39 +131,92 @@ def show(table: list[dict[str, str]]) -> None:
 
 
 def check_entry(target: str) -> list[str]:
-    """Violations of the contract of an entry or option, or, for a function of one's own, of what all must
-    keep.
+    """Violations of the contract of an entry or option, or, for a function of one's own, of what all must keep.
 
-    All must keep: fill the given matrix with finite numbers, the same for the same generator, other ones for
-    another.
-
-    >>> check_entry("orthogonal")
-    []
+    >>> check_entry("orthogonal"), check_entry("lsuv")
+    ([], [])
     """
-    from initbench.initializers import REGISTRY, needs
+    from initbench.initializers import needs, verify_net
+    from initbench.initializers.calling import names
     from initbench.initializers.contract import Contract
-    from initbench.initializers.option_files import base
     from initbench.initializers.verify import check, draw_all
 
-    function: Callable[..., Any]
-    args: dict[str, Any]
-    if target in REGISTRY:
-        function, args = REGISTRY[target].function, {}
-    else:
-        function, args, _ = base(target)
-    if needs(function) != "nothing":
-        raise InputError(f"--check {target}: it fills a whole net; its contract is tested in the test suite only")
-    known = [entry for entry in REGISTRY.values() if entry.function is function]
-    if known:
-        return check(known[0], args=args)
-    return draw_all(function, Contract("one's own"), args)
+    function, args, changed = found(target)
+    known = entry_of(function)
+    if known is not None and known.needs != "nothing":
+        return verify_net.check(known, changed)
+    if known is not None:
+        return check(known, args=changed)
+    try:
+        if needs(function) != "nothing":
+            return verify_net.use_of_generator(replace(stranger(), function=function, needs=needs(function)), args)
+        violations = draw_all(function, Contract("one's own"), args)
+    except Exception as error:  # whatever the person's own function raises
+        return [f"it raised {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"]
+    if not names(function, "generator"):  # one that always fills the same values need not draw
+        violations = [words for words in violations if "the generator is not used" not in words]
+    return violations
+
+
+def found(target: str) -> tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]:
+    """(function, arguments, those that differ from the function's defaults) of an entry, option or module.function."""
+    from initbench.initializers import REGISTRY, options, resolve
+    from initbench.initializers.calling import RESERVED_KEYS
+    from initbench.initializers.option_files import known, load_option
+
+    if target in REGISTRY or target not in known():
+        if "." not in target and target not in REGISTRY:
+            near = get_close_matches(target, [*REGISTRY, *known()], n=3, cutoff=0.5)
+            raise InputError(
+                f"--check {target}: not in the catalogue; "
+                + (f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else "")
+                + "allowed: an entry, an option of init, or module.function"
+            )
+        return resolve(target), {}, {}
+    content = load_option(target)
+    function = resolve(content["_target_"])
+    args = {key: value for key, value in content.items() if key not in RESERVED_KEYS}
+    own = options(function)
+    return function, args, {key: value for key, value in args.items() if value != own.get(key)}
+
+
+def entry_of(function: Callable[..., Any]) -> Any:
+    """The entry of a function of the catalogue, or None."""
+    from initbench.initializers import REGISTRY
+
+    return next((entry for entry in REGISTRY.values() if entry.function is function), None)
+
+
+def stranger() -> Any:
+    """An entry for a function that the catalogue does not know."""
+    from initbench.initializers import Contract, Entry
+
+    return Entry("one's own", print, "", "", "", Contract("one's own"))
+
+
+def measured(target: str) -> str:
+    """What one's own function draws, in one line: its mean and its deviation in units of 1/sqrt(fan_in), at a shape.
+
+    >>> measured("lecun_normal")
+    'at 64 x 64 (fan_out x fan_in): mean 0.00, std 1.00 / sqrt(fan_in), 0% zeros'
+    """
+    import torch
+
+    from initbench.initializers.verify import case, draw
+
+    function, args, _ = found(target)
+    drawn = [draw(function, case((64, 64), args), seed, torch.float64)[0] for seed in range(20)]
+    w = torch.stack(drawn)
+    mean, std, zeros = float(w.mean()), float(w.std()) * 8, float((w == 0).double().mean())
+    mean = 0.0 if abs(mean) < 5e-3 else mean
+    return f"at 64 x 64 (fan_out x fan_in): mean {mean:.2f}, std {std:.2f} / sqrt(fan_in), {zeros:.0%} zeros"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the catalogue, or check contracts; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m initbench.catalogue", description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="*", help="show only entries that contain one of these words")
-    parser.add_argument("--markdown", action="store_true", help="a Markdown table with all columns")
+    parser.add_argument("--markdown", action="store_true", help="the whole catalogue as a page, docs/catalogue.md")
     parser.add_argument(
         "--check",
         nargs="?",
@@ -115,6 +230,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"initbench: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # | head
+        sys.stderr.close()
+        return 0
 
 
 def _listed(words: list[str], as_markdown: bool) -> int:
@@ -124,23 +242,28 @@ def _listed(words: list[str], as_markdown: bool) -> int:
     if not table:
         raise InputError(f"no initializer mentions {' or '.join(words)}; without words all are shown")
     if as_markdown:
-        print(markdown(table))
+        print(markdown(table) if words else page())
     else:
         show(table)
     return 0
 
 
 def _checked(target: str) -> int:
-    from initbench.initializers import REGISTRY
+    from initbench.initializers import REGISTRY, needs
 
-    names = [target] if target != "all" else [name for name, e in sorted(REGISTRY.items()) if e.needs == "nothing"]
+    names = [target] if target != "all" else sorted(REGISTRY)
     broken = 0
     for name in names:
-        found = check_entry(name)
-        broken += bool(found)
-        print(f"{name}: {'contract holds' if not found else 'contract BROKEN'}")
-        for words in found[:10]:
+        violations = check_entry(name)
+        broken += bool(violations)
+        print(f"{name}: {'contract holds' if not violations else 'contract BROKEN'}", flush=True)
+        for words in violations[:SHOWN]:
             print(f"  {words}")
+        if len(violations) > SHOWN:
+            print(f"  and {len(violations) - SHOWN} more")
+        function, _, _ = found(name)
+        if entry_of(function) is None and needs(function) == "nothing" and not violations:
+            print(f"  {measured(name)}")
     return 1 if broken else 0
 
 

@@ -15,12 +15,12 @@ from torch import Tensor
 from initbench.config import LayerSpec
 from initbench.errors import InputError, NotApplicable
 from initbench.initializers._draw import fans, gaussian, put_
-from initbench.initializers.calling import call_
+from initbench.initializers.calling import call_, options
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.laws import sphere_entry
 from initbench.initializers.option_files import base as base_of
 from initbench.initializers.orthogonal import orthogonal_
-from initbench.initializers.registry import catalogued
+from initbench.initializers.registry import REGISTRY, catalogued
 
 Generator = torch.Generator | None
 
@@ -179,15 +179,23 @@ def asi_(
     return put_(weight, torch.cat([part, part]) if layer.first else torch.block_diag(part, part))
 
 
+def _of_base(c: Case, statement: str) -> Any:
+    """What the contract of the base states here."""
+    function, args, _ = base_of(c["base"])
+    stated = getattr(next(entry.contract for entry in REGISTRY.values() if entry.function is function), statement)
+    return None if stated is None else stated(Case(c.layer, {**options(function), **args}))
+
+
 @catalogued(
     formula="any base; last layer W = 0 (its bias follows the bias rule)",
     source="timm, muP practice; with base eye: zero-asymmetric (Wu et al. 2019)",
     meant_for="a net that starts with equal probabilities, whatever the body does",
     contract=Contract(
-        "the base law (kaiming_normal), the last layer exactly 0",
-        law=lambda c: None if c.layer.last else stats.norm(0, math.sqrt(2 / c.n)),
-        zeros=lambda c: c.n * c.m if c.layer.last else 0,
-        values=lambda c: torch.zeros(c.m, c.n).numpy() if c.layer.last else None,
+        "the contract of the base (kaiming_normal), the last layer exactly 0",
+        law=lambda c: None if c.layer.last else _of_base(c, "law"),
+        zeros=lambda c: c.n * c.m if c.layer.last else _of_base(c, "zeros"),
+        values=lambda c: torch.zeros(c.m, c.n).numpy() if c.layer.last else _of_base(c, "values"),
+        variants=({"base": "eye"}, {"base": {"name": "normal", "std": 0.3}}),
         positions=("first", "hidden", "last"),
         fills_bias=True,
         checks={"the bias is left to its rule": lambda c, w, b: bool((b == 1).all())},
