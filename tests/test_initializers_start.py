@@ -163,7 +163,9 @@ def test_nets_whose_weights_are_not_what_the_initializer_leaves(model, sharing, 
         start(small_arm(init=init("lsuv"), model=model, sharing=sharing))
 
 
-def test_skips_without_a_factor_and_soft_sharing_start():
+def test_skips_without_a_factor_and_soft_sharing_start(folder):
+    with pytest.raises(NotApplicable, match="sees the net as it starts"):  # said by the plan already
+        arms("init=lsuv", "sharing=hashed")
     for change in (
         {"model": {"name": "residual_mlp", "residual": "skipinit", "depth": 5}},
         {"sharing": {"name": "soft"}},
@@ -289,6 +291,8 @@ def test_layers_of_one_weight_with_two_initializers_are_named(folder):
         NotApplicable, match=r"layers 1 and 2 share one weight, but init\.map gives them kaiming_normal and constant"
     ):
         arms("init=per_layer", by_map, "sharing=all")
+    with pytest.raises(NotApplicable, match="layers 1 and 2 share"):
+        arms("init=per_layer", by_map, "sharing=tied_at_init")
     assert arms("init=per_layer", by_map, "sharing=explicit", "sharing.groups=[[1,3]]")
     assert arms("init=per_layer", "init.map={1-5: eye}", "sharing=all")
 

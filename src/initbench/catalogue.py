@@ -1,7 +1,7 @@
 """python -m initbench.catalogue: every initializer with its formula, source, contract and what it is meant for.
 
 `--markdown` prints docs/catalogue.md: the initializers, their options, bias rules and sharing schemes. `--check` draws
-what a contract speaks of and compares: an entry, an option, or a function of one's own (module.function), for which
+what a contract speaks of and compares: an entry, an option, or a function of one's own (module.function, or of an installed package), for which
 the common rules count: it fills the matrix with finite numbers, the same for the same generator, others for another.
 
 Exit status: 0 done; 1 a contract is broken (--check); 2 wrong input.
@@ -159,13 +159,14 @@ def check_entry(target: str) -> list[str]:
 
 
 def found(target: str) -> tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]:
-    """(function, arguments, those that differ from the function's defaults) of an entry, option or module.function."""
+    """(function, arguments, those that differ from the function's defaults) of what --check names."""
+    from initbench import plugins
     from initbench.initializers import REGISTRY, options, resolve
     from initbench.initializers.calling import RESERVED_KEYS
     from initbench.initializers.option_files import known, load_option
 
     if target in REGISTRY or target not in known():
-        if "." not in target and target not in REGISTRY:
+        if not any(("." in target, target in REGISTRY, target in plugins.installed(plugins.INITIALIZERS))):
             near = get_close_matches(target, [*REGISTRY, *known()], n=3, cutoff=0.5)
             raise InputError(
                 f"--check {target}: not in the catalogue; "

@@ -126,17 +126,21 @@ TRIED_PARAMETERS = 200_000
 def check_start(arm: PlannedArm) -> None:
     """Start one seed, so that an initializer that does not fit this net says so before anything is trained.
 
-    One that sees a whole net may take seconds: it is not tried. What else goes wrong in a function of one's own is the
+    One that sees a whole net may take seconds: it is asked about the net, not tried. What else goes wrong in a function of one's own is the
     arm's failure, told when it runs.
     """
     from initbench import initializers
-    from initbench.engine import material
+    from initbench.engine import material, netstart
+    from initbench.net import net
 
     init = arm.config.init
     function = initializers.resolve(init.target)
-    groups = [slot.layers for slot in arm.scheme.weights]
+    groups = [sorted({slot.origin, *slot.layers}) for slot in arm.scheme.weights]
     initializers.check_shared(function, init.args, init.bias, arm.layers, groups)
-    if arm.sees_whole_net or arm.scheme.stored_parameters > TRIED_PARAMETERS:
+    if arm.sees_whole_net:
+        netstart.check_net(init.name, net(arm.config, arm.layers))
+        return
+    if arm.scheme.stored_parameters > TRIED_PARAMETERS:
         return
     try:
         material.start_of_seed(material.Material(arm.config, arm.data), arm.config.seeds[0])
