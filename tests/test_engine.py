@@ -256,7 +256,7 @@ def probe_and_autograd(arm: ArmConfig):
     rows = torch.arange(len(arm.seeds))
     stack = fused.Stack(material, seeds, rows, torch.full((len(rows),), 0.1, dtype=torch.float64))
     x, y = stack.on_runs(*seeds.probe())
-    probe = stack.probe((x, y), *stack.net.weights(stack.stored), None)
+    probe = stack.probe((x, y), *stack.weights(), None)
     stored = {k: v.clone().requires_grad_() for k, v in stack.stored.items()}
     h = x
     for i in range(len(material.layers)):
