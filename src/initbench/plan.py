@@ -134,8 +134,8 @@ def check_start(arm: PlannedArm) -> None:
 
     init = arm.config.init
     function = initializers.resolve(init.target)
-    groups = [slot.layers for slot in arm.scheme.weights]
-    initializers.check_shared(function, init.args, init.bias, arm.layers, groups)
+    groups = [dict.fromkeys((slot.origin, *slot.layers)) for slot in arm.scheme.weights]
+    initializers.check_shared(function, init.args, init.bias, arm.layers, [list(group) for group in groups])
     if arm.sees_whole_net or arm.scheme.stored_parameters > TRIED_PARAMETERS:
         return
     try:
