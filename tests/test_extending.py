@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.config_store import ConfigStore
 
 import initbench as ib
 from initbench import plugins, study
@@ -92,6 +93,9 @@ def example(tmp_path, monkeypatch):
     plugins.installed.cache_clear()
     yield target
     plugins.installed.cache_clear()
+    for group, names in (("sharing", ("ends", "multiples")), ("init", ("checkerboard",))):
+        for name in names:  # Hydra's store of options outlives the package
+            ConfigStore.instance().repo.get(group, {}).pop(f"{name}.yaml", None)
     sys.modules.pop("initbench_example", None)
 
 
@@ -100,7 +104,7 @@ def test_an_installed_package_adds_options(folder, example):
         "init=checkerboard,eye",
         "sharing=none,ends,multiples",
         "seeds=2",
-        "optim.lr=0.01",
+        "optim.lr=0.0001",
         "train.steps=3",
         *SMALL,
     ]

@@ -355,7 +355,7 @@ def test_one_slot_has_one_start():
         "per_layer", "per_layer", args={"map": {1: "xavier_uniform", 3: {"name": "constant", "value": 42}}}
     )
     for sharing in ({"name": "all"}, {"name": "tied_at_init"}, {"name": "explicit", "groups": [[1, 3]]}):
-        with pytest.raises(NotApplicable, match="layers 1 and [23] share one weight, but .* xavier_uniform and "):
+        with pytest.raises(NotApplicable, match=r"layers 1 and [23] share one weight, but .* xavier_uniform and "):
             planned(small_arm(init=init, sharing=sharing))
     planned(small_arm(init=init))
 
