@@ -104,7 +104,7 @@ def test_an_installed_package_adds_options(folder, example):
         "init=checkerboard,eye",
         "sharing=none,ends,multiples",
         "seeds=2",
-        "optim.lr=0.0001",
+        "optim.lr=0.001",
         "train.steps=3",
         *SMALL,
     ]
