@@ -129,11 +129,12 @@ class Net:
         """Refuse layers that share one start but whose starts have different factors, naming both."""
         for slots, which, what in ((self.scheme.weights, 0, "weight"), (self.scheme.biases, 1, "bias")):
             for slot in slots:
-                for layer in (*slot.layers, slot.origin):
-                    one, two = self.init_factors[slot.layers[0]][which], self.init_factors[layer][which]
+                first = min(slot.origin, *slot.layers)
+                for layer in slot.layers:
+                    one, two = self.init_factors[first][which], self.init_factors[layer][which]
                     if one != two:
                         raise NotApplicable(
-                            f"layers {slot.layers[0]} and {layer} share a {what}, but {self.rule} starts them "
+                            f"layers {first} and {layer} share a {what}, but {self.rule} starts them "
                             f"{one:g} and {two:g} times as large as the initializer"
                         )
 

@@ -84,7 +84,7 @@ class Stack:
         previous: dict[str, Tensor] | None = None
         told = 0
         for step in range(train.steps + 1):
-            weights, biases = self.net.weights(self.stored)
+            weights, biases = self.weights()
             if step in evaluated:
                 values = self.evaluate(held, parts["train"].shape[1], weights, biases, step)
                 recorder.add(step, values)
@@ -118,6 +118,10 @@ class Stack:
         if leavers is None:
             return recorder.chunk(runs, self.diverged_at)
         return recorder.chunk(runs, leavers.diverged(), leavers.stopped_at)
+
+    def weights(self) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Weight and bias of each layer as its product takes them."""
+        return self.net.weights(self.stored)
 
     def on_runs(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Samples of seeds (S, B, n) and targets as the runs see them: (R, n, B), and (R, B) or (R, k, B)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,10 +13,10 @@ from initbench.sharing import Formula, Parts, Slot, main_slots
 
 
 def checkerboard_(weight: Tensor, *, generator: torch.Generator | None = None, gain: float = 1.0) -> Tensor:
-    """|N(0, gain^2 / n)| with the signs of a checkerboard; weight (fan_out, fan_in), n = fan_in. Fills in place."""
+    """|N(0, gain^2)| / n with the signs of a checkerboard; weight (fan_out, fan_in), n = fan_in. Fills in place."""
     i, j = torch.meshgrid(*(torch.arange(size) for size in weight.shape), indexing="ij")
     with torch.no_grad():
-        weight.normal_(0.0, gain / math.sqrt(weight.shape[1]), generator=generator)
+        weight.normal_(0.0, gain / weight.shape[1], generator=generator)
         return weight.abs_().mul_(1 - 2 * ((i + j) % 2))
 
 

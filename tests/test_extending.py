@@ -1,0 +1,181 @@
+"""What goes around a sharing scheme: its fair controls, an installed package's own schemes, sweeps over all of them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.config_store import ConfigStore
+
+import initbench as ib
+from initbench import plugins, study
+from initbench.controls import control_text
+from initbench.errors import InputError
+from initbench.sharing import BUILDERS
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = [
+    "track.uri=null",
+    "engine.workers=1",
+    "data=teacher",
+    "train.eval_samples=16",
+    "optim.batch_size=16",
+    "measure=none",
+]
+
+
+# ------------------------------------------------------------------------------------------------------- controls
+
+
+def test_controls_of_sharing(folder):
+    """One untied net of equal width, and for each number of stored parameters one narrower; all in one setting."""
+    asked = ["sharing=all,cycle,sequence,soft", "model.width=20", "init=eye", *SMALL]
+    plan = study.plan([*asked, "sharing.controls=true"])
+    assert len({arm.setting for arm in plan.arms}) == 1
+    arms = {arm.setup: arm for arm in plan.arms}
+    assert len(arms) == len(plan.arms) == 4 + 1 + 2
+    equal = arms["eye · none"]
+    assert equal.config.model.width == 20
+    assert control_text(equal) == "as many operations a step as all, cycle(2), sequence(2), soft(0.001)"
+    for shared, name in (("all", "all"), ("cycle(2)", "cycle(2), sequence(2)")):
+        (narrow,) = (arm for setup, arm in arms.items() if f"parameters of {name})" in setup)
+        width, target = narrow.config.model.width, arms[f"eye · {shared}"].scheme.stored_parameters
+        assert narrow.setup == f"eye · none(width {width}, parameters of {name})"
+        assert control_text(narrow) == f"as many stored numbers as {name}"
+        assert narrow.scheme.stored_parameters == untied(width, narrow)
+        gap = abs(untied(width, narrow) - target)
+        assert all(abs(untied(other, narrow) - target) >= gap for other in range(1, 21))  # the nearest there is
+    flops = {setup: arm.describe()["flops_per_step"] for setup, arm in arms.items()}
+    assert flops["eye · all"] < flops["eye · none"] < 1.3 * flops["eye · all"]  # only the optimizer's work differs
+    without = study.plan(asked)
+    assert {arm.key for arm in without.arms} == {
+        arms[f"eye · {n}"].key for n in ("all", "cycle(2)", "sequence(2)", "soft(0.001)")
+    }
+
+
+def untied(width: int, arm) -> int:
+    """Parameters of a plain net of 6 hidden layers: weights and biases."""
+    n, m = arm.data.inputs, arm.data.outputs
+    return n * width + 5 * width * width + width * m + 6 * width + m
+
+
+def test_controls_are_trained_and_an_ordinary_arm_may_be_one(folder):
+    results = ib.run(
+        ["sharing=none,all", "sharing.controls=true", "init=eye", "seeds=2", "optim.lr=0.1", "train.steps=2", *SMALL]
+    )
+    done = results.runs.groupby("setup")["status"].agg(list).to_dict()
+    assert {name.split("(")[0] for name in done} == {"eye · none", "eye · all"}
+    assert len(done) == 3
+    assert all(set(status) == {"completed"} for status in done.values())
+    control = {arm["setup"]: arm["control_of"] for arm in results.study["arms"]}
+    assert control["eye · none"] == [["same FLOPs", "all"]]
+    assert control["eye · all"] == []
+    widths = results.runs.groupby("setup")["model.width"].first()
+    assert widths["eye · none"] == widths["eye · all"] == 32
+    assert sorted(widths)[0] < 32
+
+
+# ---------------------------------------------------------------------------------------------- installed packages
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch):
+    """The example package, installed without network into a folder of its own."""
+    source, target = tmp_path / "source", tmp_path / "site"
+    shutil.copytree(ROOT / "examples" / "initbench_example", source)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run([*command, "--target", str(target), str(source)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.syspath_prepend(str(target))
+    plugins.installed.cache_clear()
+    yield target
+    plugins.installed.cache_clear()
+    for group, names in (("sharing", ("ends", "multiples")), ("init", ("checkerboard",))):
+        for name in names:  # Hydra's store of options outlives the package
+            ConfigStore.instance().repo.get(group, {}).pop(f"{name}.yaml", None)
+    sys.modules.pop("initbench_example", None)
+
+
+def test_an_installed_package_adds_options(folder, example):
+    asked = [
+        "init=checkerboard,eye",
+        "sharing=none,ends,multiples",
+        "seeds=2",
+        "optim.lr=0.001",
+        "train.steps=3",
+        *SMALL,
+    ]
+    results = ib.run(asked)
+    assert set(results.runs["setup"]) == {
+        f"{init} · {sharing}" for init in ("checkerboard", "eye") for sharing in ("none", "ends", "multiples")
+    }
+    assert set(results.runs["status"]) == {"completed"}
+    stored = results.runs.groupby("sharing.name")["stored_parameters"].first()
+    assert stored["none"] - stored["ends"] == 32 * 32 + 32
+    assert stored["none"] - stored["multiples"] == 4 * (32 * 32 + 32) - 5
+    keys = set(results.runs["arm_key"])
+
+    (module,) = example.rglob("initbench_example/__init__.py")
+    module.write_text(module.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
+    edited = {arm.key for arm in study.plan(asked).arms}
+    assert len(keys & edited) == 1  # whatever uses the package is trained anew: all but eye · none
+    text = __import__("initbench.helping", fromlist=["help_text"]).help_text()
+    assert "checkerboard" in text
+    assert "from package initbench-example" in text
+
+
+def test_a_broken_package_is_refused_in_one_line(folder, example):
+    (module,) = example.rglob("initbench_example/__init__.py")
+    module.write_text("raise RuntimeError('no luck')\n", encoding="utf-8")
+    for override, said in (("sharing=ends", "sharing=ends"), ("init=checkerboard", "init=checkerboard")):
+        with pytest.raises(InputError, match=r"package initbench-example .* cannot be loaded: no luck") as refusal:
+            study.plan([override, *SMALL])
+        assert str(refusal.value).startswith(said)
+
+
+def test_unknown_names_offer_those_of_installed_packages(folder, example):
+    with pytest.raises(InputError, match="sharing=multipels: unknown; allowed are multiples"):
+        study.plan(["sharing=multipels", *SMALL])
+
+
+# ------------------------------------------------------------------------------------------------ sweeps over all
+
+
+def test_a_sweep_over_all_schemes_lists_those_that_do_not_apply(folder):
+    plan = study.plan(["sharing=glob(*)", "init=eye", "seeds=2", "optim.lr=0.1", "train.steps=20", *SMALL])
+    results = trained(plan)
+    names = {arm["config"]["sharing"]["name"]: arm["status"] for arm in results.study["arms"]}
+    assert set(names) == set(BUILDERS)
+    assert {name for name, status in names.items() if status == "not applicable"} == {"explicit", "transposed"}
+    reasons = [arm["reason"] for arm in results.study["arms"] if arm["status"] != "done"]
+    assert len(reasons) == 2
+    assert all(reason and "\n" not in reason for reason in reasons)
+    assert set(results.runs["status"]) == {"completed"}
+    assert results.runs.groupby("sharing.name").size().min() >= 2
+
+
+def trained(plan):
+    """What ib.run does after planning."""
+    trainer = study.trainer_of(plan)
+    for arm in plan.arms:
+        study.train_arm(trainer, arm.config)
+    trainer.drain()
+    outcome = study.collect(plan, 0.0)
+    assert outcome.status == 1
+    return outcome.results
+
+
+@pytest.mark.long
+def test_every_initializer_with_every_scheme(folder):
+    """The cross product on a small net: whatever applies trains, the rest is listed with its reason in one line."""
+    plan = study.plan(
+        ["init=glob(*)", "sharing=glob(*)", "model.width=8", "seeds=2", "optim.lr=0.01", "train.steps=20", *SMALL]
+    )
+    results = trained(plan)
+    refused = [arm for arm in results.study["arms"] if arm["status"] == "not applicable"]
+    assert not [arm["reason"] for arm in results.study["arms"] if arm["status"] == "failed"]
+    assert all(arm["reason"] and "\n" not in arm["reason"] for arm in refused)
+    assert results.runs["arm_key"].nunique() > 1000

@@ -1,0 +1,347 @@
+"""Residual MLPs and parametrizations: against plain nets written out here, and against the tables of their papers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from conftest import TEACHER, small_arm
+from initbench import data
+from initbench.config import RESIDUALS, LayerSpec, ModelConfig, SharingConfig
+from initbench.engine import fused, reference
+from initbench.engine.material import Material, Seeds, start_of_seed
+from initbench.engine.oracle import MLP
+from initbench.errors import InputError, NotApplicable
+from initbench.measure import measure
+from initbench.net import net as net_of
+from initbench.parametrization import Factors, factors
+from initbench.residual import branches
+
+
+def residual(rule: str, **more) -> dict:
+    return {"name": "residual_mlp", "residual": rule, "depth": 5, "activation": "tanh", **more}
+
+
+def losses(arm, run=(2, 0.05)) -> np.ndarray:
+    return fused.run_chunk(arm, [run], data.load(arm.data)).series["loss/train"].values[0]
+
+
+def stack_of(arm) -> tuple[fused.Stack, torch.Tensor, torch.Tensor]:
+    """A stack at its start, with the probe batch."""
+    material = Material(arm, data.load(arm.data))
+    seeds = Seeds(material, arm.seeds)
+    rows = torch.arange(len(arm.seeds))
+    stack = fused.Stack(material, seeds, rows, torch.full((len(rows),), 0.1, dtype=torch.float64))
+    return stack, *stack.on_runs(*seeds.probe())
+
+
+def logits(arm) -> torch.Tensor:
+    """(R, classes, P) at the start."""
+    stack, x, _ = stack_of(arm)
+    return stack.net.forward(*stack.weights(), stack.stored, x).zs[-1]
+
+
+# ------------------------------------------------------------------------------------------------------ residual
+
+
+def test_no_skip_is_the_plain_net():
+    """residual=none equals model=mlp of the same depth, all training long."""
+    plain = small_arm(model={"depth": 5, "activation": "tanh"}, optim={"lr": [0.05]})
+    assert np.allclose(losses(small_arm(model=residual("none"), optim={"lr": [0.05]})), losses(plain), rtol=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["skipinit", "rezero", "zero_gamma"])
+def test_a_zero_gain_starts_as_stem_and_head(rule):
+    """W_out phi(W_0 x + b_0) + b_out, whatever the branches hold; the gain learns."""
+    arm = small_arm(model=residual(rule), init_bias="torch", optim={"lr": [0.1]}, seeds=(1, 2))
+    stack, x, _ = stack_of(arm)
+    s = stack.stored
+    hidden = torch.tanh(s["weight_00"] @ x + s["bias_00"][:, :, None])
+    expected = s["weight_05"] @ hidden + s["bias_05"][:, :, None]
+    assert torch.allclose(logits(arm), expected, rtol=1e-13, atol=1e-13)
+    assert s["gain_02"].shape == (2, 6 if rule == "zero_gamma" else 1)
+    with torch.no_grad():
+        stack.train(list(arm.runs), lambda done: None)
+    assert (stack.stored["gain_02"] != 0).all()
+
+
+def test_fixup_starts_by_its_three_rules():
+    """L = 2 branches of 2: first matrices times 2^(-1/2), last 0, head 0 with biases 0: equal probabilities at the start;
+    one multiplier 1 a branch, one scalar shift 0 before each matrix."""
+    base = small_arm(model={"depth": 5, "activation": "tanh"}, init_bias="torch")
+    arm = small_arm(model=residual("fixup"), init_bias="torch")
+    plain, ours = (start_of_seed(Material(one, data.load(one.data)), 0) for one in (base, arm))
+    assert torch.equal(ours["weight_00"], plain["weight_00"])
+    assert torch.equal(ours["bias_00"], plain["bias_00"])
+    for layer in (1, 3):
+        assert torch.allclose(ours[f"weight_{layer:02d}"], plain[f"weight_{layer:02d}"] / math.sqrt(2), rtol=1e-15)
+    for name in ("weight_02", "weight_04", "weight_05", "bias_01", "bias_02", "bias_05"):
+        assert not ours[name].any(), name
+    assert {name: value.tolist() for name, value in ours.items() if name[0] in "gs"} == {
+        **{f"gain_{i:02d}": [1.0] for i in (2, 4)},
+        **{f"shift_{i:02d}": [0.0] for i in (1, 2, 3, 4)},
+    }
+    assert not logits(arm).any()
+    three = ModelConfig("residual_mlp", depth=7, residual="fixup", branch=3)
+    layers = three.layers(4, 2)
+    scheme_net = net_of(replace(arm, model=three), layers)
+    assert [w for w, _ in scheme_net.init_factors] == [1.0, *[2**-0.25, 2**-0.25, 0.0] * 2, 0.0]  # k = 3: L^(-1/4)
+
+
+@pytest.mark.parametrize(("rule", "per_branch"), [("inv_sqrt2", 1.0), ("inv_sqrt_depth", None), ("plain", 2.0)])
+def test_the_stream_keeps_or_doubles_its_mean_square(rule, per_branch):
+    """Linear branches of orthogonal matrices add independent signals of equal size: a branch multiplies the stream's
+    mean square by 1 (1/sqrt 2), 1 + 1/L (L^-1/2), 2 (plain)."""
+    branch_count = 10
+    model = residual(rule, depth=branch_count + 1, branch=1, activation="linear", width=200)
+    arm = small_arm(
+        model=model, init="orthogonal", init_bias="zeros", seeds=tuple(range(4)), data={**TEACHER, "inputs": 20}
+    )
+    stack, x, _ = stack_of(arm)
+    zs = stack.net.forward(*stack.weights(), stack.stored, x).zs
+    growth = (zs[-2].square().mean() / zs[0].square().mean()).item() ** (1 / branch_count)
+    assert abs(growth / (per_branch or 1 + 1 / branch_count) - 1) < 0.02
+
+
+@pytest.mark.parametrize("rule", RESIDUALS)
+def test_gradients_of_the_model_are_autograds(rule):
+    """Against autograd through an nn.Module, for every stored tensor, gains and shifts included, at random values."""
+    arm = small_arm(model=residual(rule, depth=7, branch=3), sharing={"name": "none"}, seeds=(0, 1))
+    stack, x, y = stack_of(arm)
+    draw = torch.Generator().manual_seed(1)
+    for value in stack.stored.values():
+        value.copy_(torch.randn(value.shape, generator=draw, dtype=torch.float64) * 0.5)
+    weights, biases = stack.weights()
+    trace = stack.net.forward(weights, biases, stack.stored, x)
+    _, dlogits = stack.loss(trace.zs[-1], y)
+    dws, dbs, _, own = stack.net.backward(weights, stack.stored, trace, dlogits / x.shape[2])
+    grads = {**stack.scheme.stored_grads(dws, dbs, stack.stored), **own}
+    assert set(grads) == set(stack.stored)
+    for run in range(2):
+        module = MLP(stack.material, {name: value[run] for name, value in stack.stored.items()})
+        nn.functional.cross_entropy(module(x[run].T), y[run]).backward()
+        for name, parameter in module.tensors.items():
+            assert torch.allclose(grads[name][run], parameter.grad, rtol=1e-10, atol=1e-12), name
+
+
+@pytest.mark.parametrize("rule", ["plain", "zero_gamma", "none"])
+def test_the_jacobian_goes_through_the_branches(rule):
+    """d z_last / d z_0 by torch.autograd.functional through the plain module."""
+    arm = small_arm(model=residual(rule), init_bias="torch")
+    stack, x, y = stack_of(arm)
+    draw = torch.Generator().manual_seed(1)
+    for name, value in stack.stored.items():
+        if name.startswith("gain"):
+            value.copy_(torch.randn(value.shape, generator=draw, dtype=torch.float64))
+    ours = measure(stack.probe((x, y), *stack.weights(), None), ["jacobian_sv_max"])["jacobian_sv_max"]
+    module = MLP(stack.material, {name: value[0] for name, value in stack.stored.items()})
+
+    def after(z0: torch.Tensor) -> torch.Tensor:
+        """The net from the stem's preactivation on."""
+        identity = torch.eye(6, dtype=torch.float64)
+        w = [identity, *(module.weight(i) for i in range(1, 6))]
+        b = [None, *(module.bias(i) for i in range(1, 6))]
+        return module.run(w, b, z0[None])[0][-1][0]
+
+    z0 = stack.net.forward(*stack.weights(), stack.stored, x).zs[0][0]
+    largest = [
+        torch.linalg.svdvals(torch.autograd.functional.jacobian(after, z0[:, i].clone()))[0].item() for i in range(4)
+    ]
+    assert abs(ours[0, -1].item() / np.mean(largest) - 1) < 1e-10
+
+
+def test_shared_branches():
+    """Branches that repeat share well; one start cannot be two."""
+    alternate = small_arm(model=residual("fixup"), sharing={"name": "cycle"})
+    assert net_of(alternate, alternate.model.layers(5, 3)).scheme.weights[1].layers == (1, 3)
+    same = replace(alternate, sharing=SharingConfig("all"))
+    with pytest.raises(NotApplicable, match=r"layers 1 and 2 share a weight, but model\.residual=fixup starts them"):
+        net_of(same, same.model.layers(5, 3))
+    free = replace(same, model=ModelConfig(**residual("rezero")))
+    assert net_of(free, free.model.layers(5, 3)).scheme.own[0].name == "gain_02"
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"name": "residual_mlp", "depth": 6, "residual": "plain"}, "allowed are e.g. 5, 7"),
+        ({"name": "residual_mlp", "depth": 2, "residual": "plain"}, "allowed are e.g. 3, 5"),
+        ({"name": "residual_mlp", "depth": 3, "residual": "plan"}, "did you mean plain?"),
+        ({"name": "residual_mlp", "depth": 3, "width": [4, 5, 4], "residual": "plain"}, "need one width"),
+        ({"name": "mlp", "residual": "plain"}, "model=residual_mlp has"),
+        ({"name": "mpl"}, "did you mean mlp?"),
+        ({"parametrization": "muP"}, "did you mean mup?"),
+        ({"base_width": 0}, "a whole number from 1"),
+    ],
+    ids=lambda v: "" if isinstance(v, str) else "-".join(map(str, v.values())),
+)
+def test_models_that_cannot_be_are_refused(model, said):
+    with pytest.raises(InputError) as refusal:
+        ModelConfig(**model)
+    assert said in str(refusal.value)
+
+
+def test_branches_cover_the_hidden_layers():
+    for depth, k in ((3, 2), (9, 4), (7, 1)):
+        found = branches(ModelConfig("residual_mlp", depth=depth, residual="plain", branch=k))
+        assert [i for b in found for i in range(b.first, b.last + 1)] == list(range(1, depth))
+
+
+# ------------------------------------------------------------------------------------------------ parametrizations
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+@pytest.mark.parametrize("kind", ["standard", "ntk", "mup", "spectral"])
+def test_mup_at_its_base_width_is_standard(kind, name):
+    arm = small_arm(model={"width": 6, "base_width": 6, "parametrization": kind}, optim={"name": name, "lr": [0.05]})
+    same = np.array_equal(losses(arm), losses(small_arm(model={"width": 6}, optim={"name": name, "lr": [0.05]})))
+    assert same == (kind in ("standard", "mup"))
+
+
+def test_ntk_is_the_same_function_with_weights_of_order_one():
+    standard = small_arm(init="lecun_normal", model={"width": 400}, init_bias="torch")
+    ntk = replace(standard, model=replace(standard.model, parametrization="ntk"))
+    assert torch.allclose(logits(ntk), logits(standard), rtol=1e-10, atol=1e-12)
+    stored = start_of_seed(Material(ntk, data.load(ntk.data)), 0)
+    assert abs(stored["weight_01"].std().item() - 1) < 0.01
+
+
+def hand_trained(arm, rates, decays=None, forward=lambda i, w, h: nn.functional.linear(h, w)) -> list[float]:
+    """Full-batch SGD on a plain list of tensors, each with its own learning rate; the loss before every step."""
+    material = Material(arm, data.load(arm.data))
+    seeds = Seeds(material, (2,))
+    x, y = (t[0] for t in seeds.samples(next(seeds.batches())))
+    stored = start_of_seed(material, 2)
+    count = len(material.layers)
+    w = [nn.Parameter(stored[f"weight_{i:02d}"].clone()) for i in range(count)]
+    b = [nn.Parameter(stored[f"bias_{i:02d}"].clone()) for i in range(count)]
+    groups = [{"params": [p], "lr": rate} for p, rate in zip([*w, *b], rates)]
+    stepper = torch.optim.SGD(groups, lr=0.0)
+    found = []
+    for _ in range(arm.train.steps + 1):
+        h = x
+        for i in range(count):
+            z = forward(i, w[i], h) + b[i]
+            h = torch.tanh(z) if i < count - 1 else z
+        loss = nn.functional.cross_entropy(h, y)
+        found.append(loss.item())
+        stepper.zero_grad()
+        loss.backward()
+        stepper.step()
+    return found
+
+
+def full_batch(**model):
+    return small_arm(
+        model={"activation": "tanh", "depth": 3, **model},
+        optim={"lr": [0.05], "batch_size": None},
+        measure={"schedule": {"every": 1}},
+        init_bias="torch",
+        seeds=(2,),
+    )
+
+
+def test_ntk_descends_as_the_standard_net_with_lr_over_fan_in():
+    """W = w / sqrt n: a step lr dw is a step lr / n dW. So a standard net with rate lr / n on W traces the same losses."""
+    arm, standard = full_batch(parametrization="ntk"), full_batch()
+    by_hand = hand_trained(standard, [0.05 / n for n in (5, 6, 6, 6)] + [0.05] * 4)
+    ours = fused.run_chunk(arm, [(2, 0.05)], data.load(arm.data)).series["loss/batch"].values[0]
+    assert np.allclose(ours, by_hand, rtol=1e-11)
+
+
+def test_mup_descends_by_the_table_of_microsofts_package():
+    """Width 12 over base 3, r = 4, SGD: input W and hidden b at lr r, hidden W at lr, output W at lr r, output b at lr;
+    the head reads h / r, and starts sqrt r times as large."""
+    arm = full_batch(parametrization="mup", width=12, base_width=3)
+    r = 4
+    by_hand = hand_trained(
+        arm,
+        [0.05 * r, 0.05, 0.05, 0.05 * r, 0.05 * r, 0.05 * r, 0.05 * r, 0.05],
+        forward=lambda i, w, h: nn.functional.linear(h / r if i == 3 else h, w),
+    )
+    ours = fused.run_chunk(arm, [(2, 0.05)], data.load(arm.data)).series["loss/batch"].values[0]
+    assert np.allclose(ours, by_hand, rtol=1e-11)
+    plain = start_of_seed(Material(full_batch(width=12), data.load(arm.data)), 2)
+    scaled = start_of_seed(Material(arm, data.load(arm.data)), 2)
+    assert torch.equal(scaled["weight_03"], plain["weight_03"] * 2)
+    assert torch.equal(scaled["bias_03"], plain["bias_03"] * 2)
+    assert torch.equal(scaled["weight_01"], plain["weight_01"])
+
+
+def test_factors_are_those_of_the_tables():
+    model = ModelConfig(depth=3, width=[64, 128, 64], parametrization="mup", base_width=32)
+    layers = model.layers(10, 5)
+    sgd, adam = factors(model, "momentum", layers), factors(model, "rmsprop", layers)
+    assert [f.lr for f in sgd] == [2, 4 / 2, 2 / 4, 2]  # r_out; r_out / r_in twice; r_in
+    assert [f.bias_lr for f in sgd] == [2, 4, 2, 1]
+    assert [f.lr for f in adam] == [1, 1 / 2, 1 / 4, 1]
+    assert [f.bias_lr for f in adam] == [1, 1, 1, 1]
+    assert [f.forward for f in adam] == [1, 1, 1, 1 / 2]
+    model = replace(model, parametrization="spectral")
+    sgd, adam = factors(model, "sgd", layers), factors(model, "adam", layers)
+    assert [f.lr for f in sgd] == [64 / 10, 2, 0.5, 5 / 64]  # m / n
+    assert [f.lr for f in adam] == [1 / 10, 1 / 64, 1 / 128, 1 / 64]
+    assert [f.init for f in sgd] == [1, 1, math.sqrt(0.5), math.sqrt(5 / 64)]
+    assert set(factors(replace(model, parametrization="standard"), "sgd", layers)) == {Factors()}
+
+
+def test_decay_times_rate_stays_unless_decoupled():
+    model = ModelConfig(depth=2, width=64, parametrization="mup", base_width=32)
+    for name, expected in (("sgd", 0.5), ("adam", 2.0), ("adamw", 1.0)):
+        arm = small_arm(model={**vars(model)}, optim={"name": name})
+        decay = net_of(arm, model.layers(5, 3)).decay_factor
+        assert decay["weight_00" if name == "sgd" else "weight_01"] == expected
+
+
+def test_mup_moves_activations_by_as_much_at_every_width():
+    """Coordinate check (Tensor Programs V): after 5 Adam steps the mean square change of the logits hardly depends on
+    the width under mup and grows with it under the standard parametrization."""
+    change = {}
+    for kind in ("standard", "mup"):
+        for width in (32, 256):
+            arm = small_arm(
+                data={"name": "digits"},
+                model={"width": width, "base_width": 32, "parametrization": kind, "depth": 3, "dtype": "float32"},
+                init_bias="zeros",
+                optim={"name": "adam", "lr": [0.003], "batch_size": 64},
+                train={"steps": 5, "eval_samples": 8},
+                measure={"metrics": ["activation_change_msq"], "schedule": [5]},
+                seeds=(0, 1),
+            )
+            chunk = fused.run_chunk(arm, list(arm.runs), data.load(arm.data))
+            change[kind, width] = chunk.series["activation_change_msq"].values[:, -1, -1].mean()
+    slope = {kind: math.log(change[kind, 256] / change[kind, 32]) / math.log(8) for kind in ("standard", "mup")}
+    assert abs(slope["mup"]) < 0.5
+    assert slope["standard"] > 1.0
+
+
+def test_spectral_has_its_sigma():
+    """init=lecun_normal: sigma = n^-1/2 min(1, sqrt(m/n))."""
+    layer = LayerSpec(1, 2, fan_in=400, fan_out=100)
+    arm = small_arm(init="lecun_normal", model={"depth": 2, "width": [400, 100], "parametrization": "spectral"})
+    stored = start_of_seed(Material(arm, data.load(arm.data)), 0)
+    expected = layer.fan_in**-0.5 * min(1, math.sqrt(layer.fan_out / layer.fan_in))
+    assert abs(stored["weight_01"].std().item() / expected - 1) < 4 / math.sqrt(2 * 40_000)
+
+
+@pytest.mark.parametrize(
+    "model", [residual("fixup"), {"parametrization": "mup", "base_width": 3}], ids=["fixup", "mup"]
+)
+def test_models_share_too(model):
+    """A residual or reparametrized net with formula sharing, both engines (float64, 1e-11)."""
+    groups = [[1, 3], [2, 4]]
+    arm = small_arm(
+        model={"depth": 5, "activation": "tanh", **model},
+        sharing={"name": "low_rank_delta", "rank": 2, "groups": groups},
+        optim={"lr": [0.05]},
+        seeds=(1,),
+        measure={"schedule": [0, 5]},
+    )
+    ours, oracle = (e.run_chunk(arm, list(arm.runs), data.load(arm.data)) for e in (fused, reference))
+    for name, one in ours.series.items():
+        assert np.allclose(one.values, oracle.series[name].values, rtol=1e-11, atol=1e-11, equal_nan=True), name
