@@ -75,7 +75,7 @@ def by_sweep(folder: Path) -> list[tuple[Any, ...]]:
             *("optim=sgd", f"optim.lr={given['lr']}", "optim.batch_size=null", f"train.steps={given['steps']}"),
             *(
                 "measure.metrics=[weight_norm,bias_norm,grad_norm]",
-                f"measure.schedule={list(range(given['steps'] + 1))}",
+                "measure.schedule={every: 1}",
             ),
             *("engine.workers=1", "track.uri=null", "report.formats=[csv]", "study=replay", f"outputs={folder}"),
         ]
@@ -117,7 +117,7 @@ def by_module() -> list[tuple[Any, ...]]:
         loss = nn.functional.mse_loss(net(x), y)
         loss.backward()
         trainer.step()
-        pairs["loss"][f"epoch {i + 1}"] = float(loss), epoch["loss"]
+        pairs["loss"][f"epoch {i + 1}"] = float(loss.detach()), epoch["loss"]
         table = ib.parameter_table(net, values=True).set_index("name")
         for layer, slot in (("0", "0"), ("2", "2"), ("4", "2"), ("6", "6")):
             at = f"epoch {i + 1}, net {layer}"

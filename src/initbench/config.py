@@ -343,9 +343,12 @@ class MeasureConfig:
 
     name: str = "light"
     metrics: list[str] | None = None  # null: the set called `name`
-    schedule: Any = field(default_factory=lambda: {"log": 15})
+    # null means {log: 15}: Hydra merges a given {every: 10} into a mapping that stands there already, and refuses a list
+    schedule: Any = None
 
     def __post_init__(self) -> None:
+        if self.schedule is None:
+            object.__setattr__(self, "schedule", {"log": 15})
         schedule = self.schedule
         if isinstance(schedule, (list, tuple)):
             for step in schedule:
