@@ -151,11 +151,11 @@ def test_s08_ones_own_file_is_swept_reported_and_checked_without_touching_the_pa
     from initbench import catalogue
 
     (folder / "my_law.py").write_text(
-        "def my_init(weight, *, generator, low=5.0):\n"
+        "import torch\n\n\ndef my_init(weight, *, generator, low=5.0):\n"
         "    weight.uniform_(-10, 10, generator=generator)\n"
         "    return weight.mul_(weight.abs() >= low)\n\n\n"
         "def stuck(weight, *, generator):\n"
-        "    return weight.fill_(0.5) * weight.new_tensor(float('nan'))\n"
+        "    return weight.uniform_(generator=torch.Generator())  # not from the generator it is given\n"
     )
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     monkeypatch.delitem(sys.modules, "my_law", raising=False)

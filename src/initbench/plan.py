@@ -129,7 +129,9 @@ def planned(config: ArmConfig) -> PlannedArm:
         config=resolved,
         key=resolved.key(
             data.hash,
-            initializers.source_hash(config.init.target, config.init.args) + scheme_source(config) + module_source(config),
+            initializers.source_hash(config.init.target, config.init.args)
+            + scheme_source(config)
+            + module_source(config),
             version("torch"),
         ),
         setup=setup_label(resolved),

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from initbench import initializers, rng
 from initbench.config import ArmConfig, LayerSpec, ModelConfig
 from initbench.data import Dataset, split
-from initbench.engine.material import Draws, Material, Seeds
+from initbench.engine.material import Draws, Material
+from initbench.engine.netstart import training_batch, training_targets
 from initbench.errors import InputError, NotApplicable
 from initbench.initializers.whole_net import initialize_net, linears
 from initbench.parameters.ties import share_
@@ -307,17 +308,18 @@ def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int, functio
         raise NotApplicable(
             f"init={arm.init.name}: needs a module that calls each nn.Linear once, in the order of their definition"
         )
-    seeds = Seeds(material, (seed,))
-    x, y = seeds.probe()
-    loss = nn.functional.cross_entropy if material.loss == "cross_entropy" else nn.functional.mse_loss
+    x, y = training_batch(arm, material.data, material.loss, seed)
+    layers = range(len(found.layers))
     initialize_net(
         module,
         function_or_target=function,
         args=arm.init.args,
         bias_rule=arm.init.bias,
         layers=found.layers,
-        batch=(x[0].cpu(), y[0].cpu()),
-        loss=loss,
-        generator=rng.stream(seed, "weight"),
-        bias_generator=rng.stream(seed, "bias"),
+        batch=(x.to(material.dtype), y.to(material.dtype) if y.is_floating_point() else y),
+        loss=nn.functional.cross_entropy if material.loss == "cross_entropy" else nn.functional.mse_loss,
+        generator=rng.stream(seed, "weight", "net"),
+        weight_generators=[rng.stream(seed, "weight", index) for index in layers],
+        bias_generators=[rng.stream(seed, "bias", index) for index in layers],
+        targets=partial(training_targets, material.data, material.loss, seed),
     )

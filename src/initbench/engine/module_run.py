@@ -9,19 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from initbench import rng
-from initbench.config import ArmConfig
+from initbench.config import ArmConfig, resolve_target
 from initbench.data import Dataset
 from initbench.engine.chunk import Chunk
 from initbench.engine.fused import Progress
 from initbench.engine.material import Seeds
 from initbench.engine.module import Call, ModuleMaterial, build, call, observed, seeded
-from initbench.engine.optim import lr_factor
 from initbench.engine.recorder import Recorder
-from initbench.engine.reference import optimizer, sample_losses
+from initbench.engine.reference import of_torch, sample_losses, set_rates
 from initbench.errors import InputError
 from initbench.measure import Probe, chosen, measure
 from initbench.schedule import evaluation_steps, measure_steps
 
+# measures that multiply the layers' own Jacobians: a module may put anything between its layers
+OF_A_CHAIN = ("jacobian_",)
 Rows = dict[tuple[str, int], Tensor]  # (metric, step) -> () or (k,)
 
 
@@ -65,10 +66,11 @@ def train_one(material: ModuleMaterial, seed: int, lr: float, progress: Progress
     arm, train = material.arm, material.arm.train
     seeds = Seeds(material, (seed,))
     module = build(material, seed)
-    stepper = optimizer(arm.optim, [p for p in module.parameters() if p.requires_grad], lr)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(stepper, lambda t: lr_factor(arm.optim, t, max(train.steps, 1)))
+    trained = [p for p in module.parameters() if p.requires_grad]
+    stepper = of_torch(arm.optim, [{"params": trained, "weight_decay": arm.optim.weight_decay}], lr)
+    target = resolve_target(train.target, material.data.classes is not None) if train.stop_when_reached else None
     evaluated = set(evaluation_steps(train.steps, train.evaluate.dense, train.evaluate.ratio))
-    names = chosen(arm.measure)
+    names = tuple(name for name in chosen(arm.measure) if not name.startswith(OF_A_CHAIN))
     measured = set(measure_steps(train.steps, arm.measure.schedule)) if names else set()
     batches = seeds.batches()
     record, previous, start = Record(), None, None
@@ -79,8 +81,7 @@ def train_one(material: ModuleMaterial, seed: int, lr: float, progress: Progress
                 values = evaluation(material, module, seeds)
                 record.rows |= {(name, step): value for name, value in values.items()}
                 finite = all(bool(torch.isfinite(value)) for value in values.values())
-                target = train.target
-                if train.stop_when_reached and target is not None and bool(target.met(values[target.metric])):
+                if target is not None and bool(target.met(values[target.metric])):
                     record.stopped_at = step
             if step in measured and finite:
                 probe = probe_of(material, module, seeds, previous, start)
@@ -104,8 +105,8 @@ def train_one(material: ModuleMaterial, seed: int, lr: float, progress: Progress
             if arm.optim.clip is not None:
                 torch.nn.utils.clip_grad_norm_(module.parameters(), arm.optim.clip)
             previous = stored(material, module) if step + 1 in measured else None
+            set_rates(stepper, arm.optim, step, train.steps)
             stepper.step()
-            scheduler.step()
             progress(1)
     return record
 
