@@ -46,11 +46,13 @@ def wheel(tmp_path_factory):
 
 
 def sources() -> set[str]:
-    """Every file of the package as the wheel should name it: code, templates, and conf/."""
+    """Every file of the package as the wheel should name it: code, templates, conf/ and experiments/."""
     package = ROOT / "src" / "initbench"
     files = {f"initbench/{path.relative_to(package).as_posix()}" for path in package.rglob("*") if path.is_file()}
-    files |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "conf").rglob("*.yaml")}
-    return {f"initbench/{f}" if f.startswith("conf/") else f for f in files if "__pycache__" not in f}
+    files |= {f"initbench/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")}
+    studies = (path for path in (ROOT / "experiments").rglob("*") if path.is_file())
+    files |= {f"initbench/{path.relative_to(ROOT).as_posix()}" for path in studies}
+    return {f for f in files if "__pycache__" not in f}
 
 
 def test_the_wheel_holds_code_templates_and_configuration(wheel):
@@ -114,6 +116,7 @@ def test_the_wheel_alone_runs_in_an_empty_folder(wheel, tmp_path):
 
     where = "from initbench.sweep import config_folder; print(config_folder())"
     assert python("-c", where).strip() == str(site / "initbench" / "conf")
+    assert "replay: Does initbench replay" in python("-m", "initbench.reproduce", "--list")
     python("-m", "initbench", "experiment=quick")
     made = {path.name for path in (empty / "outputs" / "quick").iterdir()}
     assert {"report.html", "runs.parquet", "history.parquet", "study.json"} <= made

@@ -136,6 +136,8 @@ def say_plan(plan, done: int) -> None:  # type: ignore[no-untyped-def]
     for arm in plan.arms:
         if arm.control_of:
             err.print(f"control: {arm.label}: {control_text(arm)}")
+    if any(arm.config.model.name == "module" for arm in plan.arms):
+        err.print("model=module: the runs train one after another (engine=reference)")
     for one in plan.refused:
         err.print(f"not applicable: {one.reason}")
 

@@ -79,9 +79,17 @@ class ModelConfig:
     base_width: int = 32  # the width at which mup is the standard parametrization
     residual: str | None = None  # rule of the residual MLP
     branch: int = 2  # layers of a residual branch
+    target: str | None = None  # module: dotted path of a class or function that makes an nn.Module
+    args: dict[str, Any] = field(default_factory=dict)  # its arguments
 
     def __post_init__(self) -> None:
-        check_choice("model", self.name, ("mlp", "residual_mlp"))
+        check_choice("model", self.name, ("mlp", "residual_mlp", "module"))
+        if (self.name == "module") != (self.target is not None):
+            raise InputError(
+                "model=module needs model.target=my_module.MyNet, a class or function that makes an nn.Module"
+                if self.name == "module"
+                else f"model.target={self.target}: {self.name} has none; model=module has"
+            )
         check_whole("model.depth", self.depth, low=1)
         widths = self.width if isinstance(self.width, (list, tuple)) else [self.width]
         for width in widths:
@@ -123,6 +131,7 @@ class ModelConfig:
         """
         left_out = {"base_width"} if self.parametrization != "mup" else set()
         left_out |= {"residual", "branch"} if self.residual is None else set()
+        left_out |= {"target", "args"} if self.target is None else {"depth", "width", "bias"}
         return {key: value for key, value in asdict(self).items() if key not in left_out}
 
     @property
@@ -334,9 +343,12 @@ class MeasureConfig:
 
     name: str = "light"
     metrics: list[str] | None = None  # null: the set called `name`
-    schedule: Any = field(default_factory=lambda: {"log": 15})
+    # null means {log: 15}: Hydra merges a given {every: 10} into a mapping that stands there already, and refuses a list
+    schedule: Any = None
 
     def __post_init__(self) -> None:
+        if self.schedule is None:
+            object.__setattr__(self, "schedule", {"log": 15})
         schedule = self.schedule
         if isinstance(schedule, (list, tuple)):
             for step in schedule:
@@ -561,6 +573,7 @@ def register_schema() -> None:
                 unfreeze(child)
 
     unfreeze(node)
+    OmegaConf.set_struct(node.model.args, False)  # a person's own keys
     ConfigStore.instance().store("schema", node)
 
 

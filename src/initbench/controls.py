@@ -45,7 +45,7 @@ def controls(arm: PlannedArm) -> list[PlannedArm]:
     name = sharing_label(config)
     stored = arm.scheme.stored_parameters
     found = [replace(planned(untied), control_of=(("same FLOPs", name),))]
-    if stored < found[0].scheme.stored_parameters:
+    if config.model.name != "module" and stored < found[0].scheme.stored_parameters:  # a module has no width to narrow
         narrow = replace(untied, model=narrower(untied, arm, stored))
         control_of = (("same parameters", name),)
         setup = narrow_setup(narrow, control_of)

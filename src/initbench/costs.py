@@ -21,12 +21,13 @@ OPTIMIZER_FLOPS = {
 }
 
 
-def costs(arm: ArmConfig, layers: Sequence[LayerSpec], scheme: Scheme, batch: int) -> dict[str, Any]:
+def costs(arm: ArmConfig, layers: Sequence[LayerSpec], scheme: Scheme, batch: int, others: int = 0) -> dict[str, Any]:
     """Costs of one run of an arm.
 
     flops_per_step = 6 B sum n m over layers + optimizer work per stored parameter (no evaluation) + what composing
     weights from a formula and pulling their gradients back costs; a layer that shares its weight costs as much as one
-    that does not. state_bytes = parameters, gradients and optimizer state.
+    that does not. `others`: stored numbers that belong to no layer. state_bytes = parameters, gradients and optimizer
+    state.
 
     >>> from initbench.config import ModelConfig, OptimConfig, SharingConfig
     >>> from types import SimpleNamespace
@@ -38,13 +39,13 @@ def costs(arm: ArmConfig, layers: Sequence[LayerSpec], scheme: Scheme, batch: in
     >>> c["flops_per_step"], c["stored_parameters"], c["used_parameters"], c["state_bytes"]
     (2714, 37, 57, 296)
     """
-    stored = scheme.stored_parameters
+    stored = scheme.stored_parameters + others
     products = sum(layer.fan_in * layer.fan_out for layer in layers)
     itemsize = 8 if arm.model.dtype == "float64" else 4
     return {
         "flops_per_step": 6 * batch * products + OPTIMIZER_FLOPS[arm.optim.name] * stored + scheme.flops,
         "init_flops": 0,  # drawing the start; rules that look at data or gradients cost more
         "stored_parameters": stored,
-        "used_parameters": scheme.used_parameters,
+        "used_parameters": scheme.used_parameters + others,
         "state_bytes": itemsize * stored * (2 + OPTIMIZER_STATE[arm.optim.name]),
     }

@@ -14,7 +14,7 @@ from typing import Any
 
 from initbench import data as data_module
 from initbench import sharing
-from initbench.config import ArmConfig, LayerSpec, digest, resolve_target
+from initbench.config import ArmConfig, LayerSpec, ModelConfig, digest, resolve_target
 from initbench.costs import costs
 from initbench.data import Dataset
 from initbench.errors import InputError, NotApplicable
@@ -39,14 +39,17 @@ class PlannedArm:
         return data_module.load(self.config.data)
 
     @cached_property
+    def material(self) -> Any:
+        """Layers, scheme and data of the runs; an `engine.material.Material`, or that of a module."""
+        return material_of(self.config, self.data)
+
+    @property
     def layers(self) -> tuple[LayerSpec, ...]:
-        return self.config.model.layers(self.data.inputs, self.data.outputs)
+        return self.material.layers
 
-    @cached_property
+    @property
     def scheme(self) -> Scheme:
-        from initbench.net import net
-
-        return net(self.config, self.layers).scheme
+        return self.material.scheme
 
     @property
     def sees_whole_net(self) -> bool:
@@ -80,8 +83,24 @@ class PlannedArm:
                 }
                 for layer in self.layers
             ],
-            **costs(self.config, self.layers, self.scheme, train_batch(self.config, self.data)),
+            **costs(self.config, self.layers, self.scheme, train_batch(self.config, self.data), self.others),
         }
+
+    @property
+    def others(self) -> int:
+        """Numbers in trained parameters of a module that belong to none of its layers."""
+        return self.material.structure.others if self.config.model.name == "module" else 0
+
+
+def material_of(config: ArmConfig, data: Dataset) -> Any:
+    """What an arm's runs are made of."""
+    if config.model.name == "module":
+        from initbench.engine.module import ModuleMaterial
+
+        return ModuleMaterial(config, data)
+    from initbench.engine.material import Material
+
+    return Material(config, data)
 
 
 def train_batch(config: ArmConfig, data: Dataset) -> int:
@@ -103,12 +122,16 @@ def planned(config: ArmConfig) -> PlannedArm:
     measure.chosen(config.measure)
     target = resolve_target(config.train.target, data.classes is not None)
     resolved = replace(config, train=replace(config.train, target=target, loss=material.loss_name(config, data)))
+    if config.model.name == "module":  # nothing to stack: one module at a time
+        resolved = replace(resolved, engine=replace(resolved.engine, name="reference"))
     material.batch_size(config, data.train_samples)
     arm = PlannedArm(
         config=resolved,
         key=resolved.key(
             data.hash,
-            initializers.source_hash(config.init.target, config.init.args) + scheme_source(config),
+            initializers.source_hash(config.init.target, config.init.args)
+            + scheme_source(config)
+            + module_source(config),
             version("torch"),
         ),
         setup=setup_label(resolved),
@@ -117,6 +140,19 @@ def planned(config: ArmConfig) -> PlannedArm:
     check_device(config.engine.device)
     check_start(arm)
     return arm
+
+
+def try_start(arm: PlannedArm) -> None:
+    """Draw one start; raises where it does not fit."""
+    seed = arm.config.seeds[0]
+    if arm.config.model.name == "module":
+        from initbench.engine.module import build
+
+        build(arm.material, seed)
+    else:
+        from initbench.engine.material import start_of_seed
+
+        start_of_seed(arm.material, seed)
 
 
 # a start is tried before anything is trained, if drawing it takes no more than a moment
@@ -130,7 +166,7 @@ def check_start(arm: PlannedArm) -> None:
     arm's failure, told when it runs.
     """
     from initbench import initializers
-    from initbench.engine import material, netstart
+    from initbench.engine import netstart
     from initbench.net import net
 
     init = arm.config.init
@@ -143,7 +179,7 @@ def check_start(arm: PlannedArm) -> None:
     if arm.scheme.stored_parameters > TRIED_PARAMETERS:
         return
     try:
-        material.start_of_seed(material.Material(arm.config, arm.data), arm.config.seeds[0])
+        try_start(arm)
     except (InputError, NotApplicable):
         raise
     except Exception:
@@ -173,6 +209,19 @@ def scheme_source(config: ArmConfig) -> str:
         return ""
     file = inspect.getfile(sharing.builder(config.sharing.name))
     return hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
+
+
+def module_source(config: ArmConfig) -> str:
+    """Hash of the file of a person's own module: editing it trains anew."""
+    if config.model.name != "module":
+        return ""
+    from initbench.engine.module import imported
+
+    try:
+        file = inspect.getfile(imported(str(config.model.target)))
+        return hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
+    except (TypeError, OSError):
+        return ""
 
 
 def labelled(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
@@ -304,8 +353,19 @@ def setting_label(config: ArmConfig) -> str:
     """What a comparison happens in, short: digits, 6x32 relu, sgd, batch 64, 300 steps."""
     m, o = config.model, config.optim
     width = plain(m.width) if isinstance(m.width, (list, tuple)) else f"{m.depth}x{m.width}"
+    net = module_label(m) if m.name == "module" else f"{width} {m.activation}"
     batch = f"batch {o.batch_size}" if o.batch_size else "full batch"
-    return f"{config.data['name']}, {width} {m.activation}, {o.name}, {batch}, {config.train.steps} steps"
+    return f"{config.data['name']}, {net}, {o.name}, {batch}, {config.train.steps} steps"
+
+
+def module_label(model: ModelConfig) -> str:
+    """Name of a module with its arguments: MyNet(hidden=3).
+
+    >>> module_label(ModelConfig("module", target="my_module.MyNet", args={"hidden": 3}))
+    'MyNet(hidden=3)'
+    """
+    inner = ", ".join(f"{key}={plain(value)}" for key, value in model.args.items())
+    return str(model.target).rpartition(".")[2] + (f"({inner})" if inner else "")
 
 
 def setting_key(config: ArmConfig) -> str:

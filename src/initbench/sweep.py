@@ -167,8 +167,16 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+# names that one looks for in a group and that are something else
+ELSEWHERE = {
+    "init=calculate_gain": "no initializer but the gain of one: init=xavier_normal init.gain=relu (or auto, or a number)"
+}
+
+
 def unknown(group: str, option: str, known: Sequence[str]) -> str:
     """One line about an option that does not exist, the nearest known ones first."""
+    if f"{group}={option}" in ELSEWHERE:
+        return f"{group}={option}: {ELSEWHERE[f'{group}={option}']}"
     near = get_close_matches(option, known, n=3, cutoff=0.4)
     rest = [name for name in known if name not in near]
     hint = " or module.function in the current folder" if group == "init" else ""

@@ -27,10 +27,7 @@ from initbench.schedule import evaluation_steps, measure_steps
 
 
 def optimizer(c: OptimConfig, net: MLP, wiring: Net, lr: float) -> torch.optim.Optimizer:
-    """The optimizer of torch.optim that a configuration names, one group a parameter: each has its factor of the
-    learning rate and of the weight decay."""
-    kept = {"betas": c.betas, "alpha": c.alpha, "eps": c.eps}
-    options: dict[str, Any] = {key: value for key, value in kept.items() if value is not None}
+    """The optimizer of a net, one group a parameter: each has its factor of the learning rate and of the weight decay."""
     groups = [
         {
             "params": [parameter],
@@ -39,6 +36,13 @@ def optimizer(c: OptimConfig, net: MLP, wiring: Net, lr: float) -> torch.optim.O
         }
         for name, parameter in net.tensors.items()
     ]
+    return of_torch(c, groups, lr)
+
+
+def of_torch(c: OptimConfig, groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
+    """The optimizer of torch.optim that a configuration names, on groups with their own weight decay."""
+    kept = {"betas": c.betas, "alpha": c.alpha, "eps": c.eps}
+    options: dict[str, Any] = {key: value for key, value in kept.items() if value is not None}
     if c.name in ("sgd", "momentum", "nesterov"):
         mu = 0.0 if c.name == "sgd" else c.momentum or 0.0
         return torch.optim.SGD(groups, lr=lr, momentum=mu, nesterov=c.name == "nesterov", **options)

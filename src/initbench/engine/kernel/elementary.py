@@ -14,10 +14,20 @@ from initbench.engine.kernel.vector import bits, fma, from_bits, low_bits
 
 F = np.float32
 HALF, ONE, TWO = F(0.5), F(1), F(2)
-TO_LOG2, ROUNDER = F(1.4426950408889634), F(12582912.0)  # adding 1.5 2^23 leaves the nearest whole number in the low bits
+TO_LOG2, ROUNDER = (
+    F(1.4426950408889634),
+    F(12582912.0),
+)  # adding 1.5 2^23 leaves the nearest whole number in the low bits
 LN2_HIGH, LN2_LOW = F(0.693359375), F(-2.12194440e-4)
 LOWEST, HIGHEST = F(-104.0), F(89.0)
-EXP = (F(1.9875691500e-4), F(1.3981999507e-3), F(8.3334519073e-3), F(4.1665795894e-2), F(1.6666665459e-1), F(5.0000001201e-1))
+EXP = (
+    F(1.9875691500e-4),
+    F(1.3981999507e-3),
+    F(8.3334519073e-3),
+    F(4.1665795894e-2),
+    F(1.6666665459e-1),
+    F(5.0000001201e-1),
+)
 LOG = (
     *(F(7.0376836292e-2), F(-1.1514610310e-1), F(1.1676998740e-1), F(-1.2420140846e-1), F(1.4249322787e-1)),
     *(F(-1.6668057665e-1), F(2.0000714765e-1), F(-2.4999993993e-1), F(3.3333331174e-1)),

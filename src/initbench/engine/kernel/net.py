@@ -42,8 +42,11 @@ def transpose(source, lds, rows, vectors, target, ldt):  # type: ignore[no-untyp
     for i in range(0, rows, LANES):
         for j in range(vectors):
             transpose_tile(
-                source + (i * lds + j * LANES) * FLOAT, lds, rows - i,
-                target + (j * LANES * ldt + i) * FLOAT, ldt,
+                source + (i * lds + j * LANES) * FLOAT,
+                lds,
+                rows - i,
+                target + (j * LANES * ldt + i) * FLOAT,
+                ldt,
             )
 
 
@@ -56,8 +59,19 @@ def forward(net, parameters, x, ld, vectors, zeros, phi):  # type: ignore[no-unt
         bias = layer[BIAS] >= 0
         start, step = (parameters + layer[BIAS], 1) if bias else (zeros, 0)
         product(
-            layer[Z], ld, parameters + layer[WEIGHT], layer[LDW], 1, h, ld, layer[FAN_OUT], layer[FAN_IN], vectors,
-            start, step, 0,
+            layer[Z],
+            ld,
+            parameters + layer[WEIGHT],
+            layer[LDW],
+            1,
+            h,
+            ld,
+            layer[FAN_OUT],
+            layer[FAN_IN],
+            vectors,
+            start,
+            step,
+            0,
         )
         if l + 1 < net.shape[0]:
             call_phi(phi, floats(layer[Z]), floats(layer[H]), layer[FAN_OUT] * ld)
@@ -81,8 +95,19 @@ def backward(net, parameters, gradients, x, x_rows, ldx, dz, other, rows, ldr, l
             h_rows, ldh = rows, ldr
         add = 1 if more or not layer[LAST_USE] else 0
         product(
-            gradients + layer[WEIGHT], layer[LDW], dz, ld, 1, h_rows, ldh, fan_out, count,
-            (fan_in + LANES - 1) // LANES, zeros, 0, add,
+            gradients + layer[WEIGHT],
+            layer[LDW],
+            dz,
+            ld,
+            1,
+            h_rows,
+            ldh,
+            fan_out,
+            count,
+            (fan_in + LANES - 1) // LANES,
+            zeros,
+            0,
+            add,
         )
         if layer[BIAS] >= 0:
             db = floats(gradients + layer[BIAS])
@@ -91,8 +116,19 @@ def backward(net, parameters, gradients, x, x_rows, ldx, dz, other, rows, ldr, l
                 db[i] = (db[i] if keep else ZERO) + row_sum(dz + i * ld * FLOAT, vectors)
         if l > 0:
             product(
-                other, ld, parameters + layer[WEIGHT], 1, layer[LDW], dz, ld, fan_in, fan_out, vectors,
-                zeros, 0, 0,
+                other,
+                ld,
+                parameters + layer[WEIGHT],
+                1,
+                layer[LDW],
+                dz,
+                ld,
+                fan_in,
+                fan_out,
+                vectors,
+                zeros,
+                0,
+                0,
             )
             call_pull(pull, floats(other), floats(net[l - 1][Z]), floats(net[l - 1][H]), fan_in * ld)
             dz, other = other, dz

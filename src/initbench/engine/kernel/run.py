@@ -242,7 +242,10 @@ class Training:
         """The measures of the torch path on the stack's present parameters."""
         previous = None
         if step > 0:
-            previous = {name: place.view(self.previous).reshape_as(self.stack.stored[name]) for name, place in self.places.items()}
+            previous = {
+                name: place.view(self.previous).reshape_as(self.stack.stored[name])
+                for name, place in self.places.items()
+            }
         self.to_stack()
         return measure(self.stack.probe(probe, *self.stack.weights(), previous), names)
 

@@ -26,7 +26,9 @@ from initbench.engine.kernel.net import (
 from initbench.engine.kernel.vector import LANES, caller, floats, row_sum
 
 # places in the array of buffer addresses
-X, X_ROWS, DZ, DZ_OTHER, H_ROWS, ZEROS, TOP, TOTAL, LOSS, LABELS, TARGETS, LIVE, HELD_X, HELD_LABELS, HELD_TARGETS = range(15)
+X, X_ROWS, DZ, DZ_OTHER, H_ROWS, ZEROS, TOP, TOTAL, LOSS, LABELS, TARGETS, LIVE, HELD_X, HELD_LABELS, HELD_TARGETS = (
+    range(15)
+)
 # places in the array of sizes
 LD, LDX, LDR, LD_HELD, INPUTS, OUTPUTS, CUT, CLASSES, SQUARED, UPDATE_LAST, FIRST_STEP = range(11)
 # places in the array of addresses of compiled functions
@@ -101,10 +103,15 @@ def hold(x, labels, targets, index, mean, inverse, target_mean, target_inverse, 
         # (lanes, inputs) to (inputs, lanes); its rows of padding are overwritten by nothing that matters
         transpose(at[X_ROWS], size[LDX], lanes, rows // LANES, to, ld)
         answers(
-            labels, targets, part, target_mean, target_inverse,
+            labels,
+            targets,
+            part,
+            target_mean,
+            target_inverse,
             floats(at[HELD_LABELS] + block * ld * FLOAT),
             floats(at[HELD_TARGETS] + block * size[OUTPUTS] * ld * FLOAT),
-            ld, lanes,
+            ld,
+            lanes,
         )
         block += 1
 
@@ -151,7 +158,23 @@ def evaluate(net, parameters, samples, phi, at, size, out):  # type: ignore[no-u
 
 
 @plain
-def batch(net, parameters, gradients, x, labels, targets, index, mean, inverse, target_mean, target_inverse, at, size, to, learn):  # type: ignore[no-untyped-def]
+def batch(
+    net,
+    parameters,
+    gradients,
+    x,
+    labels,
+    targets,
+    index,
+    mean,
+    inverse,
+    target_mean,
+    target_inverse,
+    at,
+    size,
+    to,
+    learn,
+):  # type: ignore[no-untyped-def]
     """Mean loss of one batch, and its gradients if `learn`; in blocks of samples."""
     total, ld = 0.0, size[LD]
     for start in range(0, index.shape[0], BLOCK):
@@ -165,8 +188,22 @@ def batch(net, parameters, gradients, x, labels, targets, index, mean, inverse, 
         total += losses(z, ld, lanes, at, at[LABELS], at[TARGETS], size)
         if learn:
             backward(
-                net, parameters, gradients, at[X], at[X_ROWS], size[LDX], at[DZ], at[DZ_OTHER], at[H_ROWS],
-                size[LDR], ld, count, lanes // LANES, at[ZEROS], to[PULL_AT], start > 0,
+                net,
+                parameters,
+                gradients,
+                at[X],
+                at[X_ROWS],
+                size[LDX],
+                at[DZ],
+                at[DZ_OTHER],
+                at[H_ROWS],
+                size[LDR],
+                ld,
+                count,
+                lanes // LANES,
+                at[ZEROS],
+                to[PULL_AT],
+                start > 0,
             )
     return F(total / index.shape[0])
 
@@ -258,8 +295,21 @@ def segment(
                 ok &= finite(evaluate(net, p, held.shape[1], to[PHI_AT], at, size, evaluations[r, t]))
             learn = t + 1 < steps or size[UPDATE_LAST] != 0
             batch_losses[r, t] = batch(
-                net, p, gradients.ctypes.data, x, labels, targets, batches[s, t], mean[s], inverse[s],
-                target_mean[s], target_inverse[s], at, size, to, learn,
+                net,
+                p,
+                gradients.ctypes.data,
+                x,
+                labels,
+                targets,
+                batches[s, t],
+                mean[s],
+                inverse[s],
+                target_mean[s],
+                target_inverse[s],
+                at,
+                size,
+                to,
+                learn,
             )
             ok &= finite(batch_losses[r, t])
             if not ok:
@@ -276,7 +326,13 @@ def segment(
                 if factor < ONE:
                     scale(floats(g), n, factor)
             largest = call_rule(
-                to[RULE_AT], floats(p), floats(g), floats(first[r].ctypes.data), floats(second[r].ctypes.data),
-                n, rates[r, t], floats(constants[t].ctypes.data),
+                to[RULE_AT],
+                floats(p),
+                floats(g),
+                floats(first[r].ctypes.data),
+                floats(second[r].ctypes.data),
+                n,
+                rates[r, t],
+                floats(constants[t].ctypes.data),
             )
             broken[r] = largest >= INFINITY

@@ -41,7 +41,9 @@ def store(builder: Any, value: Any, base: Any, offset: Any) -> None:
 def broadcast(builder: Any, scalar: Any) -> Any:
     """One float in all lanes."""
     one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), scalar, I32(0))
-    return builder.shuffle_vector(one, ir.Constant(VECTOR, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), [0] * LANES))
+    return builder.shuffle_vector(
+        one, ir.Constant(VECTOR, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+    )
 
 
 def fused(builder: Any, kind: Any, a: Any, b: Any, c: Any) -> Any:
@@ -81,7 +83,9 @@ def emit_tile(builder: Any, o: Operands, row: Any, column: Any, rows: int, vecto
     c_at = {(i, v): builder.add(builder.mul(o.ldc, at_row[i]), at_column[v]) for i, v in places}
     a_at = [builder.mul(o.row_step, at_row[i]) for i in range(rows)]
 
-    fresh, held, head, body, done = (builder.append_basic_block(name) for name in ("fresh", "held", "head", "body", "done"))
+    fresh, held, head, body, done = (
+        builder.append_basic_block(name) for name in ("fresh", "held", "head", "body", "done")
+    )
     builder.cbranch(builder.icmp_signed("!=", o.add, word(0)), held, fresh)
     builder.position_at_end(fresh)
     start_at = [element(builder, o.start, builder.mul(o.start_step, at_row[i])) for i in range(rows)]
@@ -150,7 +154,9 @@ def product_of(tile_rows: int, tile_vectors: int) -> Callable[..., None]:
                     builder.store(word(0), i)
                     for height in halves(tile_rows):
                         at = builder.mul(now, word(LANES))
-                        emit_strip(builder, i, rows, height, lambda row, h=height: emit_tile(builder, o, row, at, h, width))
+                        emit_strip(
+                            builder, i, rows, height, lambda row, h=height: emit_tile(builder, o, row, at, h, width)
+                        )
 
                 emit_strip(builder, j, vectors, width, column)
             return context.get_dummy_value()
@@ -287,5 +293,7 @@ def caller(result: Any, *arguments: Any) -> Callable[..., Any]:
 
     names = [f"x{i}" for i in range(len(arguments))]
     scope: dict[str, Any] = {"typed": typed}
-    exec(f"def call(typing, address, {', '.join(names)}):\n    return typed(typing, address, {', '.join(names)})", scope)
+    exec(
+        f"def call(typing, address, {', '.join(names)}):\n    return typed(typing, address, {', '.join(names)})", scope
+    )
     return intrinsic(scope["call"])

@@ -50,7 +50,9 @@ def trained(board: pd.DataFrame, curves: pd.DataFrame, tau: float) -> Figure:
         for arm in others:
             part = parts[arm]
             ax.step(part["step"], part["share"], where="post", color=LINE, linewidth=1)
-    info: dict[str, dict[str, Any]] = {str(row["arm"]): {str(k): v for k, v in row.items()} for row in board.to_dict("records")}
+    info: dict[str, dict[str, Any]] = {
+        str(row["arm"]): {str(k): v for k, v in row.items()} for row in board.to_dict("records")
+    }
     for i, arm in enumerate(arms):
         if arm not in parts:
             continue

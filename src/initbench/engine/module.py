@@ -1,0 +1,325 @@
+"""model=module: a person's own nn.Module. How it is made, and what initbench sees of it.
+
+One forward pass is observed: each call of an nn.Linear is a layer, in order, and a layer called twice (or two that hold
+one Parameter) is one slot with two uses. So initializers, sharing, measures and costs mean the same as for the MLP.
+Other parameters are trained too, from the start that the module gives them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from initbench import initializers, rng
+from initbench.config import ArmConfig, LayerSpec, ModelConfig
+from initbench.data import Dataset, split
+from initbench.engine.material import Draws, Material
+from initbench.engine.netstart import training_batch, training_targets
+from initbench.errors import InputError, NotApplicable
+from initbench.initializers.whole_net import initialize_net, linears
+from initbench.parameters.ties import share_
+from initbench.parameters.uses import quiet
+from initbench.sharing import Scheme, Slot, scheme
+
+PROBED = 2  # samples of the forward pass that is observed
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What one forward pass of a module showed."""
+
+    layers: tuple[LayerSpec, ...]  # one a call of an nn.Linear, in order
+    names: tuple[str, ...]  # dotted name of the layer of each call
+    scheme: Scheme
+    by_sample: bool  # the module returns one number a batch, so it is called sample by sample
+    others: int  # numbers in trained parameters that belong to no layer
+
+
+class ModuleMaterial(Material):
+    """An arm whose model is a module: layers and scheme are those of the module."""
+
+    @cached_property
+    def structure(self) -> Structure:
+        return structure(self)
+
+    @cached_property
+    def layers(self) -> tuple[LayerSpec, ...]:
+        return self.structure.layers
+
+    @property
+    def scheme(self) -> Scheme:
+        return self.structure.scheme
+
+
+def imported(target: str) -> Callable[..., nn.Module]:
+    """The class or function of a dotted path, looked for in the current folder too; InputError in one line.
+
+    >>> imported("torch.nn.Linear")
+    <class 'torch.nn.modules.linear.Linear'>
+    """
+    allowed = "a class or function that makes an nn.Module, e.g. model.target=my_module.MyNet"
+    path, _, name = target.rpartition(".")
+    if not path:
+        raise InputError(f"model.target={target}: {allowed}")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        made = getattr(importlib.import_module(path), name, None)
+    except Exception as error:  # whatever the person's own module raises
+        raise InputError(f"model.target={target}: importing {path} failed ({line(error)}); {allowed}") from None
+    if not callable(made):
+        raise InputError(f"model.target={target}: {path} has no class or function '{name}'; {allowed}")
+    return made
+
+
+def line(error: BaseException) -> str:
+    """An exception in one line."""
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def made(model: ModelConfig, data: Dataset, seed: int) -> nn.Module:
+    """A new module of one seed, in the arm's dtype; `inputs` and `outputs` are passed if its signature names them.
+
+    What it draws itself (constants, its own start) comes from the global generators, which are seeded for it.
+    """
+    target = str(model.target)
+    make = imported(target)
+    try:
+        known = inspect.signature(make).parameters
+    except (TypeError, ValueError):
+        known = inspect.signature(lambda **kwargs: None).parameters
+    variable = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
+    for key in model.args:
+        if key not in known and not variable:
+            own = [name for name in known if name not in ("inputs", "outputs")]
+            raise InputError(f"model.args.{key}: {target} has no such argument; allowed: {', '.join(own) or 'none'}")
+    given = {"inputs": data.inputs, "outputs": data.outputs}
+    args = {**{key: value for key, value in given.items() if key in known}, **model.args}
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64 if model.dtype == "float64" else torch.float32)
+    try:
+        with seeded(rng.key(seed, "module")):
+            module = make(**args)
+    except Exception as error:
+        raise InputError(f"model.target={target}: making it failed ({line(error)}); set model.args.KEY=VALUE") from None
+    finally:
+        torch.set_default_dtype(before)
+    if not isinstance(module, nn.Module):
+        raise InputError(f"model.target={target}: makes a {type(module).__name__}; an nn.Module is needed")
+    return module
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's global generator seeded for a while, then put back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def build(material: ModuleMaterial, seed: int) -> nn.Module:
+    """The module of one seed, shared and initialized as its arm says, on the arm's device."""
+    arm = material.arm
+    module = tied(made(arm.model, material.data, seed), material)
+    start_(module, material, seed)
+    return module.to(arm.engine.device)
+
+
+def call(module: nn.Module, x: Tensor, by_sample: bool) -> Tensor:
+    """Outputs (B, k) of inputs (B, n); a module that returns one number a batch is called sample by sample.
+
+    >>> call(nn.Flatten(0), torch.ones(3, 1), by_sample=False).shape
+    torch.Size([3, 1])
+    """
+    if by_sample:
+        return torch.stack([module(one).reshape(1) for one in x.split(1)])
+    outputs = module(x)
+    return outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
+
+
+# ------------------------------------------------------------------------------------------------ what is seen
+
+
+@dataclass
+class Call:
+    """One call of an nn.Linear: input (..., n) and output (..., m), the output as its own node of the graph."""
+
+    layer: nn.Linear
+    input: Tensor
+    output: Tensor
+
+
+@contextmanager
+def observed(module: nn.Module) -> Iterator[list[Call]]:
+    """Inside: every call of an nn.Linear layer, in order.
+
+    What follows sees a copy of the output, so that a module which changes it in place (x /= 2) changes nothing here.
+    """
+    calls: list[Call] = []
+
+    def hook(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        assert isinstance(layer, nn.Linear)
+        calls.append(Call(layer, args[0].detach().clone(), output))
+        return output.clone()
+
+    hooks = [part.register_forward_hook(hook) for part in module.modules() if is_layer(part)]
+    try:
+        yield calls
+    finally:
+        for one in hooks:
+            one.remove()
+
+
+def is_layer(part: nn.Module) -> bool:
+    """An nn.Linear, with its own forward pass, that stores its weight (a computed one is no matrix to fill)."""
+    plain = isinstance(part, nn.Linear) and type(part).forward is nn.Linear.forward
+    return plain and isinstance(part._parameters.get("weight"), nn.Parameter)
+
+
+def structure(material: ModuleMaterial) -> Structure:
+    """Observe a forward pass of the first seed's module; InputError if it fails or its outputs do not fit the data."""
+    arm, data = material.arm, material.data
+    seed = arm.seeds[0]
+    module = made(arm.model, data, seed)
+    its = split(data, seed)
+    x = torch.from_numpy((data.x[its.train[:PROBED]] - its.mean) / its.scale).to(material.dtype)
+    calls, by_sample = forward_calls(module, x, arm, data)
+    if not calls:
+        raise InputError(f"model.target={arm.model.target}: its forward pass calls no nn.Linear; nothing to initialize")
+    if arm.sharing.name != "none":
+        share_calls_(module, calls, arm)
+    names = {id(part): name for name, part in module.named_modules()}
+    depth = len(calls) - 1
+    layers = tuple(
+        LayerSpec(index, depth, one.in_features, one.out_features, arm.model.activation)
+        for index, one in enumerate(calls)
+    )
+    shapes = tuple(layer.shape for layer in layers)
+    found = Scheme(slots(calls, "weight"), slots(calls, "bias"), arm.sharing.reduce, shapes=shapes)
+    trained = {id(p): p.numel() for p in module.parameters() if p.requires_grad}
+    of_layers = {id(p) for one in calls for p in one.parameters(recurse=False)}
+    others = sum(n for key, n in trained.items() if key not in of_layers)
+    return Structure(layers, tuple(names[id(one)] for one in calls), found, by_sample, others)
+
+
+def forward_calls(module: nn.Module, x: Tensor, arm: ArmConfig, data: Dataset) -> tuple[list[nn.Linear], bool]:
+    """The nn.Linear layers in order of their calls, and whether the module returns one number a batch."""
+    where = f"model.target={arm.model.target}"
+    try:
+        with quiet(module), observed(module) as calls:
+            outputs = module(x)
+            by_sample = isinstance(outputs, Tensor) and outputs.dim() == 0
+            if by_sample:
+                calls.clear()
+                outputs = call(module, x[:1], by_sample=True).expand(len(x), 1)
+    except Exception as error:
+        raise InputError(f"{where}: its forward pass on inputs {tuple(x.shape)} failed ({line(error)})") from None
+    if not isinstance(outputs, Tensor):
+        raise InputError(f"{where}: its forward pass returns a {type(outputs).__name__}; a tensor is needed")
+    shape = tuple(outputs.shape)
+    if shape != (len(x), data.outputs) and not (data.outputs == 1 and shape == (len(x),)):
+        came = "one number a batch" if by_sample else f"outputs {shape}"
+        raise InputError(f"{where}: {came} for inputs {tuple(x.shape)}; needed is {(len(x), data.outputs)}")
+    return [one.layer for one in calls], by_sample
+
+
+def slots(calls: list[nn.Linear], attribute: str) -> tuple[Slot, ...]:
+    """The stored tensors that the calls use, by object identity: who holds one Parameter shares it."""
+    users: dict[int, list[int]] = {}
+    shapes: dict[int, tuple[int, ...]] = {}
+    for index, one in enumerate(calls):
+        parameter = getattr(one, attribute)
+        if parameter is not None:
+            users.setdefault(id(parameter), []).append(index)
+            shapes[id(parameter)] = tuple(parameter.shape)
+    return tuple(Slot(f"{attribute}_{at[0]:02d}", shapes[key], tuple(at)) for key, at in users.items())
+
+
+# ------------------------------------------------------------------------------------------------ sharing and start
+
+
+def share_calls_(module: nn.Module, calls: list[nn.Linear], arm: ArmConfig) -> None:
+    """Tie a module's layers as a named scheme says; NotApplicable if it shares some already, or needs a formula."""
+    own = arm.sharing.name
+    names = {id(part): name for name, part in module.named_modules()}
+    if len({id(one.weight) for one in calls}) < len(calls):
+        raise NotApplicable(f"sharing={own}: {arm.model.target} shares layers by itself; sharing=none leaves it so")
+    depth = len(calls) - 1
+    specs = [LayerSpec(i, depth, one.in_features, one.out_features) for i, one in enumerate(calls)]
+    asked = scheme(arm.sharing, specs, all(one.bias is not None for one in calls))
+    if not asked.is_lookup:
+        raise NotApplicable(f"sharing={own}: computes weights by a formula; with model=module layers can be tied only")
+    for attribute, found in (("weight", asked.weights), ("bias", asked.biases)):
+        groups = [[f"{names[id(calls[i])]}.{attribute}" for i in slot.layers] for slot in found if len(slot.layers) > 1]
+        share_(module, groups)
+
+
+def tied(module: nn.Module, material: ModuleMaterial) -> nn.Module:
+    """A new module with the ties of the structure, and the mean over uses where that is asked."""
+    found = material.structure
+    for attribute, its in (("weight", found.scheme.weights), ("bias", found.scheme.biases)):
+        for slot in its:
+            members = list(dict.fromkeys(f"{found.names[i]}.{attribute}" for i in slot.layers))
+            if len(members) > 1:
+                share_(module, [members])
+            if material.arm.sharing.reduce == "mean" and len(slot.layers) > 1:
+                parameter = getattr(module.get_submodule(found.names[slot.layers[0]]), attribute)
+                parameter.register_hook(partial(mean_of_uses, len(slot.layers)))
+    return module
+
+
+def mean_of_uses(uses: int, gradient: Tensor) -> Tensor:
+    """Autograd's sum over uses as their mean."""
+    return gradient / uses
+
+
+def start_(module: nn.Module, material: ModuleMaterial, seed: int) -> None:
+    """Fill the layers of a module by the arm's initializer, each slot once with the fans of its first use."""
+    arm, found = material.arm, material.structure
+    function = initializers.resolve(arm.init.target)
+    if initializers.needs(function) != "nothing":
+        start_whole_(module, material, seed, function)
+        return
+    draws = Draws(material, seed)
+    with torch.no_grad():
+        for attribute, its in (("weight", found.scheme.weights), ("bias", found.scheme.biases)):
+            for slot in its:
+                first = slot.layers[0]
+                values = draws(first) if attribute == "weight" else draws.bias(first)
+                getattr(module.get_submodule(found.names[first]), attribute).copy_(values)
+
+
+def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int, function: Callable[..., Any]) -> None:
+    """An initializer that sees the net, a batch or gradients: the module itself, if it calls each layer once, in order."""
+    arm, found = material.arm, material.structure
+    if found.by_sample or [id(part) for part in linears(module)] != [
+        id(module.get_submodule(name)) for name in found.names
+    ]:
+        raise NotApplicable(
+            f"init={arm.init.name}: needs a module that calls each nn.Linear once, in the order of their definition"
+        )
+    x, y = training_batch(arm, material.data, material.loss, seed)
+    layers = range(len(found.layers))
+    initialize_net(
+        module,
+        function_or_target=function,
+        args=arm.init.args,
+        bias_rule=arm.init.bias,
+        layers=found.layers,
+        batch=(x.to(material.dtype), y.to(material.dtype) if y.is_floating_point() else y),
+        loss=nn.functional.cross_entropy if material.loss == "cross_entropy" else nn.functional.mse_loss,
+        generator=rng.stream(seed, "weight", "net"),
+        weight_generators=[rng.stream(seed, "weight", index) for index in layers],
+        bias_generators=[rng.stream(seed, "bias", index) for index in layers],
+        targets=partial(training_targets, material.data, material.loss, seed),
+    )

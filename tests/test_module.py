@@ -1,0 +1,265 @@
+"""model=module: a person's own nn.Module against model=mlp, plain torch loops, and one-line refusals."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import initbench as ib
+from initbench import data
+from initbench.config import ModelConfig
+from initbench.engine import module, module_run, reference
+from initbench.engine.material import Seeds
+from initbench.errors import InputError, NotApplicable
+from initbench.plan import planned
+
+HERE = Path(__file__).parent
+FANCY = {"name": "teacher", "samples": 40, "inputs": 20}
+
+
+@pytest.fixture(autouse=True)
+def nets(folder, monkeypatch):
+    """nets.py in the current folder, imported anew."""
+    import sys
+
+    shutil.copy(HERE / "data" / "nets.py", folder / "nets.py")
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    monkeypatch.delitem(sys.modules, "nets", raising=False)
+    yield folder
+    sys.modules.pop("nets", None)
+
+
+def with_module(arm, target, **changes):
+    """A small arm of nets.<target>; `args` are the module's arguments."""
+    args = changes.pop("args", {})
+    model = ModelConfig("module", target=f"nets.{target}", args=args, dtype="float64", activation="tanh")
+    return planned(replace(arm(**changes), model=model)).config
+
+
+def run(config):
+    return module_run.run_chunk(config, config.runs, data.load(config.data))
+
+
+# ------------------------------------------------------------------------------------------------ the same as the MLP
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"sharing": {"name": "all"}, "optim": {"name": "adam", "lr": [0.01]}},
+        {"sharing": {"name": "pairs", "reduce": "mean", "bias": "untied"}, "optim": {"clip": 0.1}},
+        {"data": {"name": "teacher", "samples": 60, "inputs": 6, "outputs": 2}, "init": "orthogonal"},
+    ],
+)
+def test_a_plain_module_is_the_mlp_with_the_same_numbers(arm, changes):
+    """Every series, measures of each layer and use included, equals the reference engine's."""
+    mine = with_module(arm, "Plain", **changes)
+    mlp = planned(replace(mine, model=ModelConfig(depth=4, width=6, dtype="float64", activation="tanh"))).config
+    ours, theirs = run(mine), reference.run_chunk(mlp, mlp.runs, data.load(mlp.data))
+    assert set(ours.series) == set(theirs.series)
+    for name, series in theirs.series.items():
+        assert (ours.series[name].steps, ours.series[name].layers) == (series.steps, series.layers), name
+        assert np.allclose(ours.series[name].values, series.values, rtol=1e-10, atol=1e-12, equal_nan=True), name
+    own, other = planned(mine).describe(), planned(mlp).describe()
+    for key in ("layers", "flops_per_step", "stored_parameters", "used_parameters", "state_bytes"):
+        assert own[key] == other[key], key
+
+
+def test_the_arguments_and_the_file_are_in_the_key_and_the_default_engine_is_the_reference(arm, nets):
+    config = with_module(arm, "Plain")
+    assert config.engine.name == "reference"
+    keys = [planned(config).key, planned(with_module(arm, "Plain", args={"width": 5})).key]
+    (nets / "nets.py").write_text((nets / "nets.py").read_text() + "\n# edited\n")
+    keys.append(planned(config).key)
+    assert len(set(keys)) == 3
+    label = planned(with_module(arm, "Plain", args={"width": 5}))
+    assert ib_setting(label) == "teacher, Plain(width=5), sgd, batch 8, 10 steps"
+
+
+def ib_setting(one):
+    from initbench.plan import setting_label
+
+    return setting_label(one.config)
+
+
+# ------------------------------------------------------------------------------------------------ what is special
+
+
+def test_the_notes_module_trains_sample_by_sample_and_its_constant_does_not_change(arm):
+    config = with_module(arm, "FancyMLP", data=FANCY, seeds=(0,), optim={"lr": [0.001], "batch_size": 4})
+    material = module.ModuleMaterial(config, data.load(config.data))
+    found = material.structure
+    assert found.by_sample
+    assert found.names == ("linear", "linear")
+    assert [(slot.name, slot.layers) for slot in found.scheme.slots] == [("weight_00", (0, 1)), ("bias_00", (0, 1))]
+    # an independent loop: the same start and batches, the notes' forward pass, plain SGD
+    net = module.build(material, 0)
+    constant = net.rand_weight.clone()
+    table = ib.parameter_table(net, inputs=torch.ones(1, 20, dtype=torch.float64)).set_index("name")
+    assert table["shape"].to_dict() == {"linear.weight": (20, 20), "linear.bias": (20,)}
+    assert table["uses"].to_dict() == {"linear.weight": 2, "linear.bias": 2}
+    assert ib.constant_table(net)["name"].tolist() == ["rand_weight"]
+    seeds = Seeds(material, (0,))
+    x, y = (part[0] for part in seeds.samples(seeds.first("train", 512)))
+    batches, losses = seeds.batches(), []
+    for _ in range(config.train.steps + 1):
+        with torch.no_grad():
+            losses.append(float(torch.stack([(net(a[None]) - b[0]) ** 2 for a, b in zip(x, y)]).mean()))
+        xs, ys = (part[0] for part in seeds.samples(next(batches)))
+        net.zero_grad()
+        sum((net(a[None]) - b[0]) ** 2 for a, b in zip(xs, ys)).div(len(xs)).backward()
+        with torch.no_grad():
+            for p in net.parameters():
+                p -= 0.001 * p.grad
+    chunk = run(config)
+    series = chunk.series["loss/train"]
+    assert np.allclose(series.values[0], np.array(losses)[list(series.steps)], rtol=1e-10)
+    assert series.values[0, -1] < series.values[0, 0]
+    assert torch.equal(net.rand_weight, constant)
+    other = module.build(material, 1)
+    assert not torch.equal(other.rand_weight, constant)  # it belongs to the seed
+
+
+def test_the_gradients_of_a_reused_layers_calls_are_seen_and_add_up_though_it_changes_its_outputs_in_place(arm):
+    config = with_module(arm, "FancyMLP", data=FANCY, seeds=(3,))
+    material = module.ModuleMaterial(config, data.load(config.data))
+    net, seeds = module.build(material, 3), Seeds(material, (3,))
+    probe = module_run.probe_of(material, net, seeds, None, None)
+    x, y = (part[0] for part in seeds.probe())
+    uses = ib.use_gradients(
+        net, lambda: torch.stack([(net(a[None]) - b[0]) ** 2 for a, b in zip(x, y)]).mean(), values=True
+    )
+    weights = uses[uses["name"] == "linear.weight"]["gradient"].tolist()  # per sample: first use, second use, ...
+    for layer in (0, 1):
+        assert torch.allclose(probe.dws[layer][0], sum(weights[layer::2]), atol=1e-12)
+    torch.stack([(net(a[None]) - b[0]) ** 2 for a, b in zip(x, y)]).mean().backward()
+    assert torch.allclose(probe.grads["weight_00"][0], net.linear.weight.grad, atol=1e-12)
+    assert torch.allclose(probe.grads["bias_00"][0], net.linear.bias.grad, atol=1e-12)
+    z = torch.stack([nn.functional.linear(a, net.linear.weight, net.linear.bias) for a in x])
+    assert torch.allclose(probe.zs[0][0].T, z.detach())
+
+
+def test_other_parameters_are_trained_and_counted_and_dropout_repeats(arm):
+    config = with_module(arm, "Extras", seeds=(0,), optim={"lr": [0.1]})
+    first, again = run(config), run(config)
+    assert all(np.array_equal(first.series[k].values, again.series[k].values, equal_nan=True) for k in first.series)
+    less = run(with_module(arm, "Extras", seeds=(0,), optim={"lr": [0.1]}, args={"drop": 0.0}))
+    assert (
+        first.series["loss/train"].values[0, 0] == less.series["loss/train"].values[0, 0]
+    )  # evaluated without dropout
+    assert first.series["loss/batch"].values[0, 0] != less.series["loss/batch"].values[0, 0]
+    assert planned(config).describe()["stored_parameters"] == 5 * 8 + 8 * 3 + 3 + 1
+    assert first.series["bias_norm"].layers == (1,)
+    assert first.series["loss/train"].values[0, -1] < first.series["loss/train"].values[0, 0]
+
+
+def test_an_initializer_that_sees_the_net_gets_the_module_itself(arm):
+    config = with_module(arm, "Plain", init="lsuv", data={**FANCY, "samples": 400}, args={"width": 30})
+    material = module.ModuleMaterial(config, data.load(config.data))
+    net = module.build(material, 0)
+    x = Seeds(material, (0,)).probe()[0][0]
+    for layer in net.hidden:
+        z = layer(x)
+        assert float(z.detach().std()) == pytest.approx(1, abs=0.11)
+        x = torch.tanh(z)
+    with pytest.raises(NotApplicable, match=r"calls each .* once"):
+        module.build(module.ModuleMaterial(with_module(arm, "FancyMLP", init="lsuv", data=FANCY), data.load(FANCY)), 0)
+
+
+def test_a_run_that_diverges_is_nan_from_there_and_does_not_wait_for_a_loop_to_end(arm):
+    config = with_module(arm, "Fragile", data=FANCY, seeds=(0, 1), optim={"lr": [0.001, 1e308]})
+    chunk = run(config)
+    assert chunk.diverged_at.tolist() == [1 if lr > 1 else -1 for _, lr in chunk.runs]
+    for name, series in chunk.series.items():
+        for i, at in enumerate(chunk.diverged_at):
+            values = series.values[i][np.array(series.steps) >= at] if at >= 0 else series.values[i]
+            assert np.isnan(values).all() == (at >= 0), name
+    alone = run(replace(config, seeds=(1,), optim=replace(config.optim, lr=[1e308])))
+    steps = alone.series["loss/train"].steps
+    assert steps == chunk.series["loss/train"].steps
+    assert np.isnan(alone.series["loss/val"].values[0, -1])
+
+
+def test_runs_stop_at_the_target_where_that_is_asked(arm):
+    config = with_module(arm, "Plain", seeds=(0, 1), optim={"lr": [0.1]}, train={"steps": 40})
+    whole = run(config)
+    level = float(np.median(whole.series["loss/train"].values[:, 10]))
+    target = replace(config.train.target, metric="loss/train", value=level)
+    chunk = run(replace(config, train=replace(config.train, target=target, stop_when_reached=True)))
+    for i, at in enumerate(chunk.stopped_at):
+        values, steps = whole.series["loss/train"].values[i], np.array(whole.series["loss/train"].steps)
+        met = steps[values <= level]
+        assert at == (met[0] if len(met) else -1)
+        kept = steps <= (at if at >= 0 else 40)
+        assert np.array_equal(chunk.series["loss/train"].values[i][kept], values[kept])
+
+
+# ------------------------------------------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize(
+    ("target", "changes", "words"),
+    [
+        ("Nowhere", {}, ["has no class or function 'Nowhere'"]),
+        ("Plain", {"args": {"wdith": 3}}, ["model.args.wdith", "allowed: width, depth"]),
+        ("Plain", {"args": {"width": "wide"}}, ["making it failed", "model.args.KEY"]),
+        ("broken", {}, ["making it failed", "no such luck"]),
+        ("number", {}, ["makes a int", "nn.Module"]),
+        ("Pair", {}, ["returns a tuple"]),
+        ("Direct", {}, ["calls no nn.Linear"]),
+        ("FancyMLP", {}, ["inputs \\(2, 5\\) failed"]),
+        ("FancyMLP", {"data": {**FANCY, "outputs": 2}}, ["one number a batch", "\\(2, 2\\)"]),
+    ],
+)
+def test_a_module_that_does_not_fit_is_one_line(arm, target, changes, words):
+    with pytest.raises(InputError, match="(?s)^(?!.*\n)" + "".join(f"(?=.*{word})" for word in words)):
+        with_module(arm, target, **changes)
+
+
+def test_sharing_that_a_module_cannot_have_does_not_apply(arm):
+    with pytest.raises(NotApplicable, match="shares layers by itself"):
+        with_module(arm, "FancyMLP", data=FANCY, sharing={"name": "all"})
+    with pytest.raises(NotApplicable, match="by a formula"):
+        with_module(arm, "Plain", sharing={"name": "circulant"})
+
+
+def test_measures_of_a_module_that_changes_its_order_are_refused_and_without_them_it_trains(arm):
+    config = with_module(arm, "Restless", seeds=(0,), optim={"lr": [0.01]})
+    with pytest.raises(InputError, match=r"another order.*measure=none"):
+        run(config)
+    chunk = run(replace(config, measure=replace(config.measure, name="none")))
+    assert np.isfinite(chunk.series["loss/train"].values).all()
+
+
+def test_the_target_belongs_to_the_module_alone():
+    with pytest.raises(InputError, match=r"model=module needs model.target"):
+        ModelConfig("module")
+    with pytest.raises(InputError, match=r"model.target=a.B: mlp has none"):
+        ModelConfig(target="a.B")
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+
+def test_a_module_is_swept_like_a_model_and_has_a_report(nets, monkeypatch, capsys):
+    results = ib.run(
+        [
+            *("model=module", "model.target=nets.Plain", "model.args.width=4,5", "model.args.depth=3"),
+            *("init=kaiming_normal", "sharing=none,all", "seeds=2", "optim.lr=0.1", "train.steps=3", "study=mine"),
+            *("track.uri=null", "engine.workers=1"),
+        ]
+    )
+    assert len(results.runs) == 8
+    assert set(results.runs["status"]) == {"completed"}
+    assert "Plain(width=4, depth=3)" in (nets / "outputs/mine/report.html").read_text("utf-8")
+    with pytest.raises(InputError, match=r"model\.args\.wdth"):
+        ib.run(["model=module", "model.target=nets.Plain", "model.args.wdth=4", "init=eye", "sharing=none"])
+    with pytest.raises(InputError, match=r"model\.target"):
+        ib.run(["model=module", "init=eye", "sharing=none"])
