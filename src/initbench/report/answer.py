@@ -77,7 +77,7 @@ def _named(found: pd.DataFrame) -> list[str]:
     """The strongest of a word, in brackets, with its ratio or its counts."""
     ratio = found["ratio"].astype(float)
     if ratio.notna().any():
-        distance = np.log(ratio).abs().fillna(-1.0)
+        distance = pd.Series(np.abs(np.log(ratio)), index=ratio.index).fillna(-1.0)
         row = found.loc[distance.idxmin() if found["verdict"].iloc[0] == "equivalent" else distance.idxmax()]
         what = f" {num.times(row['ratio'])}{_space(num.interval(row['ratio_low'], row['ratio_high'], num.times))}"
     else:

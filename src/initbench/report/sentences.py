@@ -34,8 +34,8 @@ def about_sharing(board: pd.DataFrame) -> Sentence:
     by_loss = bool((board["ratio_of"] == "loss").any())
     value = "loss_train" if by_loss else "mean_steps"
     open_ = np.isfinite(board["loss_train"].astype(float)) if by_loss else board["share"] >= stats.GATE
-    table = np.log(board[value].astype(float).where(open_).clip(lower=1e-300)).groupby(
-        [board["init"], board["sharing"]], sort=False).min().unstack()  # fmt: skip
+    logs = pd.Series(np.log(board[value].astype(float).where(open_).clip(lower=1e-300)), index=board.index)
+    table = logs.groupby([board["init"], board["sharing"]], sort=False).min().unstack()
     names = list(dict.fromkeys(board["sharing"]))
     if len(names) < 2:
         return say("One sharing scheme only ({}): the comparison of initializers is above.", names[0])

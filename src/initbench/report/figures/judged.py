@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from initbench.report import numbers as num
 from initbench.report.figures.common import LABEL, WIDTH, canvas, finite, inches, log_axis, rule, series
-from initbench.report.palette import MUTED, SERIES, SHADE
+from initbench.report.palette import INK, MUTED, SERIES, SHADE
 
 ROW = 0.215  # inches
 CURVES = 8
@@ -31,9 +31,9 @@ def _name(ax: Axes, y: float, text: str, bold: bool = False) -> None:
                 va="center", ha="right", fontsize=9 if bold else 8.5, fontweight="bold" if bold else "normal")  # fmt: skip
 
 
-def _right(ax: Axes, y: float, text: str, x: float = 6, colour: str | None = None) -> None:
+def _right(ax: Axes, y: float, text: str, x: float = 6, colour: str = INK) -> None:
     ax.annotate(text, (1, y), xycoords=("axes fraction", "data"), xytext=(x, 0), textcoords="offset points",
-                va="center", ha="left", fontsize=8.5, **({"color": colour} if colour else {}))  # fmt: skip
+                va="center", ha="left", fontsize=8.5, color=colour)  # fmt: skip
 
 
 def p_faster(pairs: pd.DataFrame) -> Figure:

@@ -33,9 +33,9 @@ def losses(arms: list[str], names: dict[str, str], train: pd.DataFrame, val: pd.
         rule(ax, "y")
         part, other = train[train["arm"] == arm], val[val["arm"] == arm]
         step = part["step"].to_numpy(float)
-        edges = [np.clip(part[name].to_numpy(float), low, top) for name in ("low", "high")]
+        under, over = (np.clip(part[name].to_numpy(float), low, top) for name in ("low", "high"))
         alive = np.isfinite(part["low"].to_numpy(float))
-        ax.fill_between(step, *edges, where=alive, color=SERIES[0], alpha=0.25, linewidth=0)
+        ax.fill_between(step, under, over, where=alive, color=SERIES[0], alpha=0.25, linewidth=0)
         ax.plot(step, part["median"].replace(np.inf, np.nan), color=SERIES[0], linewidth=1.5)
         ax.plot(
             other["step"],
@@ -55,7 +55,7 @@ def losses(arms: list[str], names: dict[str, str], train: pd.DataFrame, val: pd.
         ax.set_title(num.shorten(names[arm], 34), fontsize=8.5, pad=3)
         ax.set_xticks([0, last / 2, last], ["0", num.steps(round(last / 2)), num.steps(last)])
         for place, label in zip(("left", "center", "right"), ax.get_xticklabels()):
-            label.set_horizontalalignment(place)
+            label.set_horizontalalignment(place)  # type: ignore[arg-type]
         log_axis(ax.yaxis, ticks_between(low, top, (1, 3), 5), power_text)
         if j:
             ax.set_yticklabels([])
