@@ -52,7 +52,7 @@ _FONT = re.compile(r"font:\s*(?P<before>[^;]*?)(?P<size>[\d.]+px)[^;]*")
 @contextmanager
 def drawing() -> Iterator[None]:
     """Everything that draws or saves a figure happens in here: rc settings of the page, and nobody else's."""
-    with mpl.rc_context({**_DEFAULTS, **RC}):  # type: ignore[arg-type]
+    with mpl.rc_context({**_DEFAULTS, **RC}):  # type: ignore[dict-item]
         yield
 
 

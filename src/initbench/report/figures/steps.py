@@ -93,7 +93,8 @@ def trained(board: pd.DataFrame, curves: pd.DataFrame, tau: float) -> Figure:
         for mark in marks:
             arrived = round(_share_at(parts[arm], np.array([mark]))[0] * info.loc[arm, "n"]) if arm in parts else 0
             table.text(mark, y, str(arrived), ha="center", va="center", fontsize=8.5)
-        gone = [f"{name[0]}{info.loc[arm, name]:.0f}" for name in ("diverged", "failed") if info.loc[arm, name]]
+        lost = board[board["arm"] == arm].iloc[0]
+        gone = [f"{name[0]}{int(lost[name])}" for name in ("diverged", "failed") if lost[name]]
         if gone:
             table.annotate(" ".join(gone), (1, y), xycoords=("axes fraction", "data"), xytext=(16, 0), fontsize=8,
                            textcoords="offset points", va="center", color=ALARM)  # fmt: skip
