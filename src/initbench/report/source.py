@@ -56,12 +56,13 @@ class Source:
 
     @cached_property
     def effects(self) -> pd.DataFrame:
-        """Main effects and interactions of the factors that vary."""
-        return (
-            stats.effects(self.runs, self.board, arms=self.judged.arms)
-            if len(self.runs)
-            else pd.DataFrame({"given": []})
-        )
+        """Main effects and interactions of the factors that vary, against the levels of the baseline."""
+        if self.runs.empty:
+            return pd.DataFrame({"given": []})
+        base = self.board.loc[self.board["setup"] == self.board["baseline"], "arm"].iloc[:1]
+        first = self.runs[self.runs["arm"].astype(str).isin(base)].iloc[:1]
+        levels = {name: str(first[name].iloc[0]) for name in stats.factors_of(self.runs) if len(first)}
+        return stats.effects(self.runs, self.board, levels, self.judged.arms)
 
     @cached_property
     def summary(self) -> pd.DataFrame:

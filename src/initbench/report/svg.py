@@ -104,7 +104,8 @@ def inline_svg(
     root.attrib.clear()
     for element in root.iter():
         _clean(element, key, styles)
-    root.attrib.update({"viewBox": keep, "role": "img", "class": "plot"})
+    role = "group" if any(element.tag == "a" for element in root.iter()) else "img"  # an image holds no links
+    root.attrib.update({"viewBox": keep, "role": role, "class": "plot"})
     root.set("aria-labelledby", f"{key}-t {key}-d")
     _flatten(root)
     body = "".join(ET.tostring(child, encoding="unicode") for child in root)
