@@ -392,11 +392,11 @@ class ReportConfig:
     """What the report compares with, and the files it writes."""
 
     baseline: str | None = None
-    formats: list[str] = field(default_factory=lambda: ["html", "md", "csv"])
+    formats: list[str] = field(default_factory=lambda: ["html", "md", "csv", "figures", "archive"])
 
     def __post_init__(self) -> None:
         for name in self.formats:
-            check_choice("report.formats", name, ("html", "md", "csv", "latex"))
+            check_choice("report.formats", name, ("html", "md", "csv", "latex", "figures", "archive"))
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,8 @@ def collect(
     for arm in content["arms"]:
         if arm["status"] == "done" and arm["label"] in absent:
             arm["status"], arm["reason"] = "failed", launcher_failed or "its runs were not trained"
+    known = track.experiment(study.uri, content["study"])  # for the links of the report
+    content["mlflow"] = None if known is None else {"uri": study.uri, "experiment_id": known}
     results = Results(runs, history, content, study.folder)
     results.save()
     say("writing the report")

@@ -1,7 +1,7 @@
-"""From a study to a page that answers it: report.html, report.md, leaderboard.csv, comparisons.csv, report.tex.
+"""From a study to a page that answers it: report.html, report.md, CSV tables, report.tex, figures, an archive.
 
 >>> sorted(FORMATS)
-['csv', 'html', 'latex', 'md']
+['archive', 'csv', 'figures', 'html', 'latex', 'md']
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 from initbench.errors import InputError
 from initbench.report.source import Source, open_source
 
-FORMATS = ("html", "md", "csv", "latex")
+FORMATS = ("html", "md", "csv", "latex", "figures", "archive")
+DEFAULT = ("html", "md", "csv", "figures", "archive")
 
 
 def build(
@@ -23,46 +24,94 @@ def build(
     *,
     baseline: str | None = None,
     target: Any = None,
-    formats: Iterable[str] | str = ("html", "md", "csv"),
+    formats: Iterable[str] | str = DEFAULT,
 ) -> dict[str, Path]:
     """Write the report of a study beside its frames; gives {file name: path}.
 
-    `results`: a study folder, or an object with `runs`, `history`, `study` and `folder`. `baseline`: a setup's label or
+    `results`: a study folder or an archive of one, or an object with `runs`, `history`, `study` and `folder`. `baseline`: a setup's label or
     an initializer's name. `target`: a number of the study's metric, or "accuracy/val:0.9", "loss/train:0.1"; steps to
-    target are then recomputed from the history. `formats`: of html, md, csv, latex. The same study gives the same bytes.
+    target are then recomputed from the history. `formats`: of FORMATS; figures are SVG and PDF files in figures/, the archive
+    is study.zip. The same study gives the same bytes.
     Raises InputError for a folder that is none, an unknown format, baseline or target; nothing is written then.
     """
+    wanted = _wanted(formats)
+    source = open_source(results, baseline=baseline, target=target)
+    files = _files(wanted, source)
+    source.folder.mkdir(parents=True, exist_ok=True)
+    return {name: _write(source.folder / name, content) for name, content in files.items()}
+
+
+def build_versus(
+    first: Any, second: Any, *, target: Any = None, formats: Iterable[str] | str = DEFAULT
+) -> dict[str, Path]:
+    """Put two studies side by side: versus-<first>.html, .md and .csv in the folder of the second.
+
+    Raises InputError as `build` does, and if the two have no setup in the same setting.
+    """
+    from initbench.report import versus
+
+    wanted = [name for name in _wanted(formats) if name in ("html", "md", "csv")]
+    if not wanted:
+        raise InputError("two studies side by side: formats are html, md, csv")
+    both = versus.Versus(*(open_source(one, target=target) for one in (first, second)))
+    folder = both.b.folder
+    contents = versus.files(both, wanted)
+    folder.mkdir(parents=True, exist_ok=True)
+    return {name: _write(folder / name, content) for name, content in contents.items()}
+
+
+def _wanted(formats: Iterable[str] | str) -> list[str]:
     wanted = [name.strip() for name in formats.split(",")] if isinstance(formats, str) else list(formats)
     unknown = [name for name in wanted if name not in FORMATS]
     if unknown or not wanted:
         raise InputError(f"format {', '.join(unknown) or 'none'}: allowed are {', '.join(FORMATS)}")
-    source = open_source(results, baseline=baseline, target=target)
-    texts = {name: text for form in FORMATS if form in wanted for name, text in _texts(form, source).items()}
-    source.folder.mkdir(parents=True, exist_ok=True)
-    return {name: _write(source.folder / name, text) for name, text in texts.items()}
+    return wanted
 
 
-def _texts(form: str, source: Source) -> dict[str, str]:
-    # imported when asked for: a CSV needs no matplotlib
-    if form == "html":
+def _files(wanted: list[str], source: Source) -> dict[str, str | bytes]:
+    """{name: content} in the order of FORMATS; imported when asked for: a CSV needs no matplotlib."""
+    files: dict[str, str | bytes] = {}
+    if {"html", "figures"} & set(wanted):
+        from initbench.report.blocks import blocks
+        from initbench.report.export import figure_files
         from initbench.report.page import page
+        from initbench.report.svg import drawing
 
-        return {"report.html": page(source)}
+        with drawing():
+            drawn = blocks(source)
+            if "html" in wanted:
+                files["report.html"] = page(source, drawn=drawn)
+            if "figures" in wanted:
+                files |= figure_files(drawn[1].figures)
     from initbench.report import text
 
-    if form == "md":
-        return {"report.md": text.report_markdown(source)}
-    if form == "latex":
-        return {"report.tex": text.report_latex(source)}
-    return {"leaderboard.csv": text.csv(source.board), "comparisons.csv": text.csv(source.pairs)}
+    if "md" in wanted:
+        files["report.md"] = text.report_markdown(source)
+    if "csv" in wanted:
+        tables = {
+            "leaderboard": source.board,
+            "comparisons": source.pairs,
+            "effects": source.effects,
+            "summary": source.summary,
+        }
+        files |= {f"{name}.csv": text.csv(table) for name, table in tables.items()}
+    if "latex" in wanted:
+        files["report.tex"] = text.report_latex(source)
+    if "archive" in wanted:
+        from initbench.report.export import archive
+
+        files["study.zip"] = archive(source, "study.zip")
+    return files
 
 
-def _write(path: Path, text: str) -> Path:
+def _write(path: Path, content: str | bytes) -> Path:
     """Whole or not at all: a reader never sees half a page."""
+    path.parent.mkdir(exist_ok=True)
+    data = content.encode("utf-8", errors="backslashreplace") if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as out:
-            out.write(text)
+        with os.fdopen(handle, "wb") as out:
+            out.write(data)
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
@@ -71,4 +120,4 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-__all__ = ["FORMATS", "Source", "build", "open_source"]
+__all__ = ["DEFAULT", "FORMATS", "Source", "build", "build_versus", "open_source"]

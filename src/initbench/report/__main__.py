@@ -1,14 +1,17 @@
-"""python -m initbench.report FOLDER: rebuild a study's report from its folder alone."""
+"""python -m initbench.report STUDY [STUDY]: rebuild a study's report, or put two studies side by side."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from initbench.errors import InputError
-from initbench.report import FORMATS, build
+from initbench.report import DEFAULT, FORMATS, build, build_versus
+
+MLFLOW = "mlflow:"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -19,16 +22,28 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m initbench.report", description="Rebuild the report of a study from its folder.")
-    parser.add_argument("folder", help="study folder, e.g. outputs/default")
+    parser = _Parser(
+        prog="python -m initbench.report",
+        description="Rebuild the report of a study from its frames alone; of two studies, put them side by side.",
+    )
+    parser.add_argument(
+        "study", nargs="+",
+        help="study folder (outputs/default), archive (study.zip) or mlflow:<experiment>; a second one: B against A",
+    )  # fmt: skip
     parser.add_argument("--baseline", metavar="SETUP", help="setup or initializer that ratios refer to")
     parser.add_argument(
         "--target", metavar="TARGET", help="0.9, accuracy/val:0.9 or loss/train:0.1: steps to target from the history"
     )
     parser.add_argument(
-        "--format", "--formats", dest="formats", default="html,md,csv", metavar="LIST",
-        help=f"comma-separated, of {', '.join(FORMATS)} (default: html,md,csv)",
+        "--format", "--formats", dest="formats", default=",".join(DEFAULT), metavar="LIST",
+        help=f"comma-separated, of {', '.join(FORMATS)} (default: {','.join(DEFAULT)})",
     )  # fmt: skip
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="of mlflow:<experiment>: where its report goes (outputs/<experiment>-mlflow)"
+    )
+    parser.add_argument(
+        "--uri", default="auto", help="of mlflow:<experiment>: the store (MLFLOW_TRACKING_URI, else mlflow.db here)"
+    )
     return parser
 
 
@@ -36,14 +51,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0, or 2 with one line for wrong input; the last line printed is the report's path."""
     arguments = _parser().parse_args(argv)
     try:
-        paths = build(arguments.folder, baseline=arguments.baseline, target=arguments.target, formats=arguments.formats)
+        if len(arguments.study) > 2:
+            raise InputError(f"{len(arguments.study)} studies: one, or two to put side by side")
+        sources = [_source(name, arguments) for name in arguments.study]
+        if len(sources) == 2:
+            if arguments.baseline is not None:
+                raise InputError("--baseline: with two studies the first one is the baseline")
+            paths = build_versus(*sources, target=arguments.target, formats=arguments.formats)
+        else:
+            paths = build(sources[0], baseline=arguments.baseline, target=arguments.target, formats=arguments.formats)
     except (InputError, OSError) as error:
         print("initbench.report: " + " ".join(str(error).split()), file=sys.stderr)
         return 2
-    ordered = [path for name, path in paths.items() if name != "report.html"]
-    for path in [*ordered, *([paths["report.html"]] if "report.html" in paths else [])]:
+    for path in sorted(paths.values(), key=lambda path: path.suffix == ".html"):
         print(path)
     return 0
+
+
+def _source(name: str, arguments: argparse.Namespace) -> Path:
+    """A path on disk; the frames of an experiment are downloaded first, by the only package that imports mlflow."""
+    if not name.startswith(MLFLOW):
+        return Path(name)
+    from initbench import track
+
+    experiment = name.removeprefix(MLFLOW)
+    uri = track.resolve_uri(arguments.uri)
+    if not experiment or uri is None:
+        raise InputError(f"{name}: mlflow:<experiment> is expected, e.g. mlflow:default")
+    return track.fetch(experiment, uri, Path(arguments.out or f"outputs/{experiment}-mlflow"))
 
 
 if __name__ == "__main__":

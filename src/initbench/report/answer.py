@@ -77,8 +77,9 @@ def _named(found: pd.DataFrame) -> list[str]:
     """The strongest of a word, in brackets, with its ratio or its counts."""
     ratio = found["ratio"].astype(float)
     if ratio.notna().any():
-        distance = np.log(ratio).abs().fillna(-1.0)
-        row = found.loc[distance.idxmin() if found["verdict"].iloc[0] == "equivalent" else distance.idxmax()]
+        distance = np.abs(np.log(ratio.to_numpy()))
+        nearest = found["verdict"].iloc[0] == "equivalent"
+        row = found.iloc[int(np.nanargmin(distance) if nearest else np.nanargmax(distance))]
         what = f" {num.times(row['ratio'])}{_space(num.interval(row['ratio_low'], row['ratio_high'], num.times))}"
     else:
         row = found.iloc[0]

@@ -51,10 +51,25 @@ class Draw:
         self.styles = Styles()
         self.row_of = {arm: i for i, arm in enumerate(source.board["arm"])}
         self.names = dict(zip(source.board["arm"], source.board["setup"]))
+        self.tips = {f"#arm-{i}": tip(row) for i, (_, row) in enumerate(source.board.iterrows())}
+        self.figures: list[tuple[str, str, Figure]] = []  # key, title: for files of their own
 
     def svg(self, figure: Figure, name: str, setting: str, title: str, sentence: Sentence) -> Markup:
         key = f"{name}{self.source.settings.index(setting)}"
-        return inline_svg(figure, key, title, plain(sentence), self.styles)
+        self.figures.append((key, title, figure))
+        return inline_svg(figure, key, title, plain(sentence), self.styles, self.tips)
+
+
+def tip(row: pd.Series) -> str:
+    """An arm's numbers in one line, for hovering."""
+    parts = [
+        f"{row['setup']}: #{row['rank']}",
+        f"{num.steps(row['steps'])} steps {num.interval(row['steps_low'], row['steps_high'])}",
+    ]
+    if not num.is_missing(row["ratio"]):
+        parts.append(f"{num.times(row['ratio'])} {num.interval(row['ratio_low'], row['ratio_high'], num.times)}")
+    parts += [f"{num.count(row['reached'], row['n'])} arrived", f"lr {num.rate(row['lr'])}", str(row["verdict"])]
+    return ", ".join(part.strip() for part in parts)
 
 
 def settings_of(source: Source) -> Iterator[tuple[str, pd.DataFrame, str | None]]:

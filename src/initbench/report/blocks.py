@@ -22,15 +22,15 @@ from initbench.report.words import html, say
 LAYER_PANELS = 16
 
 
-def blocks(source: Source) -> tuple[list[Block], str]:
-    """All blocks that have something to show, and the css of their figures."""
+def blocks(source: Source) -> tuple[list[Block], Draw]:
+    """All blocks that have something to show, and what was drawn for them."""
     draw = Draw(source)
     shown = [make(source, draw) for make in BLOCKS]
     left = len(source.settings) - MOST_SETTINGS
     for block in shown:
         if left > 0 and len(block.items) >= MOST_SETTINGS:
             block.left_out = f"{num.plural(left, 'more setting')}: in the table of all arms and in leaderboard.csv."
-    return [block for block in shown if block.items], draw.styles.css()
+    return [block for block in shown if block.items], draw
 
 
 def fastest(source: Source, draw: Draw) -> Block:
@@ -96,7 +96,8 @@ def arrivals(source: Source, draw: Draw) -> Block:
 def fair_rates(source: Source, draw: Draw) -> Block:
     block = Block("rates", "Learning rates", "Was the learning rate fair?", [
         "A panel per setup, by rank. Dots are seeds, the line joins medians over all seeds and breaks where fewer than "
-        "half arrived. Red numbers above the dashed budget count the seeds that never arrived. Shaded: the chosen rate.",
+        "half arrived. Red numbers above the dashed budget count the seeds that never arrived. Shaded: the rate chosen on all seeds; "
+        "orange bars: how often each rate was chosen on a half of the seeds, to be judged on the other.",
         "The rate is chosen by the mean over seeds of log steps, never arrived counted as the budget. If the lowest "
         "point is at an end of the grid, the true best may lie outside.",
     ])  # fmt: skip
@@ -105,12 +106,26 @@ def fair_rates(source: Source, draw: Draw) -> Block:
         if not source.arrives(setting) or profile.empty:
             continue
         sentence = sentences.about_rates(board)
-        figure = steps.rates(board, profile, source.part(source.runs, setting), source.tau(setting))
+        figure = steps.rates(
+            board, profile, source.part(source.runs, setting), source.tau(setting), _halves(source, board)
+        )
         svg = draw.svg(figure, "rates", setting, "Steps to target by learning rate", sentence)
         block.items.append(
             Item(html(sentence), svg, n_of(board) + " and learning rate; red: seeds that never arrived", heading)
         )
     return block
+
+
+def _halves(source: Source, board: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """arm -> (rates, share of halvings and seeds judged at each): what cross-fitting chose."""
+    arms = source.judged.arms
+    out = {}
+    for arm in board["arm"]:
+        seeds = arms.seeds(arm)
+        if len(seeds):
+            panel, fit = arms.on(arm, seeds)
+            out[str(arm)] = panel.lrs, np.bincount(fit.rates.ravel(), minlength=len(panel.lrs)) / fit.rates.size
+    return out
 
 
 def all_arms(source: Source, draw: Draw) -> Block:

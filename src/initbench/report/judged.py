@@ -103,8 +103,10 @@ def factors(source: Source, draw: Draw) -> Block:
         part = table[table["scale"] == scale].head(EFFECTS).reset_index(drop=True)
         words = {str(i): _words(row) for i, row in part.iterrows()}
         sentence = about_effects(table[table["scale"] == scale])
+        references = {NAMES.get(row["factor"], row["factor"]): row["reference"] for _, row in part.iterrows()}
+        against = ", ".join(f"{name}={level}" for name, level in references.items())
         figure = draw.svg(
-            judged.effects(part, words), f"effects-{scale}", source.settings[0], "Effects of factors", sentence
+            judged.effects(part, words, against), f"effects-{scale}", source.settings[0], "Effects of factors", sentence
         )
         left = len(table[table["scale"] == scale]) - len(part)
         rest = f"; {left} more rows: effects.csv" if left else ""
@@ -131,7 +133,7 @@ def _words(row: pd.Series) -> str:
     if row["given"]:
         factor, _, level = str(row["given"]).partition("=")
         return f"under {NAMES.get(factor, factor)}={level}"
-    return f"{name}={row['level']} against {row['reference']}"
+    return f"{name}={row['level']}"
 
 
 def about_effects(table: pd.DataFrame) -> Sentence:

@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from initbench.report import numbers as num
 from initbench.report.answer import answer, four_numbers, notices
-from initbench.report.blocks import MOST_SETTINGS, blocks
+from initbench.report.block import MOST_SETTINGS, Block, Draw
+from initbench.report.blocks import blocks
 from initbench.report.palette import variables
 from initbench.report.source import Source
 from initbench.report.svg import drawing
@@ -41,10 +42,14 @@ METHODS = (
 FILES = {
     "report.md": "the answer and the table for a README or a pull request",
     "leaderboard.csv": "every arm, every column (inf = never)",
-    "comparisons.csv": "every setup against its baseline",
+    "comparisons.csv": "every setup against its baseline: verdict, ratio, interval, p, what would decide",
+    "effects.csv": "what each factor costs, on average and within each level of the others",
+    "summary.csv": "restricted means, final losses, areas under the loss curve",
     "runs.parquet": "a row a run",
     "history.parquet": "every measured value",
     "study.json": "what was asked, versions, machine",
+    "study.zip": "the study as one file; python -m initbench.report study.zip rebuilds its tables",
+    "figures/": "every figure as SVG and PDF",
 }
 
 
@@ -57,26 +62,14 @@ def _asset(name: str) -> str:
     return resources.files("initbench.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def page(source: Source, command: str | None = None) -> str:
-    """The whole page. Same source, same text."""
+def page(source: Source, command: str | None = None, drawn: tuple[list[Block], Draw] | None = None) -> str:
+    """The whole page. Same source, same text. `drawn`: its blocks, if they are at hand."""
     with drawing():
-        shown, figure_css = blocks(source)
-    css = _asset("report.css").replace("LIGHT", variables(False)).replace("DARK", variables(True))
-    css = css.replace("\n", "") + figure_css
-    script = _asset("report.js")
-    policy = "; ".join(
-        [
-            "default-src 'none'", f"style-src '{_hash(css)}'", f"script-src '{_hash(script)}'", "img-src data:",
-            "base-uri 'none'", "form-action 'none'",
-        ]
-    )  # fmt: skip
+        shown, draw = drawn or blocks(source)
     told = source.settings[:MOST_SETTINGS]
     left = len(source.settings) - len(told)
-    template = _environment().from_string(_asset("report.html.j2"))
-    text = template.render(
-        policy=policy,
-        css=Markup(css),
-        script=Markup(script),
+    return render(
+        draw,
         title=f"{source.study.get('study', 'study')}: which setup trains fastest?",
         subtitle=_subtitle(source),
         answers=[html(answer(source, setting)) for setting in told],
@@ -85,12 +78,54 @@ def page(source: Source, command: str | None = None) -> str:
         notices=[{"title": n.title, "text": html(n.text)} for n in notices(source)],
         ran=what_was_run(source),
         blocks=shown,
-        methods=METHODS,
+        methods=(methods(source), *METHODS),
         command=rebuild_commands(source, command),
         facts=where_it_ran(source),
         files=list(FILES.items()),
     )
+
+
+def render(draw: Draw, **content: Any) -> str:
+    """The template filled with `content`, its styles and script admitted by their hashes alone."""
+    css = _asset("report.css").replace("LIGHT", variables(False)).replace("DARK", variables(True))
+    css = css.replace("\n", "") + draw.styles.css()
+    script = _asset("report.js")
+    policy = "; ".join(
+        [
+            "default-src 'none'", f"style-src '{_hash(css)}'", f"script-src '{_hash(script)}'", "img-src data:",
+            "base-uri 'none'", "form-action 'none'",
+        ]
+    )  # fmt: skip
+    template = _environment().from_string(_asset("report.html.j2"))
+    text = template.render(policy=policy, css=Markup(css), script=Markup(script), **content)
     return text.lstrip() + "\n"
+
+
+def methods(source: Source) -> str:
+    """What was done, in the words of a paper's methods section."""
+    runs, board = source.runs, source.board
+    if runs.empty:
+        return "No run was made."
+    seeds, rates = runs["seed"].nunique(), runs["optim.lr"].nunique()
+    goal = "no target was set" if source.target is None else f"trained means {num.target_words(*source.target)}"
+    setups, settings = board["setup"].nunique(), len(source.settings)
+    version = (source.study.get("versions") or {}).get("initbench", "")
+    baselines = list(dict.fromkeys(board["baseline"].dropna().astype(str)))
+    against = f"Every setup was compared with {baselines[0]}. " if len(baselines) == 1 else ""
+    return (
+        f"We trained {num.plural(setups, 'setup')} (initializer and parameter sharing) in {num.plural(settings, 'setting')} "
+        f"({source.settings[0]}{' and others' if settings > 1 else ''}) with {num.plural(seeds, 'seed')} at "
+        f"{num.plural(rates, 'learning rate')} each, {len(runs):,} runs in all, with initbench {version}; {goal}. {against}"
+        f"{_verdict_counts(source)}"
+    )
+
+
+def _verdict_counts(source: Source) -> str:
+    words = source.pairs.loc[source.pairs["verdict"] != "baseline", "verdict"].value_counts()
+    order = [word for word in ("faster", "equivalent", "slower", "undecided") if words.get(word, 0)]
+    if not order:
+        return ""
+    return "Verdicts: " + ", ".join(f"{words[word]} {word}" for word in order) + "."
 
 
 def _hash(text: str) -> str:

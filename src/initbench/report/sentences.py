@@ -34,7 +34,7 @@ def about_sharing(board: pd.DataFrame) -> Sentence:
     by_loss = bool((board["ratio_of"] == "loss").any())
     value = "loss_train" if by_loss else "mean_steps"
     open_ = np.isfinite(board["loss_train"].astype(float)) if by_loss else board["share"] >= stats.GATE
-    logs = pd.Series(np.log(board[value].astype(float).where(open_).clip(lower=1e-300)), board.index)
+    logs = pd.Series(np.log(board[value].astype(float).where(open_).clip(lower=1e-300)), index=board.index)
     table = logs.groupby([board["init"], board["sharing"]], sort=False).min().unstack()
     names = list(dict.fromkeys(board["sharing"]))
     if len(names) < 2:

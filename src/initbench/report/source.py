@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,6 +32,12 @@ class Source:
     target: tuple[str, float] | None
     baseline: str | None = None
     changed: bool = field(default=False)  # the target or the baseline is not the study's own
+    stored_runs: pd.DataFrame | None = None  # as on disk, where the target is another
+
+    @property
+    def own_runs(self) -> pd.DataFrame:
+        """The runs with the steps of the study's own target."""
+        return self.runs if self.stored_runs is None else self.stored_runs
 
     @cached_property
     def judged(self) -> stats.Judged:
@@ -48,12 +56,13 @@ class Source:
 
     @cached_property
     def effects(self) -> pd.DataFrame:
-        """Main effects and interactions of the factors that vary."""
-        return (
-            stats.effects(self.runs, self.board, arms=self.judged.arms)
-            if len(self.runs)
-            else pd.DataFrame({"given": []})
-        )
+        """Main effects and interactions of the factors that vary, against the levels of the baseline."""
+        if self.runs.empty:
+            return pd.DataFrame({"given": []})
+        base = self.board.loc[self.board["setup"] == self.board["baseline"], "arm"].iloc[:1]
+        first = self.runs[self.runs["arm"].astype(str).isin(base)].iloc[:1]
+        levels = {name: str(first[name].iloc[0]) for name in stats.factors_of(self.runs) if len(first)}
+        return stats.effects(self.runs, self.board, levels, self.judged.arms)
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -102,8 +111,7 @@ def open_source(results: Any, *, baseline: str | None = None, target: Any = None
     Raises InputError if the folder or a file of it is missing or torn, or the target is not to be had.
     """
     if isinstance(results, (str, Path)):
-        folder = Path(results)
-        runs, history, study = _read(folder)
+        folder, (runs, history, study) = read_study(Path(results))
     else:
         runs, history, study = results.runs, results.history, results.study
         folder = Path(results.folder)
@@ -112,9 +120,10 @@ def open_source(results: Any, *, baseline: str | None = None, target: Any = None
     own = study.get("target")
     known = (str(own["metric"]), float(own["value"])) if own else None
     wanted = known if target is None else parse_target(target, known)
+    stored = runs
     if target is not None and wanted != known and wanted is not None:
         runs = stats.retarget(runs, history, *wanted)
-    source = Source(runs, history, study, folder, wanted, baseline, baseline is not None or wanted != known)
+    source = Source(runs, history, study, folder, wanted, baseline, baseline is not None or wanted != known, stored)
     source.board  # noqa: B018  a wrong baseline is refused here, before anything is written
     return source
 
@@ -140,6 +149,22 @@ def parse_target(text: Any, known: tuple[str, float] | None = None) -> tuple[str
     if not math.isfinite(number) or not str(metric).startswith(("accuracy", "loss")):
         raise InputError(f"target {text!r}: {allowed}")
     return str(metric), number
+
+
+def read_study(path: Path) -> tuple[Path, tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]]:
+    """(folder of its report, (runs, history, study)) of a study folder or of an archive of one.
+
+    The report of an archive goes into a folder of its name beside it.
+    """
+    if path.suffix != ".zip":
+        return path, _read(path)
+    from initbench.report.export import unpacked
+
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return path.with_suffix(""), _read(unpacked(path, Path(folder)))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: no archive of a study ({error})") from None
 
 
 def _read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import matplotlib as mpl
@@ -52,7 +52,7 @@ _FONT = re.compile(r"font:\s*(?P<before>[^;]*?)(?P<size>[\d.]+px)[^;]*")
 @contextmanager
 def drawing() -> Iterator[None]:
     """Everything that draws or saves a figure happens in here: rc settings of the page, and nobody else's."""
-    with mpl.rc_context(_DEFAULTS | RC):
+    with mpl.rc_context({**_DEFAULTS, **RC}):  # type: ignore[dict-item]
         yield
 
 
@@ -75,10 +75,18 @@ class Styles:
         return text
 
 
-def inline_svg(figure: Figure, key: str, title: str, description: str, styles: Styles) -> Markup:
+def inline_svg(
+    figure: Figure,
+    key: str,
+    title: str,
+    description: str,
+    styles: Styles,
+    tips: Mapping[str, str] | None = None,
+) -> Markup:
     """SVG of a figure for the page. `key` is unique on it: prefix of every id, and the hash salt.
 
-    `title` says what is drawn, `description` what is to be seen; both are read out by screen readers.
+    `title` says what is drawn, `description` what is to be seen; both are read out by screen readers. `tips`: what
+    hovering over a link says, by its target ("#arm-3").
     """
     out = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": key}):
@@ -88,11 +96,16 @@ def inline_svg(figure: Figure, key: str, title: str, description: str, styles: S
         for child in list(parent):
             if _tag(child) in ("metadata", "style") or (_tag(child) == "defs" and _only_style(child)):
                 parent.remove(child)
+    for element in root.iter():
+        tip = (tips or {}).get(_href(element)) if _tag(element) == "a" else None
+        if tip:
+            ET.SubElement(element, "title").text = tip
     keep = root.attrib["viewBox"]
     root.attrib.clear()
     for element in root.iter():
         _clean(element, key, styles)
-    root.attrib.update({"viewBox": keep, "role": "img", "class": "plot"})
+    role = "group" if any(element.tag == "a" for element in root.iter()) else "img"  # an image holds no links
+    root.attrib.update({"viewBox": keep, "role": role, "class": "plot"})
     root.set("aria-labelledby", f"{key}-t {key}-d")
     _flatten(root)
     body = "".join(ET.tostring(child, encoding="unicode") for child in root)
@@ -100,6 +113,10 @@ def inline_svg(figure: Figure, key: str, title: str, description: str, styles: S
     body = re.sub(r"\s*\n\s*", "", body)
     about = f'<title id="{key}-t">{escape(title)}</title><desc id="{key}-d">{escape(description)}</desc>'
     return Markup(f"<svg {head}>{about}{body}</svg>")
+
+
+def _href(element: ET.Element) -> str:
+    return next((value for name, value in element.attrib.items() if name.rsplit("}", 1)[-1] == "href"), "")
 
 
 def _tag(element: ET.Element) -> str:

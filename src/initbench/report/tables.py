@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ class Cell(NamedTuple):
     key: str | None = None
     small: str = ""
     alarm: bool = False
+    link: str = ""
 
 
 class Column(NamedTuple):
@@ -124,10 +126,33 @@ COLUMNS = {
 }  # fmt: skip
 
 
+def mlflow_runs(source: Source) -> str | None:
+    """Address of the study's runs in the MLflow UI; None if it was not tracked.
+
+    A local store has no address: it is that of `mlflow ui` as it starts by itself.
+    """
+    tracked = source.study.get("mlflow")
+    if not isinstance(tracked, Mapping) or not tracked.get("experiment_id"):
+        return None
+    uri = str(tracked.get("uri") or "")
+    base = uri.rstrip("/") if uri.startswith(("http://", "https://")) else "http://127.0.0.1:5000"
+    return f"{base}/#/experiments/{tracked['experiment_id']}/runs?workflowType=machine_learning"
+
+
+def _runs_link(base: str, row: Any) -> Cell:
+    key = str(row["arm_key"] or "")
+    query = quote(f"tags.`initbench.arm` = '{key}'")
+    return Cell("MLflow", "", link=f"{base}&searchFilter={query}") if key else Cell(num.MISSING, "")
+
+
 def leaderboard_columns(source: Source) -> list[Column]:
     """Those that say something in this study: no accuracy for regression, no steps without a target."""
     board = source.board
     names = list(COLUMNS)
+    columns = dict(COLUMNS)
+    if (base := mlflow_runs(source)) is not None:
+        columns["mlflow"] = Column(Head("Runs", True, "its runs in MLflow"), lambda r: _runs_link(base, r))
+        names.append("mlflow")
     if len(source.settings) == 1:
         names.remove("setting")
     if source.target is None:
@@ -136,7 +161,7 @@ def leaderboard_columns(source: Source) -> list[Column]:
         names.remove("n")  # arrived says it
     if not np.isfinite(board["accuracy_val"].astype(float)).any():
         names.remove("accuracy")
-    return [COLUMNS[name] for name in names]
+    return [columns[name] for name in names]
 
 
 def rows(board: pd.DataFrame, columns: list[Column]) -> list[list[Cell]]:

@@ -23,7 +23,9 @@ def report_markdown(source: Source) -> str:
     for setting in source.settings:
         lines += [markdown(answer(source, setting)), ""]
     lines += [", ".join(f"{value} {escape_markdown(name)}" for value, name, _ in four_numbers(source)) + ".", ""]
-    columns = [c for c in tables.leaderboard_columns(source) if c.head.title not in ("FLOPs to target", "Used params")]
+    columns = [
+        c for c in tables.leaderboard_columns(source) if c.head.title not in ("FLOPs to target", "Used params", "Runs")
+    ]
     for setting in source.settings:
         board = source.part(source.board, setting)
         if len(source.settings) > 1:
@@ -61,7 +63,7 @@ def _table(columns: list[tables.Column], board: pd.DataFrame) -> list[str]:
 
 def report_latex(source: Source) -> str:
     """A booktabs table; needs \\usepackage{booktabs}."""
-    columns = [c for c in tables.leaderboard_columns(source) if c.head.title not in ("Used params",)]
+    columns = [c for c in tables.leaderboard_columns(source) if c.head.title not in ("Used params", "Runs")]
     lines = [
         r"% needs \usepackage{booktabs}",
         rf"\begin{{tabular}}{{{''.join('l' if c.head.is_text else 'r' for c in columns)}}}",

@@ -360,6 +360,6 @@ def callable_ratio(pairs: pd.DataFrame) -> float | None:
     if tested.empty:
         return None
     n = int(tested["pairs"].median())
-    width = np.log(tested["ratio_high"].astype(float) / tested["ratio_low"].astype(float)).to_numpy()
+    width = np.log(tested["ratio_high"].to_numpy(float) / tested["ratio_low"].to_numpy(float))
     errors = width / 2 / sps.t.ppf(0.975, tested["pairs"].to_numpy(float) - 1)
     return verdict.callable_ratio(errors, n, int(tested["family"].max()))

@@ -98,7 +98,8 @@ def _of_level(
     seeds = arms.seeds(*{arm for pair in pairs for arm in pair})
     if not len(seeds):
         return []
-    points, draws = _differences(pairs, seeds, scale, arms)  # (C,), (C, resamples)
+    everyone = [arm for arm in arms.panels if np.isin(seeds, arms.seeds(arm)).all()]
+    points, draws = _differences(pairs, seeds, scale, arms, everyone)  # (C,), (C, resamples)
     whole = np.ones(len(pairs), bool)
     where: list[tuple[str, np.ndarray]] = [("", whole)]
     for name in names:
@@ -131,10 +132,13 @@ def _of_level(
 
 
 def _differences(
-    pairs: list[tuple[str, str]], seeds: np.ndarray, scale: str, arms: Arms
+    pairs: list[tuple[str, str]], seeds: np.ndarray, scale: str, arms: Arms, everyone: list[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Level minus reference in each cell: (C,) of the data and (C, resamples) of the bootstrap draws."""
-    names = list(dict.fromkeys(arm for pair in pairs for arm in pair))
+    """Level minus reference in each cell: (C,) of the data and (C, resamples) of the bootstrap draws.
+
+    Ranks are those among `everyone`, all arms with these seeds.
+    """
+    names = everyone if scale == "rank" else list(dict.fromkeys(arm for pair in pairs for arm in pair))
     fits = {arm: arms.on(arm, seeds)[1] for arm in names}
     if scale == "steps":
         points, draws = {a: fits[a].mean for a in names}, {a: fits[a].draws for a in names}

@@ -38,7 +38,8 @@ Tags: ``initbench.kind`` (arm, run, report), ``initbench.study``, ``initbench.ar
 ``initbench.content`` (hash of all that is written; a run with another hash is written anew).
 """
 
-from initbench.track.filling import Filled, fill, warm_up
+from initbench.track.fetch import fetch
+from initbench.track.filling import Filled, experiment, fill, warm_up
 from initbench.track.uri import resolve_uri, ui_command
 
-__all__ = ["Filled", "fill", "resolve_uri", "ui_command", "warm_up"]
+__all__ = ["Filled", "experiment", "fetch", "fill", "resolve_uri", "ui_command", "warm_up"]

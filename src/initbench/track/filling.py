@@ -107,6 +107,21 @@ def fill(
     return Filled(uri, experiment_id, page, True, message, charts)
 
 
+def experiment(uri: str | None, study: str) -> str | None:
+    """Id of the study's experiment, made if it is not there yet, so that a report can link to it before it is filled.
+
+    None if tracking is off or the store cannot be had: `fill` says why.
+    """
+    if uri is None or unreachable(uri):
+        return None
+    with _quiet():
+        try:
+            _prepare()
+            return str(_open(uri, study).experiment_id)
+        except Exception:
+            return None
+
+
 def warm_up(uri: str | None) -> None:
     """Import mlflow and create the tables of a database, so that `fill` need not; meant for a background
     thread.

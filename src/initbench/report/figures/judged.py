@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from initbench.report import numbers as num
 from initbench.report.figures.common import LABEL, WIDTH, canvas, finite, inches, log_axis, rule, series
-from initbench.report.palette import MUTED, SERIES, SHADE
+from initbench.report.palette import INK, MUTED, SERIES, SHADE
 
 ROW = 0.215  # inches
 CURVES = 8
@@ -31,9 +31,9 @@ def _name(ax: Axes, y: float, text: str, bold: bool = False) -> None:
                 va="center", ha="right", fontsize=9 if bold else 8.5, fontweight="bold" if bold else "normal")  # fmt: skip
 
 
-def _right(ax: Axes, y: float, text: str, x: float = 6, colour: str | None = None) -> None:
+def _right(ax: Axes, y: float, text: str, x: float = 6, colour: str = INK) -> None:
     ax.annotate(text, (1, y), xycoords=("axes fraction", "data"), xytext=(x, 0), textcoords="offset points",
-                va="center", ha="left", fontsize=8.5, **({"color": colour} if colour else {}))  # fmt: skip
+                va="center", ha="left", fontsize=8.5, color=colour)  # fmt: skip
 
 
 def p_faster(pairs: pd.DataFrame) -> Figure:
@@ -52,16 +52,16 @@ def p_faster(pairs: pd.DataFrame) -> Figure:
     return figure
 
 
-def effects(table: pd.DataFrame, words: dict[str, str]) -> Figure:
+def effects(table: pd.DataFrame, words: dict[str, str], against: str = "the reference") -> Figure:
     """Main effects as rows of a forest, effects within a level of another factor below them, smaller."""
     by_rank = bool((table["scale"] == "rank").any())
-    figure, ax = _rows(len(table), 2.75, 1.6)
+    figure, ax = _rows(len(table), 2.45, 1.6)
     ends = finite([*table["effect"], *table["low"], *table["high"], 0.0 if by_rank else 1.0])
     if by_rank:
         most = max(0.1, float(np.abs(ends).max()) * 1.1)
         ax.set_xlim(-most, most)
         ax.axvline(0, color=MUTED, linewidth=0.8)
-        ax.set_xlabel("difference of mean rank (0 first, 1 last)")
+        ax.set_xlabel(num.shorten(f"mean rank less that of {against}  (0 first, 1 last)", 80))
     else:
         low, high = max(ends.min() / 1.1, 1 / 16), min(ends.max() * 1.1, 16.0)
         low, high = min(low, 1 / 1.25), max(high, 1.25)
@@ -69,11 +69,11 @@ def effects(table: pd.DataFrame, words: dict[str, str]) -> Figure:
         ax.set_xlim(low, high)
         ax.axvspan(1 / 1.1, 1.1, color=SHADE, linewidth=0, zorder=0)
         ax.axvline(1, color=MUTED, linewidth=0.8)
-        log_axis(ax.xaxis, [t for t in _TICKS if low <= t <= high], lambda v: f"{v:g}x")
-        ax.set_xlabel("steps / those of the reference  (log2; left = faster)")
+        log_axis(ax.xaxis, _fitting(low, high), lambda v: f"{v:g}x")
+        ax.set_xlabel(num.shorten(f"steps / those of {against}  (log2)", 70))
     for y, (_, row) in enumerate(table.iterrows()):
         main = row["given"] == ""
-        _name(ax, y, num.shorten(words[str(y)], 44), bold=main)
+        _name(ax, y, num.shorten(words[str(y)], 34), bold=main)
         left, right = np.clip([row["low"], row["high"]], *ax.get_xlim())
         colour = SERIES[0] if main else SERIES[5]
         if not np.isnan(row["low"]):
@@ -83,6 +83,13 @@ def effects(table: pd.DataFrame, words: dict[str, str]) -> Figure:
         show = (lambda v: f"{v:+.2f}") if by_rank else num.times
         _right(ax, y, f"{show(row['effect'])} {num.interval(row['low'], row['high'], show)}")
     return figure
+
+
+def _fitting(low: float, high: float) -> list[float]:
+    """Five ticks or so between the ends: powers of two, with steps between where there is room."""
+    fine = [0.5, 0.67, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0]
+    found = [tick for tick in _TICKS if low <= tick <= high]
+    return found if len(found) >= 4 else [tick for tick in fine if low <= tick <= high]
 
 
 def profile(table: pd.DataFrame, setups: list[str]) -> Figure:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 
 from initbench.report import numbers as num
 from initbench.report.figures.common import (
@@ -50,21 +50,21 @@ def trained(board: pd.DataFrame, curves: pd.DataFrame, tau: float) -> Figure:
         for arm in others:
             part = parts[arm]
             ax.step(part["step"], part["share"], where="post", color=LINE, linewidth=1)
-    info: dict[str, dict[str, Any]] = {
-        str(row["arm"]): {str(k): v for k, v in row.items()} for row in board.to_dict("records")
-    }
+    info = board.set_index("arm")
     for i, arm in enumerate(arms):
         if arm not in parts:
             continue
         part = parts[arm]
-        ax.step(part["step"], part["share"], where="post", linewidth=1.8, **series(i))
+        ax.step(part["step"], part["share"], where="post", linewidth=1.8, **series(i))  # type: ignore[arg-type]
         end = float(part["share"].iloc[-1])
         if end < 1:
             ax.plot([tau], [end], "x", color=series(i)["color"], markersize=6, clip_on=False)
     ends: dict[str, tuple[float, int]] = {}
     for i, arm in enumerate(arms):  # curves that end at the same share say so once
         if arm in parts and parts[arm]["share"].iloc[-1] < 1:
-            ends.setdefault(num.count(info[arm]["reached"], info[arm]["n"]), (float(parts[arm]["share"].iloc[-1]), i))
+            ends.setdefault(
+                num.count(info.loc[arm, "reached"], info.loc[arm, "n"]), (float(parts[arm]["share"].iloc[-1]), i)
+            )
     for text, (end, i) in ends.items():
         ax.annotate(text, (tau, end), xytext=(8, 0), textcoords="offset points", va="center", fontsize=8,
                     color=series(i)["color"])  # fmt: skip
@@ -88,13 +88,13 @@ def trained(board: pd.DataFrame, curves: pd.DataFrame, tau: float) -> Figure:
         table.annotate("", (0, y), xytext=(-24, 0), xycoords="data", textcoords="offset points", annotation_clip=False,
                        arrowprops={"arrowstyle": "-", "color": line["color"], "linestyle": line["linestyle"],
                                    "linewidth": 1.8, "shrinkA": 0, "shrinkB": 4})  # fmt: skip
-        table.annotate(num.shorten(info[arm]["setup"], 27), (0, y), xytext=(-29, 0), textcoords="offset points",
+        table.annotate(num.shorten(str(info.loc[arm, "setup"]), 27), (0, y), xytext=(-29, 0), textcoords="offset points",
                        ha="right", va="center", fontsize=8.5)  # fmt: skip
         for mark in marks:
-            share = _share_at(parts[arm], np.array([mark]))[0] if arm in parts else 0.0
-            arrived = round(share * info[arm]["n"])
+            arrived = round(_share_at(parts[arm], np.array([mark]))[0] * info.loc[arm, "n"]) if arm in parts else 0
             table.text(mark, y, str(arrived), ha="center", va="center", fontsize=8.5)
-        gone = [f"{k}{v:.0f}" for k, v in (("d", info[arm]["diverged"]), ("f", info[arm]["failed"])) if v]
+        lost = board[board["arm"] == arm].iloc[0]
+        gone = [f"{name[0]}{int(lost[name])}" for name in ("diverged", "failed") if lost[name]]
         if gone:
             table.annotate(" ".join(gone), (1, y), xycoords=("axes fraction", "data"), xytext=(16, 0), fontsize=8,
                            textcoords="offset points", va="center", color=ALARM)  # fmt: skip
@@ -115,8 +115,17 @@ def _round_steps(tau: float) -> list[float]:
     return [tau * k / 4 for k in range(1, 5)] if tau >= 4 else [tau]
 
 
-def rates(board: pd.DataFrame, profile: pd.DataFrame, runs: pd.DataFrame, tau: float) -> Figure:
-    """Small multiples by rank: a dot a seed, a line through medians over ALL seeds, counts of the rest above tau."""
+def rates(
+    board: pd.DataFrame,
+    profile: pd.DataFrame,
+    runs: pd.DataFrame,
+    tau: float,
+    chosen: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+) -> Figure:
+    """Small multiples by rank: a dot a seed, a line through medians over ALL seeds, counts of the rest above tau.
+
+    `chosen`: arm -> (rates, how often each was chosen on half of the seeds), drawn as bars at the bottom.
+    """
     arms = list(board["arm"])
     if len(arms) > PANELS:
         return _strip(board, profile)
@@ -136,6 +145,9 @@ def rates(board: pd.DataFrame, profile: pd.DataFrame, runs: pd.DataFrame, tau: f
         ax = inches(figure, 0.5 + j * wide, 0.4 + (rows - 1 - i) * high, wide - 0.12, high - 0.32)
         part = profile[profile["arm"] == arm["arm"]]
         _panel(ax, part, by_arm.get(arm["arm"]), lrs, (floor, tau, rail, top))
+        for rate, share in zip(*(chosen or {}).get(str(arm["arm"]), ((), ()))):
+            ax.plot([rate, rate], [0, 0.22 * share], transform=ax.get_xaxis_transform(), color=SERIES[1], linewidth=5,
+                    solid_capstyle="butt", alpha=0.8)  # fmt: skip
         ax.set_title(f"{arm['rank']}  {num.shorten(arm['setup'], 26 if columns > 2 else 40)}", fontsize=8, pad=4.5)
         if j:
             ax.set_yticklabels([])
@@ -203,7 +215,5 @@ def _strip(board: pd.DataFrame, profile: pd.DataFrame) -> Figure:
     return figure
 
 
-def _fixed(values: Iterable[float]) -> Any:
-    from matplotlib.ticker import FixedLocator
-
-    return FixedLocator(list(values))
+def _fixed(values: object) -> FixedLocator:
+    return FixedLocator(list(values))  # type: ignore[call-overload]

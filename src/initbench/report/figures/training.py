@@ -55,7 +55,7 @@ def losses(arms: list[str], names: dict[str, str], train: pd.DataFrame, val: pd.
         ax.set_title(num.shorten(names[arm], 34), fontsize=8.5, pad=3)
         ax.set_xticks([0, last / 2, last], ["0", num.steps(round(last / 2)), num.steps(last)])
         for place, label in zip(("left", "center", "right"), ax.get_xticklabels()):
-            label.set(horizontalalignment=place)
+            label.set_horizontalalignment(place)  # type: ignore[arg-type]
         log_axis(ax.yaxis, ticks_between(low, top, (1, 3), 5), power_text)
         if j:
             ax.set_yticklabels([])

@@ -1,0 +1,107 @@
+"""Every figure as a file of its own (SVG, PDF), and the study as one archive from which its tables can be rebuilt."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.colors import to_hex, to_rgba
+from matplotlib.figure import Figure
+
+from initbench.report.palette import TONES
+from initbench.report.source import Source
+
+FRAMES = ("runs.parquet", "history.parquet")
+_COLOURS = {tone.placeholder: tone.light for tone in TONES.values()}
+_PROPERTIES = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
+_STAMP = (1980, 1, 1, 0, 0, 0)  # the same study, the same bytes
+_README = """A study of initbench: its frames and what was asked. To rebuild every table and the page:
+
+    pip install initbench
+    python -m initbench.report {name}
+"""
+
+
+def figure_files(figures: Iterable[tuple[str, str, Figure]]) -> dict[str, bytes]:
+    """{figures/<key>.svg | .pdf: content} of (key, title, figure): light, on white, text as text.
+
+    Recolours the figures for good: they are drawn no more afterwards.
+    """
+    out = {}
+    for key, title, figure in figures:
+        recolour(figure)
+        figure.set_facecolor("white")
+        for form in ("svg", "pdf"):
+            out[f"figures/{key}.{form}"] = _saved(figure, key, title, form)
+    return out
+
+
+def _saved(figure: Figure, key: str, title: str, form: str) -> bytes:
+    content = io.BytesIO()
+    stamps = {"svg": {"Date": None}, "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None}}
+    with mpl.rc_context({"svg.hashsalt": key, "pdf.fonttype": 42}):
+        figure.savefig(content, format=form, metadata={"Title": title, **stamps[form]})
+    return re.sub(rb' target="_blank"', b"", content.getvalue()) if form == "svg" else content.getvalue()
+
+
+def recolour(figure: Figure) -> None:
+    """Placeholders of the palette to its light colours, in every artist."""
+    for artist in figure.findobj(Artist):
+        for name in _PROPERTIES:
+            get, put = getattr(artist, f"get_{name}", None), getattr(artist, f"set_{name}", None)
+            if get is None or put is None:
+                continue
+            value = get()
+            try:
+                many = [to_rgba(v) for v in value] if getattr(value, "ndim", 1) == 2 else None
+                found = [to_hex(v) for v in many] if many else [to_hex(value)]
+            except (TypeError, ValueError):  # "auto", "none", or an array of values
+                continue
+            if not set(found) & set(_COLOURS):
+                continue
+            alpha = artist.get_alpha()
+            new = [to_rgba(_COLOURS.get(colour, colour), alpha) for colour in found]
+            put(new if many else new[0])
+
+
+def archive(source: Source, name: str) -> bytes:
+    """A zip of both frames and study.json, as they are on disk, else as they would be; stored, not packed again."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as out:
+        for file, data in {**_frames(source), **_words(source, name)}.items():
+            out.writestr(zipfile.ZipInfo(file, _STAMP), data)
+    return content.getvalue()
+
+
+def _frames(source: Source) -> dict[str, bytes]:
+    found = {}
+    for name, frame in zip(FRAMES, (source.own_runs, source.history)):
+        path = source.folder / name
+        found[name] = path.read_bytes() if path.is_file() else _parquet(frame)
+    return found
+
+
+def _words(source: Source, name: str) -> dict[str, bytes]:
+    study = json.dumps(dict(source.study), indent=1, sort_keys=True) + "\n"
+    return {"study.json": study.encode(), "README.txt": _README.format(name=name).encode()}
+
+
+def _parquet(frame: object) -> bytes:
+    content = io.BytesIO()
+    frame.to_parquet(content, index=False, compression="zstd")  # type: ignore[attr-defined]
+    return content.getvalue()
+
+
+def unpacked(path: Path, folder: Path) -> Path:
+    """The study of an archive as a folder; only the files a study has, whatever else the archive holds."""
+    with zipfile.ZipFile(path) as content:
+        for name in (*FRAMES, "study.json"):
+            if name in content.namelist():
+                (folder / name).write_bytes(content.read(name))
+    return folder

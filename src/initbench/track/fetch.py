@@ -1,0 +1,44 @@
+"""A study back from MLflow: the frames that hang on its run named `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from initbench.errors import InputError
+from initbench.track.filling import _client, _prepare, _quiet
+from initbench.track.uri import one_line, unreachable
+
+NEEDED = ("runs.parquet", "history.parquet", "study.json")
+
+
+def fetch(experiment: str, uri: str, folder: Path) -> Path:
+    """Download what a report is built from into `folder`; gives the folder.
+
+    Raises InputError if the store cannot be reached, or has no such experiment, or no frames are attached to it.
+    """
+    if why := unreachable(uri):
+        raise InputError(f"mlflow:{experiment}: {why}")
+    with _quiet():
+        _prepare()
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            client = _client(uri)
+            found = client.get_experiment_by_name(experiment)
+            if found is None:
+                names = sorted(one.name for one in client.search_experiments() if one.name != "Default")
+                raise InputError(
+                    f"mlflow:{experiment}: no such experiment in {uri}; there are {', '.join(names) or 'none'}"
+                )
+            runs = client.search_runs([found.experiment_id], "tags.`initbench.kind` = 'report'", max_results=1)
+            there = {file.path for run in runs for file in client.list_artifacts(run.info.run_id)}
+            missing = [name for name in NEEDED if name not in there]
+            if missing:
+                raise InputError(f"mlflow:{experiment}: {', '.join(missing)} not attached to its run `report` in {uri}")
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in NEEDED:
+                client.download_artifacts(runs[0].info.run_id, name, str(folder))
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise InputError(f"mlflow:{experiment}: {one_line(error)}") from None
+    return folder
