@@ -12,7 +12,7 @@ from torch import nn
 
 from conftest import TEACHER, small_arm
 from initbench import data
-from initbench.config import RESIDUALS, LayerSpec, ModelConfig, SharingConfig
+from initbench.config import RESIDUALS, EvaluateConfig, InitConfig, LayerSpec, ModelConfig, SharingConfig
 from initbench.engine import fused, reference
 from initbench.engine.material import Material, Seeds, start_of_seed
 from initbench.engine.oracle import MLP
@@ -21,6 +21,7 @@ from initbench.measure import measure
 from initbench.net import net as net_of
 from initbench.parametrization import Factors, factors
 from initbench.residual import branches
+from initbench.theory import mode_curve
 
 
 def residual(rule: str, **more) -> dict:
@@ -345,3 +346,26 @@ def test_models_share_too(model):
     ours, oracle = (e.run_chunk(arm, list(arm.runs), data.load(arm.data)) for e in (fused, reference))
     for name, one in ours.series.items():
         assert np.allclose(one.values, oracle.series[name].values, rtol=1e-11, atol=1e-11, equal_nan=True), name
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_decoupled_start_learns_mode_by_mode_on_the_known_curves(depth):
+    """Whitened inputs, N = depth + 1 matrices: the loss is sum_i (s_i - u_i(t))^2 / k with Saxe's u_i (within 1% of the
+    start's). The mean over k outputs makes tau = k / (2 lr)."""
+    modes, k, lr = [3.0, 2.0], 3, 0.003
+    arm = small_arm(
+        data={"name": "linear", "modes": modes, "samples": 60, "inputs": 4, "outputs": k},
+        model={"depth": depth, "width": 5, "activation": "linear", "bias": False},
+        init=InitConfig("decoupled", "decoupled", args={"strength": 0.05}),
+        optim={"lr": [lr], "batch_size": None},
+        train={"steps": 1500, "evaluate": EvaluateConfig(dense=0, ratio=1.3)},
+        measure={"name": "none"},
+        seeds=(0,),
+    )
+    series = fused.run_chunk(arm, [(0, lr)], data.load(arm.data)).series["loss/train"]
+    t = np.array(series.steps, dtype=float)
+    left = [(s - mode_curve(t, s, 0.05, tau=k / (2 * lr), matrices=depth + 1)) ** 2 for s in modes]
+    rest = (mode_curve(t, 1e-9, 0.05, tau=k / (2 * lr), matrices=depth + 1) - 0.0) ** 2  # the third mode has s = 0
+    theory = (sum(left) + rest) / k
+    assert series.values[0, -1] < 0.02 * series.values[0, 0]
+    assert np.abs(series.values[0] - theory).max() < 0.01 * theory[0]

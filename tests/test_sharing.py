@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from scipy import linalg, stats
 
 from conftest import VALUES, small_arm
 from initbench import data
-from initbench.config import SHARING_KEYS, InitConfig, ModelConfig, SharingConfig
+from initbench.config import PARAMETRIZATIONS, RESIDUALS, SHARING_KEYS, InitConfig, ModelConfig, SharingConfig
 from initbench.engine import fused, reference
 from initbench.engine.material import Material, start_of_seed
 from initbench.engine.oracle import MLP
@@ -376,6 +377,13 @@ def test_every_option_file_has_the_same_keys_and_builds():
     labels = [label(SharingConfig(**option)) for option in options.values()]
     twice = {"cycle", "cycle_rev", "sequence"}  # their plain option is that of two slots
     assert len(set(labels)) == len(labels) - len(twice)
+
+
+def test_the_page_about_sharing_has_every_scheme_and_rule():
+    page = (CONF.parent.parent / "docs" / "sharing.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]+`) \|", page, flags=re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert named >= {*BUILDERS, *RESIDUALS, *PARAMETRIZATIONS} - {"standard"}
 
 
 def test_labels_say_what_differs():

@@ -21,7 +21,7 @@ from initbench.initializers.calling import (
     resolve,
 )
 from initbench.initializers.contract import Case, Contract
-from initbench.initializers.data_dependent import kmeans_, krahenbuhl_, lsuv_, pca_, weight_norm_ddi_
+from initbench.initializers.data_dependent import decoupled_, kmeans_, krahenbuhl_, lsuv_, pca_, weight_norm_ddi_
 from initbench.initializers.depth_rules import (
     autoinit_,
     kumar_,
@@ -112,6 +112,7 @@ __all__ = [
     "critical_length",
     "critical_orthogonal_",
     "critical_point",
+    "decoupled_",
     "dirac_",
     "edge_of_chaos_",
     "edited_",

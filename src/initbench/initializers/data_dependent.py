@@ -1,6 +1,7 @@
 """Initializers that look at a batch: they run it forward layer by layer and rescale what comes out."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -306,4 +307,61 @@ def _by_directions_(module: nn.Module, kind: str, inputs: Tensor, generator: Gen
         if part.bias is not None:
             put_(part.bias, torch.zeros_like(part.bias))
         fill_directions_(module, part, inputs, kind, generator)
+    return module
+
+
+def _modes_of_equal_strength(d: NetDraw) -> bool:
+    weights = [part.weight.detach().double() for part in d.linears]
+    product = torch.linalg.multi_dot(list(reversed(weights))) if len(weights) > 1 else weights[0]
+    return bool(((torch.linalg.svdvals(product) / d.args["strength"] - 1).abs() < 1e-3).all())
+
+
+def _is_balanced(d: NetDraw) -> bool:
+    weights = [part.weight.detach().double() for part in d.linears]
+    scale = d.args["strength"] ** (2 / len(weights))
+    return all(torch.allclose(b.T @ b, a @ a.T, rtol=0, atol=1e-4 * scale) for a, b in pairwise(weights))
+
+
+@catalogued(
+    formula="Y^T X / N = U S V^T; W_l = u0^(1/L) Q_{l+1} Q_l^T, Q_0 = V, Q_L = U, others orthonormal",
+    source="Saxe, McClelland & Ganguli 2013",
+    meant_for="deep linear nets on whitened inputs: every mode is learned by itself, on a curve known in closed form",
+    needs="data",
+    contract=Contract(
+        "balanced, and the product of all weights is u0 U V^T",
+        net={"balanced": _is_balanced, "all modes at strength": _modes_of_equal_strength},
+        variants=({"strength": 0.5},),
+    ),
+)
+def decoupled_(module: nn.Module, *, batch: Batch, generator: Generator = None, strength: float = 0.001) -> nn.Module:
+    """Decoupled start of a deep linear net: the product of all L weights is `strength` U V^T, with the singular vectors of
+    the input-output correlation Y^T X / N = U S V^T of the batch; biases as by their rule.
+
+    W_l = strength^(1/L) Q_{l+1} Q_l^T with Q_0 = V (n, r), Q_L = U (m, r), random orthonormal (width, r) between,
+    r = min(n, m). Classes count as one-hot targets. NotApplicable if a hidden width is below r.
+    Source: Saxe et al. 2013.
+
+    >>> net = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 2, bias=False))
+    >>> x = torch.randn(20, 3)
+    >>> net = decoupled_(net, batch=(x, x[:, :2]), strength=0.25)
+    >>> torch.linalg.svdvals(net[1].weight.detach() @ net[0].weight.detach())
+    tensor([0.2500, 0.2500])
+    """
+    if strength <= 0:
+        raise InputError(f"init.strength={strength}: a number above 0")
+    parts, (x, y) = linears(module), batch
+    if not y.is_floating_point():
+        y = nn.functional.one_hot(y, parts[-1].out_features)
+    u, _, vt = torch.linalg.svd(y.double().reshape(len(x), -1).T @ x.double() / len(x), full_matrices=False)
+    rank = u.shape[1]
+    narrow = [part.out_features for part in parts[:-1] if part.out_features < rank]
+    if narrow:
+        raise NotApplicable(f"decoupled needs hidden widths of at least min(inputs, outputs)={rank}, got {narrow[0]}")
+    between = [
+        torch.linalg.qr(torch.randn(part.out_features, rank, dtype=torch.float64, generator=generator))[0]
+        for part in parts[:-1]
+    ]
+    frames = [vt.T, *between, u]
+    for part, left, right in zip(parts, frames[1:], frames):
+        put_(part.weight, strength ** (1 / len(parts)) * left @ right.T)
     return module
