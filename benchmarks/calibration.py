@@ -260,13 +260,14 @@ def _rows(done: dict[str, dict[str, float]]) -> Iterator[tuple[list[str], dict[s
     for cell in cells():
         count = done.get(name(cell))
         if count:
-            yield [f"{cell['n']:g}", f"{cell['sd']:g}", f"{cell['never']:.0%}", f"{cell['diverged']:.0%}"], count
+            yield [f"{cell['n']:g}", f"{cell['sd']:g}", f"{cell['never']:.0%}", f"{cell['diverged']:.0%}",
+                   f"{count['studies']:,.0f}"], count  # fmt: skip
 
 
 def table(results: Path) -> str:
     """Markdown of everything measured."""
     done = json.loads(results.read_text())
-    head = ["n", "sd", "never", "diverged"]
+    head = ["n", "sd", "never", "diverged", "studies"]
     first = [
         *head,
         "false alarm in a study, % [95%]",

@@ -13,6 +13,7 @@ import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
 from initbench.report.palette import TONES
 from initbench.report.source import Source
@@ -52,7 +53,9 @@ def _saved(figure: Figure, key: str, title: str, form: str) -> bytes:
 
 def recolour(figure: Figure) -> None:
     """Placeholders of the palette to its light colours, in every artist."""
-    for artist in figure.findobj(Artist):
+    found = figure.findobj(Artist)
+    arrows = [one.arrow_patch for one in found if isinstance(one, Annotation) and one.arrow_patch is not None]
+    for artist in [*found, *arrows]:  # an arrow is no child of its annotation
         for name in _PROPERTIES:
             get, put = getattr(artist, f"get_{name}", None), getattr(artist, f"set_{name}", None)
             if get is None or put is None:
@@ -60,13 +63,13 @@ def recolour(figure: Figure) -> None:
             value = get()
             try:
                 many = [to_rgba(v) for v in value] if getattr(value, "ndim", 1) == 2 else None
-                found = [to_hex(v) for v in many] if many else [to_hex(value)]
+                hexes = [to_hex(v) for v in many] if many else [to_hex(value)]
             except (TypeError, ValueError):  # "auto", "none", or an array of values
                 continue
-            if not set(found) & set(_COLOURS):
+            if not set(hexes) & set(_COLOURS):
                 continue
             alpha = artist.get_alpha()
-            new = [to_rgba(_COLOURS.get(colour, colour), alpha) for colour in found]
+            new = [to_rgba(_COLOURS.get(colour, colour), alpha) for colour in hexes]
             put(new if many else new[0])
 
 

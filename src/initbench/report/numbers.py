@@ -12,7 +12,7 @@ MISSING = "–"
 
 def is_missing(value: Any) -> bool:
     """None, NaN or pandas' NA."""
-    return value is None or value != value or type(value).__name__ == "NAType"
+    return value is None or type(value).__name__ == "NAType" or bool(value != value)
 
 
 def steps(value: Any) -> str:
