@@ -17,6 +17,7 @@ from initbench.engine.material import Material, Seeds, start_of_seed
 from initbench.measure import MEASURES, SETS
 from initbench.measure.geometry import mean_absolute_correlation, mean_pair_cosine
 from initbench.measure.probe import singular_values
+from initbench.sweep import expand
 
 LR = 0.5
 SHARING = {
@@ -287,3 +288,10 @@ def test_identical_units_are_seen_to_be_identical():
 def test_measure_asks_nothing_of_a_function_it_was_not_asked_for():
     arm = small_arm(data=TEACHER, train={"steps": 0}, measure={"metrics": ["jacobian_sv_max", "grad_norm"]})
     assert set(train(arm, list(arm.runs)).series) & set(MEASURES) == {"jacobian_sv_max", "grad_norm"}
+
+
+@pytest.mark.parametrize("asked", ["{every: 4}", "[0,7]", "{log: 5}"])
+def test_schedules_on_the_command_line(asked):
+    """An override replaces the default schedule; it is not merged with it."""
+    arm = expand(["init=eye", "sharing=none", f"measure.schedule={asked}"])[0]
+    assert arm.measure.schedule == {"{every: 4}": {"every": 4}, "[0,7]": [0, 7], "{log: 5}": {"log": 5}}[asked]

@@ -16,7 +16,7 @@ from initbench.engine import fused
 from initbench.engine.material import Material
 from initbench.errors import InputError
 from initbench.initializers.activations import activation
-from initbench.initializers.option_files import load_option
+from options import option
 
 # ------------------------------------------------------------------------------------------ maps, against formulas
 
@@ -202,13 +202,6 @@ def test_wrong_numbers_are_refused():
 
 
 # -------------------------------------------------------------------------------- a whole arm, against its measures
-
-
-def option(name: str, **changes) -> InitConfig:
-    """An option of conf/init as the command line would give it."""
-    o = {**load_option(name), **changes}
-    return InitConfig(name, o["_target_"], o.get("bias", "zeros"), {k: v for k, v in o.items()
-                                                                    if k not in ("name", "_target_", "bias")})  # fmt: skip
 
 
 def predicted(arm):

@@ -60,6 +60,8 @@ class PlannedArm:
 
     def describe(self) -> dict[str, Any]:
         """The arm as study.json holds it."""
+        from initbench import theory
+
         slot_of = self.scheme.weight_slot
         return {
             "arm_key": self.key,
@@ -84,6 +86,7 @@ class PlannedArm:
                 for layer in self.layers
             ],
             **costs(self.config, self.layers, self.scheme, train_batch(self.config, self.data), self.others),
+            "theory": theory.predictions(self.config, self.layers, self.scheme, self.data),
         }
 
     @property

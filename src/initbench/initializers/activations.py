@@ -74,7 +74,7 @@ def activation(name: str) -> Activation:
 
 
 @cache
-def _nodes() -> tuple[np.ndarray, np.ndarray]:
+def gaussian_nodes() -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of E over z ~ N(0, 1): Gauss-Legendre on pieces of [-12, 12] that end at 0.
 
     Pieces, because the kink of relu, elu, abs sits at 0; there Gauss-Hermite converges slowly.
@@ -94,7 +94,7 @@ def gaussian_mean(function: Function, variance: float = 1.0, mean: float = 0.0) 
     >>> round(gaussian_mean(lambda x: x * x, variance=3.0), 10)
     3.0
     """
-    z, weights = _nodes()
+    z, weights = gaussian_nodes()
     return float(weights @ function(mean + math.sqrt(variance) * z))
 
 

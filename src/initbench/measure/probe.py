@@ -84,21 +84,24 @@ class Probe:
 
 
 def jacobians(p: Probe) -> Iterator[Tensor]:
-    """J_l = d z_l / d z_0 = W_l diag(phi'(z_{l-1})) J_{l-1}, J_0 = 1, for l = 1 .. depth; a residual branch ends in the
-    same sum of tangents as the streams themselves.
+    """J_l = d z_l / d z_0 = W_l diag(phi'(z_{l-1})) J_{l-1}, J_0 = 1, for l = 1 .. depth; skip connections added.
 
     On the first JACOBIAN_SAMPLES = S samples; (R, m, S, m_0) each, m_0 = width of the first hidden layer.
     """
     r, m0 = p.zs[0].shape[:2]
     s = min(JACOBIAN_SAMPLES, p.zs[0].shape[2])
-    one = torch.eye(m0, dtype=p.zs[0].dtype, device=p.zs[0].device)
-    js = [one[None, :, None, :].expand(r, m0, s, m0).flatten(2)]  # (R, m, S m_0)
+    skips = p.net is not None and bool(p.net.branches)
+    j = torch.eye(m0, dtype=p.zs[0].dtype, device=p.zs[0].device)[None, :, None, :].expand(r, m0, s, m0)
+    earlier = [j.flatten(2)]
     for layer in p.layers[1:]:
-        bent = p.slope(layer - 1)[:, :, :s, None] * js[-1].unflatten(2, (s, m0))
+        bent = p.slope(layer - 1)[:, :, :s, None] * j
         # one product a run, whatever the number of samples
-        y = torch.bmm(p.weights[layer], bent.flatten(2))
-        js.append(y if p.net is None else p.net.join(layer, y, js, p.stored))
-        yield js[-1].unflatten(2, (s, m0))
+        flat = torch.bmm(p.weights[layer], bent.flatten(2))
+        if skips and p.net is not None:
+            flat = p.net.join(layer, flat, earlier, p.stored)
+            earlier.append(flat)
+        j = flat.unflatten(2, (s, m0))
+        yield j
 
 
 def norm(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from initbench import stats
-from initbench.report import judged, sentences, tables
+from initbench.report import judged, sentences, tables, why
 from initbench.report import numbers as num
 from initbench.report.block import MOST_SETTINGS, Block, Draw, Item, n_of, settings_of, thinned
 from initbench.report.figures import forest, steps, training
@@ -227,6 +227,7 @@ BLOCKS: tuple[Callable[[Source, Draw], Block], ...] = (
     all_arms,
     loss_curves,
     gradients,
+    why.why,
     parameters,
     judged.elsewhere,
     judged.against,

@@ -13,7 +13,7 @@ from initbench.config import ArmConfig, LayerSpec
 from initbench.data import Dataset, split
 from initbench.errors import InputError, NotApplicable
 from initbench.initializers import REGISTRY, Case, needs, options, resolve
-from initbench.initializers.activations import activation, gaussian_mean
+from initbench.initializers.activations import activation, gaussian_nodes
 from initbench.initializers.bias import parse_rule
 from initbench.measure.probe import PROBE_SAMPLES
 from initbench.sharing import Scheme
@@ -39,7 +39,8 @@ def weight_laws(arm: ArmConfig, layers: Sequence[LayerSpec], scheme: Scheme) -> 
     """
     if arm.model.name != "mlp" or arm.model.parametrization != "standard":
         return None
-    if any(len(slot.layers) > 1 for slot in scheme.slots) or len(scheme.weights) != len(layers):
+    tied = any(len(slot.layers) > 1 or slot.origin != slot.layers[0] for slot in scheme.weights + scheme.biases)
+    if tied or scheme.formulas or scheme.own:
         return None
     laws = [weight_law(arm, layer) for layer in layers]
     return [law for law in laws if law is not None] if all(laws) else None
@@ -121,42 +122,42 @@ def predictions(
         return None
     squares = np.sort(probe_squares(data, arm.seeds[0]))
     parts = np.array_split(squares, min(GROUPS, len(squares)))
-    groups, shares = [float(part.mean()) for part in parts], [len(part) / len(squares) for part in parts]
-    paths = [path(arm.model.activation, layers, laws, square) for square in groups]
-
-    def averaged(name: str) -> list[float | None]:
-        return [float(np.dot(shares, column)) for column in zip(*(one[name] for one in paths))]
-
-    found = {name: averaged(name) for name in paths[0]}
+    shares = np.array([len(part) / len(squares) for part in parts])
+    by_group = path(arm.model.activation, layers, laws, np.array([part.mean() for part in parts]))
+    found: dict[str, list[float | None]] = {
+        name: [float(shares @ np.broadcast_to(column, shares.shape)) for column in columns]
+        for name, columns in by_group.items()
+    }
     return {**found, "jacobian_sv_square_var": _scatter(arm, layers, laws, found["preactivation_msq"])}
 
 
 def path(
-    name: str, layers: Sequence[LayerSpec], laws: Sequence[WeightLaw], square: float
-) -> Mapping[str, Sequence[float]]:
-    """Signals of a sample with |x|^2 = square through the layers."""
+    name: str, layers: Sequence[LayerSpec], laws: Sequence[WeightLaw], squares: np.ndarray
+) -> Mapping[str, Sequence[np.ndarray]]:
+    """Signals of samples with |x|^2 = squares (G,) through the layers: by metric, (G,) a layer."""
     phi, slope = activation(name)
-    q = laws[0].variance * square + laws[0].bias_variance
-    out: dict[str, list[float]] = {
-        "preactivation_msq": [q],
+    z, weights = gaussian_nodes()
+    out: dict[str, list[np.ndarray]] = {
+        "preactivation_msq": [laws[0].variance * squares + laws[0].bias_variance],
         "activation_msq": [],
         "activation_mean": [],
         "backward_factor": [],
         "jacobian_sv_mean_square": [],
     }
-    frobenius = width = float(layers[0].fan_out)  # of J = 1
+    width = layers[0].fan_out
+    frobenius = np.full_like(squares, width)  # of J = 1
     for layer, law in zip(layers[1:], laws[1:]):
-        q = out["preactivation_msq"][-1]
-        energy = gaussian_mean(lambda u: phi(u) ** 2, variance=q)
-        steepness = gaussian_mean(lambda u: slope(u) ** 2, variance=q)
+        u = np.sqrt(out["preactivation_msq"][-1])[:, None] * z  # (G, nodes)
+        h = phi(u)
+        energy, growth = h**2 @ weights, layer.fan_out * law.variance * (slope(u) ** 2 @ weights)
+        frobenius = frobenius * growth
         out["activation_msq"].append(energy)
-        out["activation_mean"].append(gaussian_mean(phi, variance=q))
-        out["backward_factor"].append(layer.fan_out * law.variance * steepness)
-        frobenius *= layer.fan_out * law.variance * steepness
+        out["activation_mean"].append(np.round(h @ weights, 15))
+        out["backward_factor"].append(growth)
         out["jacobian_sv_mean_square"].append(frobenius / min(layer.fan_out, width))
         out["preactivation_msq"].append(layer.fan_in * law.variance * energy + law.bias_variance)
     out["activation_msq"].append(out["preactivation_msq"][-1])  # the output layer is linear
-    out["activation_mean"].append(0.0)
+    out["activation_mean"].append(np.zeros_like(squares))
     return out
 
 
@@ -164,13 +165,12 @@ def _scatter(
     arm: ArmConfig, layers: Sequence[LayerSpec], laws: Sequence[WeightLaw], qs: Sequence[float | None]
 ) -> list[float | None]:
     """Scatter of the Jacobian's squared singular values, for layers as wide as the first and of one kind of law."""
-    out: list[float | None] = []
     kinds = {law.orthogonal for law in laws[1:]}
-    for k in range(1, len(layers)):
-        square = all(layer.fan_out == layers[0].fan_out for layer in layers[1 : k + 1])
-        known = [q for q in qs[:k] if q is not None]
-        if square and len(kinds) == 1 and len(known) == k and min(known) > 0:
-            out.append(jacobian_square_scatter(arm.model.activation, known, kinds == {True}))
-        else:
+    total, out = 0.0, list[float | None]()
+    for layer, q in zip(layers[1:], qs):
+        if layer.fan_out != layers[0].fan_out or len(kinds) != 1 or not q or out[-1:] == [None]:
             out.append(None)
+        else:
+            total += jacobian_square_scatter(arm.model.activation, [q], kinds == {True})
+            out.append(total)
     return out

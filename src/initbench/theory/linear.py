@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.integrate import solve_ivp
 
 from initbench.errors import InputError
 
@@ -25,6 +24,8 @@ def mode_curve(t: np.ndarray, s: float, u0: float, tau: float = 1.0, matrices: i
     if matrices == 2:
         fall = np.exp(-2 * s * t / tau)  # the same curve, written so that nothing overflows
         return s / (1 + (s / u0 - 1) * fall)
+
+    from scipy.integrate import solve_ivp  # late: it is slow to import
 
     def speed(_: float, u: np.ndarray) -> np.ndarray:
         return matrices * u ** (2 - 2 / matrices) * (s - u) / tau

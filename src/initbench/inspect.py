@@ -1,0 +1,295 @@
+"""python -m initbench.inspect init=... sharing=... [model.depth=50]: the net at step 0, layer by layer, without training.
+
+Exit status: 0 done, also where a net is in trouble; 2 wrong input, or nothing that applies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pandas as pd
+
+from initbench.diagnosis import Signals, diagnose, flags
+from initbench.errors import InputError, NotApplicable
+
+USUAL = ("seeds=64",)  # unless asked otherwise
+# at step 0 only the probe counts: no rates, and evaluation on the probe's own samples
+ALWAYS = ("train.steps=0", "optim.lr=0.1", "optim.batch_size=1", "train.eval_samples=256", "train.target=null")
+MORE = ("preactivation_cosine", "unit_spread", "jacobian_sv_mean_square")  # besides the light measures
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One arm at step 0: a row a layer, and what is wrong with it in one line."""
+
+    label: str
+    setting: str
+    table: pd.DataFrame
+    trouble: bool
+    diagnosis: str
+    signals: Signals
+
+
+def look(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[Inspection]:
+    """Every arm of a command at step 0 (64 seeds unless `seeds=` says otherwise); nothing is trained or stored.
+
+    Raises InputError for wrong input, and if no arm applies.
+
+    >>> found = look(["init=xavier_normal", "model.depth=2", "seeds=4"])[0]
+    >>> found.trouble, found.table["shape"].tolist()
+    (False, ['32x64', '32x32', '10x32'])
+    """
+    from initbench.plan import labelled, planned
+    from initbench.sweep import expand
+
+    arms, refused = [], []
+    for config in expand(asked(overrides), config_dirs):
+        try:
+            arms.append(planned(config))
+        except NotApplicable as reason:
+            refused.append(str(reason))
+    if not arms:
+        raise InputError("; ".join(dict.fromkeys(refused)))
+    return [inspect_arm(arm) for arm in labelled(arms)]
+
+
+def asked(overrides: Sequence[str]) -> list[str]:
+    """The overrides with step 0 forced, and with one arm where no sweep is asked for.
+
+    >>> asked(["init=eye"])[:3]
+    ['seeds=64', 'sharing=none', 'init=eye']
+    """
+    keys = {text.split("=", 1)[0].lstrip("+") for text in overrides}
+    single = [f"{key}={value}" for key, value in (("init", "torch_default"), ("sharing", "none"))
+              if not keys & {key, "experiment"}]  # fmt: skip
+    names = ",".join((*light(), *MORE))
+    return [*USUAL, *single, *overrides, *ALWAYS, f"measure.metrics=[{names}]"]
+
+
+def light() -> tuple[str, ...]:
+    """Names of the measures that need no decomposition."""
+    from initbench.measure import SETS
+
+    return SETS["light"]
+
+
+def inspect_arm(arm: Any) -> Inspection:
+    """One planned arm, all its seeds."""
+    signals = signals_of(arm)
+    trouble, line = diagnose(signals)
+    return Inspection(arm.label, arm.setting, table_of(arm, signals), trouble, line, signals)
+
+
+def signals_of(arm: Any) -> Signals:
+    """Train no step, and keep what was measured: each metric as (seeds, layers)."""
+    from initbench import theory
+    from initbench.engine.pool import chunks
+    from initbench.engine.worker import ENGINES, one_thread
+
+    engine = ENGINES[arm.config.engine.name]
+    with one_thread():
+        parts = [
+            engine(arm.config, runs, arm.data) for runs in chunks(arm.config, arm.config.runs, arm.layers, workers=1)
+        ]
+    series = parts[0].series
+    values = {
+        name: np.concatenate([part.series[name].values[:, 0] for part in parts])
+        for name, one in series.items()
+        if one.layers is not None
+    }
+    classes = arm.data.classes
+    squares = None if classes is not None else target_square(arm.data, arm.config.seeds)
+    return Signals(
+        values=values,
+        layers={name: series[name].layers or () for name in values},
+        loss=np.concatenate([part.series["loss/train"].values[:, 0] for part in parts]),
+        guess=math.log(classes) if classes is not None and arm.config.train.loss != "squared_error" else squares or 1.0,
+        targets=squares,
+        theory=theory.predictions(arm.config, arm.layers, arm.scheme, arm.data),
+    )
+
+
+def target_square(data: Any, seeds: Sequence[int]) -> float:
+    """Mean square of the standardized targets of the probe, mean over seeds."""
+    from initbench.data import split
+    from initbench.measure import PROBE_SAMPLES
+
+    found = []
+    for seed in seeds:
+        s = split(data, seed)
+        y = (data.y[s.train[:PROBE_SAMPLES]] - s.target_mean) / s.target_scale
+        found.append(float(np.mean(np.square(y))))
+    return float(np.mean(found))
+
+
+def table_of(arm: Any, s: Signals) -> pd.DataFrame:
+    """A row a layer. `stored` counts a shared weight at its first use; forward and backward are mean squares, mean over
+    seeds; `x theory` is measured over predicted, of the backward signal its factor through the layer above.
+    """
+    rows = []
+    columns = {name: s.mean(name) for name in s.values}
+    middle = {name: s.median(name) for name in s.values}
+    seen: set[str] = set()
+    for layer in arm.layers:
+        i, slot = layer.index, arm.scheme.weight_slot[layer.index]
+        rows.append(
+            {
+                "layer": i,
+                "name": f"weight_{i:02d}",
+                "slot": slot.name,
+                "uses": len(slot.layers),
+                "shape": f"{layer.fan_out}x{layer.fan_in}",
+                "stored": 0 if slot.name in seen else math.prod(slot.shape),
+                "mean": columns["weight_mean"].get(i, math.nan),
+                "std": columns["weight_std"].get(i, math.nan),
+                "norm": columns["weight_norm"].get(i, math.nan),
+                "forward": columns["preactivation_msq"].get(i, math.nan),
+                "forward x theory": ratio(s, "preactivation_msq", i, columns["preactivation_msq"].get(i, math.nan)),
+                "backward": columns["backward_msq"].get(i, math.nan),
+                "backward x theory": ratio(s, "backward_factor", i, backward_growth(s).get(i, math.nan)),
+                "dead": middle.get("dead_fraction", {}).get(i, math.nan),
+                "saturated": middle.get("saturated_fraction", {}).get(i, math.nan),
+                "flag": flags(s, i),
+            }
+        )
+        seen.add(slot.name)
+    return pd.DataFrame(rows)
+
+
+def backward_growth(s: Signals) -> dict[int, float]:
+    """layer -> backward mean square over that of the layer above it, geometric mean over seeds."""
+    with np.errstate(all="ignore"):
+        logs = np.log(s.values["backward_msq"])
+        return dict(enumerate(np.exp((logs[:, :-1] - logs[:, 1:]).mean(0))))
+
+
+def ratio(s: Signals, name: str, layer: int, measured: float) -> float:
+    """Measured over predicted; NaN where no theory holds."""
+    numbers = (s.theory or {}).get(name, ())
+    expected = numbers[layer] if layer < len(numbers) else None
+    return measured / expected if expected else math.nan
+
+
+# ------------------------------------------------------------------------------------------------- the command
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line on stderr and exit status 2, without the usage block."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"initbench.inspect: {message}\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = _Parser(
+        prog="python -m initbench.inspect", description="A net at step 0, layer by layer; nothing is trained."
+    )
+    made.add_argument(
+        "overrides", nargs="*", help="as for python -m initbench: init=orthogonal model.depth=50 seeds=200"
+    )
+    made.add_argument("--config-dir", metavar="DIR", help="a folder with option files of your own")
+    made.add_argument("--plot", metavar="FILE.svg", help="draw forward and backward signals by layer, theory dashed")
+    made.add_argument("--csv", metavar="FILE.csv", help="write the table, every arm below the other")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a table and a line an arm; returns the exit status."""
+    args = parser().parse_args(argv)
+    try:
+        for path, end in ((args.plot, ".svg"), (args.csv, ".csv")):
+            if path and not path.endswith(end):
+                raise InputError(f"{path}: the file's name ends in {end}")
+        found = look(args.overrides, [args.config_dir] if args.config_dir else [])
+        for one in found:
+            show(one)
+        if args.csv:
+            table = pd.concat([one.table.assign(arm=one.label) for one in found], ignore_index=True)
+            table.to_csv(args.csv, index=False)
+        if args.plot:
+            plot(found, Path(args.plot))
+            print(f"plot: {args.plot}")
+    except (InputError, OSError) as error:
+        print("initbench.inspect: " + " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    return 0
+
+
+SHOWN = {  # column of the table -> head in the terminal; the last ones are left out first where it is narrow
+    "layer": "", "slot": "slot", "uses": "uses", "shape": "shape", "stored": "stored", "mean": "mean", "std": "std",
+    "norm": "norm", "forward": "forward", "forward x theory": "/theory", "backward": "backward",
+    "backward x theory": "/theory", "dead": "dead", "saturated": "satur.", "flag": "flag",
+}  # fmt: skip
+NARROW = ("stored", "mean", "norm", "uses")  # left out below 100 columns
+
+
+def show(one: Inspection) -> None:
+    """The table in the terminal, and the diagnosis under it."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    seeds = len(one.signals.loss)
+    title = f"{one.label}: {', '.join(one.setting.split(', ')[:2])}, step 0, {seeds} seeds"
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    names = [name for name in SHOWN if not empty(one.table, name) and (console.width >= 100 or name not in NARROW)]
+    for name in names:
+        left = name in ("slot", "shape", "flag")
+        table.add_column(SHOWN[name], justify="left" if left else "right", no_wrap=name != "flag")
+    for row in one.table[names].to_dict("records"):
+        table.add_row(*(cell(value) for value in row.values()))
+    console.print(table)
+    console.print(f"{'trouble' if one.trouble else 'diagnosis'}: {one.diagnosis}", markup=False, soft_wrap=True)
+
+
+def empty(table: pd.DataFrame, name: str) -> bool:
+    """Whether a column says nothing: all unknown, no flags, no weight used twice."""
+    column = table[name]
+    return bool(
+        (column == "").all() if name == "flag" else (column == 1).all() if name == "uses" else column.isna().all()
+    )
+
+
+def cell(value: Any) -> str:
+    """A number with two digits; nothing where it is unknown."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.2g}"
+    return str(value)
+
+
+def plot(found: Sequence[Inspection], path: Path) -> None:
+    """Forward and backward mean squares by layer, a row an arm, with what theory says dashed."""
+    from initbench.report.figures.why import flow, light_svg
+    from initbench.report.svg import drawing
+
+    panels = [(one.label, step_zero(one.signals)) for one in found[:8]]
+    with drawing():
+        text = light_svg(flow(panels), "Signals at step 0, layer by layer")
+    path.write_text(text, encoding="utf-8")
+
+
+def step_zero(s: Signals) -> dict[str, Any]:
+    """Mean, 95% interval and theory by layer, for the figure."""
+    from initbench.report.why import mean_interval, predicted_backward
+
+    out: dict[str, Any] = {}
+    for name in ("preactivation_msq", "backward_msq"):
+        mean, low, high = mean_interval(s.values[name])
+        out[name] = {"layer": list(s.layers[name]), "mean": mean, "low": low, "high": high}
+    theory = s.theory or {}
+    out["preactivation_msq"]["theory"] = theory.get("preactivation_msq")
+    out["backward_msq"]["theory"] = predicted_backward(theory.get("backward_factor"), out["backward_msq"]["mean"])
+    return out
+
+
+if __name__ == "__main__":
+    sys.exit(main())
