@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from initbench.config import ModelConfig
-from initbench.initializers import initialize_net
+from initbench.initializers import initialize_net, options, resolve
 
 SIZES = (5, 6, 4, 3)
 PHI = {"relu": lambda z: z.clamp_min(0), "tanh": torch.tanh}
@@ -61,12 +61,32 @@ def inputs_of(net, x, activation, layer):
     return x if layer == 0 else PHI[activation](preactivations(net[:layer], x, activation)[-1])
 
 
+DEFAULTS = {  # as the definitions state them; what is ours (samples of a batch, floor of metainit) stands apart
+    "lsuv": {"tol": 0.1, "iterations": 10, "center": False},
+    "krahenbuhl": {"kind": "elwise", "beta": 0.1, "between": False, "iterations": 10},
+    "weight_norm_ddi": {},
+    "metainit": {"steps": 500, "lr": 0.1, "momentum": 0.9, "eps": 1e-5},
+    "gradinit": {"optimizer": "sgd", "lr": 1e-3, "iterations": 390, "eta": 0.1, "gamma": 1.0, "floor": 0.01},
+    "nio": {"lr": 0.05, "iterations": 100, "gamma": 5.0, "floor": 0.01, "norm_weight": 0.0},
+}
+OURS = {
+    "metainit": {"base": "kaiming_normal", "samples": 64, "floor": 0.01},
+    "gradinit": {"base": "kaiming_normal", "samples": 64},
+    "nio": {"base": "kaiming_normal", "samples": 64},
+}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_the_defaults_are_those_of_the_definition(name):
+    assert options(resolve(name)) == {**DEFAULTS[name], **OURS.get(name, {})}
+
+
 # ------------------------------------------------------------ lsuv
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("center", [False, True])
-@pytest.mark.parametrize(("tol", "most"), [(0.1, 10), (1e-3, 10), (1e-12, 2)])
+@pytest.mark.parametrize(("tol", "most"), [(0.1, 10), (0.3, 10), (0.5, 10), (1e-3, 10), (1e-12, 2)])
 def test_lsuv(activation, center, tol, most):
     """SVD-orthonormal W, b 0; s, mu over ALL pre-activations; while |s - 1| > tol: W *= 1/(s + 1e-8), b -= mu/s."""
     x, draws, net = batch()[0], generator(0), []
@@ -159,6 +179,37 @@ def test_krahenbuhl_between(activation):
             net[layer] = [net[layer][0] * factor, net[layer][1] * factor * now / scales[layer]]
             scales[layer] = now
     same(by_initbench("krahenbuhl", activation, between=True), net)
+
+
+def test_kmeans_centroids():
+    """Ten rounds of Lloyd on the whitened inputs, from random samples; rows = normalized centroids, mapped back."""
+    x, draws = batch()[0], generator(0)
+    m, n = SIZES[1], SIZES[0]
+    randn(m, n, draws=draws)  # the units that no direction would reach
+    centred = x - x.mean(0)
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(x))
+    whitening = vectors @ torch.diag((values + 1e-3) ** -0.5) @ vectors.T
+    white = centred @ whitening
+    centres = white[torch.randperm(len(x), generator=draws)[:m]]
+    for _ in range(10):
+        nearest = [min(range(m), key=lambda k, one=one: float((one - centres[k]).square().sum())) for one in white]
+        members = [white[[i for i, k in enumerate(nearest) if k == unit]] for unit in range(m)]
+        centres = torch.stack([part.mean(0) if len(part) else centres[k] for k, part in enumerate(members)])
+    rows = torch.stack([c / c.norm() for c in centres]) @ whitening
+    same(by_initbench("kmeans", "tanh")[:1], [(rows, torch.zeros(m, dtype=torch.float64))])
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_pca(activation):
+    """Eigenvectors over sqrt(lambda + 1e-3), largest first, further units N(0, 1); b = 0."""
+    draws = generator(0)
+    x, (w, b) = batch()[0], by_initbench("pca", activation)[0]
+    left = randn(SIZES[1], SIZES[0], draws=draws)[SIZES[0] :]
+    centred = x - x.mean(0)
+    _, s, vh = torch.linalg.svd(centred / math.sqrt(len(x)), full_matrices=False)
+    rows = vh / (s**2 + 1e-3).sqrt()[:, None]
+    sign = torch.sign((w[: SIZES[0]] * rows).sum(1, keepdim=True))
+    same([(w, b)], [(torch.cat([rows * sign, left]), torch.zeros(SIZES[1], dtype=torch.float64))])
 
 
 # ------------------------------------------------------------ scales: metainit, gradinit, nio
