@@ -9,7 +9,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 __all__ = [
-    *("InputError", "NotApplicable", "Results", "load", "run"),
+    *("InputError", "NotApplicable", "Results", "build", "load", "run"),
     *(
         "constant_table",
         "count_uses",
@@ -26,6 +26,7 @@ __all__ = [
 # every --help and every worker process) does not pay for pandas, torch or Hydra.
 _HOME = {
     "run": "initbench.study",
+    "build": "initbench.engine.build",
     "load": "initbench.results",
     "Results": "initbench.results",
     "InputError": "initbench.errors",

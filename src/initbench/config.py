@@ -145,6 +145,8 @@ class ModelConfig:
         >>> [layer.shape for layer in ModelConfig(depth=2, width=5).layers(3, 1)]
         [(5, 3), (5, 5), (1, 5)]
         """
+        if self.name == "module":
+            raise InputError(f"model.target={self.target}: a module's layers are seen in its forward pass alone")
         sizes = (inputs, *self.widths, outputs)
         return tuple(LayerSpec(i, self.depth, sizes[i], sizes[i + 1], self.activation) for i in range(self.depth + 1))
 

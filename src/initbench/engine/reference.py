@@ -82,6 +82,10 @@ def run_chunk(
     arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Progress = lambda done: None
 ) -> Chunk:
     """Train the runs (seed, lr) of an arm one after another."""
+    if arm.model.name == "module":
+        from initbench.engine import module_run
+
+        return module_run.run_chunk(arm, runs, data, progress)
     material = Material(arm, data)
     trained = [train_one(material, seed, lr, progress) for seed, lr in runs]
     recorder = Recorder(material.scheme)

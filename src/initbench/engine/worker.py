@@ -20,11 +20,7 @@ def work(
     arm: ArmConfig, runs: Sequence[tuple[int, float]], root: Path, key: str, progress: Callable[[int], None]
 ) -> None:
     """Train the runs (seed, lr) of an arm and publish them as one part of the store at `root`."""
-    if arm.model.name == "module":
-        from initbench.engine.module_run import run_chunk
-    else:
-        run_chunk = ENGINES[arm.engine.name]
-    chunk = run_chunk(arm, runs, data.load(arm.data), progress)
+    chunk = ENGINES[arm.engine.name](arm, runs, data.load(arm.data), progress)
     Store(root).write(key, chunk)
 
 

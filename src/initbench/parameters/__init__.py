@@ -1,7 +1,7 @@
 """Parameters of any nn.Module made visible: look them up, list them, initialize, tie and untie them, see each use.
 
 `naming` says what is stored under which names, `table` lists it, `filling` initializes it, `ties` shares it, `uses`
-observes a forward pass. Initbench's own nets are plain modules too, once `build` has made one.
+observes a forward pass. Initbench's own nets are plain modules too: `initbench.build` makes one.
 """
 
 from initbench.parameters.filling import initialize_
