@@ -2,7 +2,7 @@
 
     python benchmarks/calibration.py                     # all cells, resumes; about 20 minutes on one core
     python benchmarks/calibration.py --studies 200       # a quick look
-    python benchmarks/calibration.py --table             # the Markdown tables of docs/calibration.md, from the results
+    python benchmarks/calibration.py --doc docs/calibration.md      # its tables, from the results
 
 A study has 8 arms of one law and a baseline among them: log T = log 66 + profile(lr) + seed effect + noise, rounded up
 to the next evaluation (every step to 20, then 5% apart), infinite beyond the budget or if the run diverges. Whoever is
@@ -33,6 +33,7 @@ STUDIES = 2000
 MEDIAN, BUDGET, SEED_EFFECT = 66.0, 300.0, 0.15
 PROFILE = np.array([0.8, 0.2, 0.0, 0.05, 0.7])  # of log T over five learning rates
 ARMS = 8
+MARK = "<!-- tables: python benchmarks/calibration.py --doc docs/calibration.md -->"
 SLOWER, NEAR = 1.5, 1.1
 
 
@@ -256,6 +257,19 @@ def _share(count: dict[str, float], key: str, of: float) -> str:
     return f"{100 * count.get(key, 0.0) / of:.1f}" if of else "–"
 
 
+def _needed(count: dict[str, float], n: float) -> str:
+    """Seeds that would give 80% power where both arms pass the gate: errors of this cell, its own mean effect.
+
+    Never arrived counts as the budget, which shrinks the effect; seeds needed go with its inverse square.
+    """
+    of = count.get("slow ratios", 0.0)
+    if of < 50:
+        return "–"
+    effect = count["slow log"] / of
+    needed = count["slow needed"] / of * (np.log(SLOWER) / effect) ** 2
+    return f"{needed:.0f}" if needed > n + 2 else f"≤ {n:g}"
+
+
 def _rows(done: dict[str, dict[str, float]]) -> Iterator[tuple[list[str], dict[str, float]]]:
     for cell in cells():
         count = done.get(name(cell))
@@ -277,7 +291,7 @@ def table(results: Path) -> str:
         "undecided",
         "intervals cover, %",
     ]
-    second = [*head, "called slower (power), %", "called equivalent", "called faster", "covers log 1.5, %", "n for 80%",
+    second = [*head, "called slower (power), %", "called equivalent", "called faster", "covers log 1.5, %", "both pass the gate, %", "n for 80% there",
               "1.1x called equivalent, %"]  # fmt: skip
     third = [*head, "this procedure", "mean of finished", "same seeds", "plain halves", "covers: this", "finished",
              "same seeds ", "halves"]  # fmt: skip
@@ -292,8 +306,8 @@ def table(results: Path) -> str:
         uncensored = start[2] == "0%" and start[3] == "0%"
         rows["b"].append(
             [*start, _share(c, "slow slower", n), _share(c, "slow equivalent", n), _share(c, "slow faster", n),
-             _share(c, "slow covered", of) if uncensored else "–",
-             f"{c.get('slow needed', 0) / of:.0f}" if uncensored else "–", _share(c, "near equivalent", n)]
+             _share(c, "slow covered", of) if uncensored else "–", _share(c, "slow ratios", n),
+             _needed(c, float(start[0])), _share(c, "near equivalent", n)]
         )  # fmt: skip
         ways = ("finished_only", "same_seeds", "plain_halves")
         rows["c"].append(
@@ -319,8 +333,13 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=STUDIES, help="simulated studies a cell")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="print the tables of what is there")
+    parser.add_argument("--doc", type=Path, help="write the tables into this page, below its mark")
     arguments = parser.parse_args()
-    if arguments.table:
+    if arguments.doc is not None:
+        text = arguments.doc.read_text(encoding="utf-8")
+        head = text[: text.index(MARK) + len(MARK)] if MARK in text else f"{text}\n{MARK}"
+        arguments.doc.write_text(f"{head}\n\n{table(arguments.results)}\n", encoding="utf-8")
+    elif arguments.table:
         print(table(arguments.results))
     else:
         run(arguments.studies, arguments.results)

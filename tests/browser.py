@@ -49,6 +49,14 @@ class Page:
         """What the script passes to the callback, its last argument."""
         return self.call("/execute/async", {"script": script, "args": list(arguments)})
 
+    def wait(self, script: str, tries: int = 200) -> None:
+        """Until the script returns true; a key is handled a little after it is sent."""
+        for _ in range(tries):
+            if self.run(script):
+                return
+            time.sleep(0.05)
+        raise TimeoutError(script)
+
     def devtools(self, command: str, **parameters: Any) -> Any:
         return self.call("/goog/cdp/execute", {"cmd": command, "params": parameters})
 

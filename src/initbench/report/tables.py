@@ -47,7 +47,7 @@ def _number(value: Any, text: str, small: str = "", alarm: bool = False) -> Cell
     if num.is_missing(value) or math.isinf(value):
         return Cell(text, "", small, alarm)
     key = f"{float(value):.6g}"
-    return Cell(text, None if key == text else key, small, alarm)
+    return Cell(text, None if key == text and not small else key, small, alarm)
 
 
 def _lr(row: Any) -> Cell:

@@ -1,0 +1,115 @@
+"""The page in headless Chromium: wide and narrow, light and dark, by keyboard, on paper, without serious axe findings."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import browser
+import frames
+from initbench import report
+
+pytestmark = pytest.mark.browser
+ARMS = (
+    ("kaiming_normal", "none"),
+    ("eye", "none"),
+    ("orthogonal", "all"),
+    ("normal_001", "none"),
+    ("torch_default", "all"),
+)
+AXE = Path(os.environ.get("AXE_CORE", "node_modules/axe-core/axe.min.js"))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+    with browser.chromium() as tab:
+        folder = frames.write_study(
+            tmp_path_factory.mktemp("page") / "demo", *frames.make_study(ARMS, lrs=(0.03, 0.1, 0.3))
+        )
+        tab.look(1600)
+        tab.open(report.build(folder, formats="html")["report.html"])
+        yield tab
+
+
+def column(page: browser.Page, head: str) -> list[str]:
+    """The cells of a column of the big table, from top to bottom, without their small print."""
+    script = """const table = document.querySelector("table.sortable"), heads = [...table.tHead.rows[0].cells];
+    const i = heads.findIndex((h) => h.textContent.trim() === arguments[0]);
+    return [...table.tBodies[0].rows].filter((r) => !r.hidden).map((r) => r.cells[i].firstChild.textContent.trim());"""
+    return page.run(script, head)
+
+
+def test_sorting_by_keyboard_keeps_never_last_both_ways(page: browser.Page):
+    head = "table.sortable thead th:nth-child(3) button"
+    seen = []
+    for order in ("ascending", "descending"):
+        page.press("\ue007", head)  # Enter
+        page.wait(f"return document.querySelector('table.sortable th:nth-child(3)').ariaSort === '{order}'")
+        seen.append(column(page, "Steps to target"))
+    for cells in seen:
+        assert cells[-2:] == ["never", "never"]
+    values = [[float(cell) for cell in cells[:-2]] for cells in seen]
+    assert values[0] == sorted(values[0])
+    assert values[1] == sorted(values[1], reverse=True)
+    assert page.run("return document.querySelectorAll('[aria-sort]').length") == 1
+    assert page.run("return document.querySelector('[aria-sort]').getAttribute('aria-sort')") == "descending"
+
+
+def test_filtering_counts(page: browser.Page):
+    script = "const b = document.querySelector('.filter input'); b.value = arguments[0]; b.dispatchEvent(new Event('input')); return document.querySelector('.filter output').textContent"
+    assert page.run(script, "all never") == "1 of 5"
+    assert column(page, "Setup") == ["torch_default · all"]
+    assert page.run(script, "") == "5 of 5"
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_runs_off_the_side_and_dark_is_dark(page: browser.Page, width: int, dark: bool):
+    page.look(width, dark)
+    assert page.run("return document.documentElement.scrollWidth") <= width
+    ground = [
+        int(part) for part in re.findall(r"\d+", page.run("return getComputedStyle(document.body).backgroundColor"))[:3]
+    ]
+    ink = [
+        int(part)
+        for part in re.findall(r"\d+", page.run("return getComputedStyle(document.querySelector('.fig text')).fill"))[
+            :3
+        ]
+    ]
+    assert (sum(ground) < 150) == dark
+    assert (sum(ink) > 400) == dark
+
+
+def test_nothing_was_refused_by_the_content_security_policy(page: browser.Page):
+    assert [entry["message"] for entry in page.call("/se/log", {"type": "browser"})] == []
+
+
+def test_hovering_an_arm_says_its_numbers_and_its_link_leads_to_its_row(page: browser.Page):
+    tip = page.run("return document.querySelector('#fastest svg a title').textContent")
+    assert re.search(r"#\d, .* arrived, lr ", tip)
+    row = page.run("""const a = document.querySelector('#fastest svg a'); const id = (a.getAttribute('href') || a.getAttribute('xlink:href'));
+    location.hash = id; return document.querySelector(':target').cells[1].textContent""")
+    assert tip.startswith(row)
+
+
+def test_it_prints(page: browser.Page):
+    page.look(1600)
+    pdf = page.pdf()
+    assert pdf.startswith(b"%PDF")
+    assert 3 <= len(re.findall(rb"/Type\s*/Page\b", pdf)) <= 20
+
+
+def test_axe_finds_nothing_serious(page: browser.Page):
+    if not AXE.is_file():
+        pytest.skip("needs axe-core: npm install axe-core, or AXE_CORE=/path/to/axe.min.js")
+    page.run("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    page.run(AXE.read_text(encoding="utf-8"))
+    for width, dark in ((400, False), (1600, True)):
+        page.look(width, dark)
+        found = page.run_async("""const done = arguments[arguments.length - 1];
+        axe.run(document).then((r) => done(r.violations.map((v) => `${v.impact} ${v.id}: ${v.nodes[0].html.slice(0, 120)}`)));""")
+        assert [one for one in found if one.startswith(("serious", "critical"))] == []
