@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -164,6 +165,44 @@ def test_one_arm_unless_more_are_asked_for():
         inspect.look(["model.dpth=2"])
     with pytest.raises(InputError, match="sandwich needs"):
         inspect.look(["sharing=sandwich", "model.depth=2"])
+
+
+MODULE = """
+import torch
+from torch import nn
+
+class MyNet(nn.Module):
+    def __init__(self, inputs, outputs, width=8):
+        super().__init__()
+        self.enter, self.middle, self.leave = nn.Linear(inputs, width), nn.Linear(width, width), nn.Linear(width, outputs)
+
+    def forward(self, x):
+        x = torch.tanh(self.enter(x))
+        for _ in range(3):
+            x = torch.tanh(self.middle(x))
+        return self.leave(x)
+"""
+
+
+def test_a_module_of_ones_own(folder, capsys):
+    """Its layers by their own names, a layer called three times as one slot; no theory, no Jacobian."""
+    (folder / "inspected_module.py").write_text(MODULE)
+    overrides = [
+        "model=module",
+        "model.target=inspected_module.MyNet",
+        "model.activation=tanh",
+        "init=orthogonal",
+        "seeds=2",
+    ]
+    assert inspect.main([*overrides, "--csv", "out.csv"]) == 0
+    assert "middle.weight" in capsys.readouterr().out
+    table = pd.read_csv(folder / "out.csv")
+    assert table["name"].tolist() == ["enter.weight", *["middle.weight"] * 3, "leave.weight"]
+    assert table["uses"].tolist() == [1, 3, 3, 3, 1]
+    assert table["stored"].tolist() == [512, 64, 0, 0, 80]
+    assert table["norm"].to_numpy()[1:4] == pytest.approx(8**0.5)  # an orthogonal 8 x 8 matrix
+    assert table["forward x theory"].isna().all()
+    assert (table["backward"] > 0).all()
 
 
 # -------------------------------------------------------------------------------------------------- the command

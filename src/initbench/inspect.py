@@ -93,7 +93,10 @@ def signals_of(arm: Any) -> Signals:
     from initbench.engine.pool import chunks
     from initbench.engine.worker import ENGINES, one_thread
 
-    engine = ENGINES[arm.config.engine.name]
+    if arm.config.model.name == "module":
+        from initbench.engine.module_run import run_chunk as engine
+    else:
+        engine = ENGINES[arm.config.engine.name]
     with one_thread():
         parts = [
             engine(arm.config, runs, arm.data) for runs in chunks(arm.config, arm.config.runs, arm.layers, workers=1)
@@ -137,12 +140,13 @@ def table_of(arm: Any, s: Signals) -> pd.DataFrame:
     columns = {name: s.mean(name) for name in s.values}
     middle = {name: s.median(name) for name in s.values}
     seen: set[str] = set()
+    names = names_of(arm)
     for layer in arm.layers:
         i, slot = layer.index, arm.scheme.weight_slot[layer.index]
         rows.append(
             {
                 "layer": i,
-                "name": f"weight_{i:02d}",
+                "name": names[i],
                 "slot": slot.name,
                 "uses": len(slot.layers),
                 "shape": f"{layer.fan_out}x{layer.fan_in}",
@@ -161,6 +165,13 @@ def table_of(arm: Any, s: Signals) -> pd.DataFrame:
         )
         seen.add(slot.name)
     return pd.DataFrame(rows)
+
+
+def names_of(arm: Any) -> list[str]:
+    """Name of each layer's weight: a module's own dotted names."""
+    if arm.config.model.name == "module":
+        return [f"{name}.weight" for name in arm.material.structure.names]
+    return [f"weight_{layer.index:02d}" for layer in arm.layers]
 
 
 def backward_growth(s: Signals) -> dict[int, float]:
@@ -224,7 +235,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 SHOWN = {  # column of the table -> head in the terminal; the last ones are left out first where it is narrow
-    "layer": "", "slot": "slot", "uses": "uses", "shape": "shape", "stored": "stored", "mean": "mean", "std": "std",
+    "layer": "", "name": "name", "slot": "slot", "uses": "uses", "shape": "shape", "stored": "stored", "mean": "mean", "std": "std",
     "norm": "norm", "forward": "forward", "forward x theory": "/theory", "backward": "backward",
     "backward x theory": "/theory", "dead": "dead", "saturated": "satur.", "flag": "flag",
 }  # fmt: skip
@@ -243,7 +254,7 @@ def show(one: Inspection) -> None:
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     names = [name for name in SHOWN if not empty(one.table, name) and (console.width >= 100 or name not in NARROW)]
     for name in names:
-        left = name in ("slot", "shape", "flag")
+        left = name in ("name", "slot", "shape", "flag")
         table.add_column(SHOWN[name], justify="left" if left else "right", no_wrap=name != "flag")
     for row in one.table[names].to_dict("records"):
         table.add_row(*(cell(value) for value in row.values()))
@@ -254,6 +265,8 @@ def show(one: Inspection) -> None:
 def empty(table: pd.DataFrame, name: str) -> bool:
     """Whether a column says nothing: all unknown, no flags, no weight used twice."""
     column = table[name]
+    if name == "slot":  # shown where it is another one than the layer's own
+        return bool((table["uses"] == 1).all())
     return bool(
         (column == "").all() if name == "flag" else (column == 1).all() if name == "uses" else column.isna().all()
     )
