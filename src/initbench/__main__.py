@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -140,6 +141,9 @@ def say_plan(plan, done: int) -> None:  # type: ignore[no-untyped-def]
         err.print("model=module: the runs train one after another (engine=reference)")
     for one in plan.refused:
         err.print(f"not applicable: {one.reason}")
+    slower = Counter(arm.path[1] for arm in plan.arms if arm.path[1])
+    for reason, count in slower.items():
+        err.print(f"{count} of {len(plan.arms)} arms train on the slower torch path: {reason}")
 
 
 def counted(plan) -> str:  # type: ignore[no-untyped-def]

@@ -363,15 +363,17 @@ class MeasureConfig:
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """How the runs are computed; nothing here but `name` and `device` can change a number."""
+    """How the runs are computed. `name`, `device` and `path` may change the last digits of a number, nothing else here."""
 
     name: str = "fused"
+    path: str = "auto"  # auto: the kernel where it covers the net, else torch
     device: str = "cpu"
     workers: int | None = None  # null: one process a core
     chunk: int | None = None  # runs stacked at once; null: from their bytes
 
     def __post_init__(self) -> None:
         check_choice("engine", self.name, ("fused", "reference"))
+        check_choice("engine.path", self.path, ("auto", "torch"))
         if self.workers is not None:
             check_whole("engine.workers", self.workers, low=1, note=" or null for one a core")
         if self.chunk is not None:
@@ -446,10 +448,11 @@ class ArmConfig:
         """The configuration as plain nested values (JSON), lists of seeds and learning rates included."""
         return json.loads(json.dumps(asdict(self), default=list))
 
-    def key(self, data_hash: str, source_hash: str, torch_version: str) -> str:
+    def key(self, data_hash: str, source_hash: str, torch_version: str, path: str = "torch") -> str:
         """Sixteen hex digits that change exactly when the numbers of a run may change.
 
         What only asks for other runs (seeds, lrs), judges (target) or computes the same (workers, chunk) is left out.
+        `path` is what trains the arm (see engine/paths.py): kernel and torch differ in the last digits.
         """
         kept = self.plain()
         del kept["seeds"], kept["optim"]["lr"], kept["init"]["changed"]
@@ -460,6 +463,8 @@ class ArmConfig:
         kept["model"] = self.model.relevant()
         kept["sharing"] = self.sharing.relevant()
         kept["engine"] = {"name": self.engine.name, "device": self.engine.device.split(":")[0]}
+        if path == "kernel":
+            kept["engine"]["path"] = path
         return digest([kept, data_hash, source_hash, NUMERICS_VERSION, ".".join(torch_version.split(".")[:2])])
 
 

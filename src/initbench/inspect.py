@@ -91,12 +91,10 @@ def signals_of(arm: Any) -> Signals:
     """Train no step, and keep what was measured: each metric as (seeds, layers)."""
     from initbench import theory
     from initbench.engine.pool import chunks
-    from initbench.engine.worker import ENGINES, one_thread
+    from initbench.engine.worker import one_thread, trainer
 
-    if arm.config.model.name == "module":
-        from initbench.engine.module_run import run_chunk as engine
-    else:
-        engine = ENGINES[arm.config.engine.name]
+    # no step is trained: nothing to compile for
+    engine = trainer("torch" if arm.path[0] == "kernel" else arm.path[0])
     with one_thread():
         parts = [
             engine(arm.config, runs, arm.data) for runs in chunks(arm.config, arm.config.runs, arm.layers, workers=1)

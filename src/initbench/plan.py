@@ -58,6 +58,13 @@ class PlannedArm:
 
         return initializers.needs(self.config.init.target) != "nothing"
 
+    @property
+    def path(self) -> tuple[str, str]:
+        """What trains the arm, and why not the kernel."""
+        from initbench.engine import paths
+
+        return paths.path(self.config, self.material)
+
     def describe(self) -> dict[str, Any]:
         """The arm as study.json holds it."""
         from initbench import theory
@@ -75,6 +82,7 @@ class PlannedArm:
             "seeds": list(self.config.seeds),
             "lrs": list(self.config.optim.lrs),
             "runs": len(self.config.runs),
+            "path": self.path[0],
             "layers": [
                 {
                     "layer": layer.index,
@@ -128,18 +136,11 @@ def planned(config: ArmConfig) -> PlannedArm:
     if config.model.name == "module":  # nothing to stack: one module at a time
         resolved = replace(resolved, engine=replace(resolved.engine, name="reference"))
     material.batch_size(config, data.train_samples)
-    arm = PlannedArm(
-        config=resolved,
-        key=resolved.key(
-            data.hash,
-            initializers.source_hash(config.init.target, config.init.args)
-            + scheme_source(config)
-            + module_source(config),
-            version("torch"),
-        ),
-        setup=setup_label(resolved),
-    )
+    arm = PlannedArm(config=resolved, key="", setup=setup_label(resolved))
+    source = initializers.source_hash(config.init.target, config.init.args)
+    source += scheme_source(config) + module_source(config)
     _ = arm.scheme  # raises where the sharing does not fit
+    arm = replace(arm, key=resolved.key(data.hash, source, version("torch"), arm.path[0]))
     check_device(config.engine.device)
     check_start(arm)
     return arm

@@ -17,6 +17,7 @@ from typing import Any
 from initbench import __version__
 from initbench.checks import check_choice
 from initbench.config import ArmConfig, StudyConfig, Target, resolve_target
+from initbench.engine import paths
 from initbench.engine.pool import Pool, cores
 from initbench.errors import InputError, NotApplicable
 from initbench.job import Trainer, failure, train_arm
@@ -158,7 +159,7 @@ def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda ar
     pool = Pool(workers)
     stored = study.stored()
     if study.config.rerun or any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
-        pool.start()
+        pool.start(paths.functions(arm.config for arm in study.arms if arm.path[0] == "kernel"))
     return Trainer(study.root, pool, rerun=study.config.rerun, told=told)
 
 

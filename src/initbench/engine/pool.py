@@ -91,8 +91,8 @@ class Pool:
         self._context: Any = mp.get_context("forkserver" if "forkserver" in methods else "spawn")
         self._counter = self._context.Value("q", 0)
 
-    def start(self) -> None:
-        """Begin to start the workers, without waiting for them."""
+    def start(self, functions: Sequence[tuple[str, str]] = ()) -> None:
+        """Begin to start the workers, without waiting for them, and to compile these functions of the kernel."""
         if self.workers > 1 and self._executor is None:
             if self._context.get_start_method() == "forkserver":
                 self._context.set_forkserver_preload(["initbench.engine.worker"])
@@ -100,8 +100,8 @@ class Pool:
                 self.workers, mp_context=self._context, initializer=_start_worker, initargs=(self._counter,)
             )
             with hidden_main():
-                for _ in range(self.workers):
-                    self._executor.submit(_nothing)
+                for i in range(self.workers):  # each begins with another function
+                    self._executor.submit(_ready, [*functions[i:], *functions[:i]])
 
     def submit(self, arm: ArmConfig, runs: Sequence[tuple[int, float]], root: Path, key: str) -> Future[None]:
         """Train these runs and publish them as a part below root/key."""
@@ -167,8 +167,10 @@ def _end_with(parent: Any) -> None:
     os._exit(1)
 
 
-def _nothing() -> None:
-    from initbench.engine import worker  # noqa: F401  (import torch while the parent composes configurations)
+def _ready(functions: Sequence[tuple[str, str]]) -> None:
+    from initbench.engine import worker  # imports torch while the parent composes configurations
+
+    worker.ready(functions)
 
 
 def _work(arm: ArmConfig, runs: list[tuple[int, float]], root: Path, key: str) -> None:

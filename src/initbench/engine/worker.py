@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 
 from initbench import data
 from initbench.config import ArmConfig
-from initbench.engine import fused, reference
+from initbench.engine import fused, paths, reference
+from initbench.engine.chunk import Chunk
+from initbench.engine.material import Material
 from initbench.store import Store
 
-ENGINES = {"fused": fused.run_chunk, "reference": reference.run_chunk}
+
+def trainer(path: str) -> Callable[..., Chunk]:
+    """The function that trains a chunk on a path; what a path needs is imported only where it is taken."""
+    if path == "kernel":
+        from initbench.engine.kernel import run
+
+        return run.run_chunk
+    return {"torch": fused.run_chunk, "reference": reference.run_chunk}[path]
 
 
 def work(
     arm: ArmConfig, runs: Sequence[tuple[int, float]], root: Path, key: str, progress: Callable[[int], None]
 ) -> None:
     """Train the runs (seed, lr) of an arm and publish them as one part of the store at `root`."""
-    chunk = ENGINES[arm.engine.name](arm, runs, data.load(arm.data), progress)
+    dataset = data.load(arm.data)
+    path, _ = paths.path(arm, Material(arm, dataset))
+    chunk = trainer(path)(arm, runs, dataset, progress)
     Store(root).write(key, chunk)
+
+
+def ready(functions: Sequence[tuple[str, str]]) -> None:
+    """Compile or load functions of the kernel; what goes wrong is told when an arm needs them."""
+    if functions:
+        with suppress(Exception):
+            from initbench.engine.kernel import compiled
+
+            for kind, name in functions:
+                compiled.address(kind, name)
 
 
 @contextmanager

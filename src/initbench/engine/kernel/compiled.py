@@ -1,87 +1,161 @@
-"""The kernel's compiled functions: made on first use, kept in a cache folder of this version on this processor.
+"""The kernel's functions as machine code: compiled by Numba once, kept in a cache folder, loaded by LLVM alone.
 
-Numba's own cache misses edits in imported files, so the folder's name carries a hash of every source of the kernel and
-of what compiles it; and it fails where nothing is writable, so then nothing is kept (or the temporary folder is used).
+What is kept is an object file for each function. So a later start needs no Numba (whose import takes longer than all
+else), and none of its cache's traps: the folder carries a hash of every source of the kernel, of what compiles it and of
+the processor; where no folder can be written, nothing is kept. Loaded code is called through ctypes, which lets go of
+Python's lock.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
+import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import llvmlite
-import numba
 from llvmlite import binding
-from numba import cfunc
-
-NOT_INTERPRETED = {"error_model": "numpy"}
-
-
-def cache_folder() -> Path | None:
-    """A folder of our own that can be written, below INITBENCH_CACHE_DIR, XDG_CACHE_HOME, ~/.cache or the temporary folder."""
-    base = os.environ.get("INITBENCH_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
-    home = Path(base) if base else Path(os.path.expanduser("~")) / ".cache"
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    for folder in (home / "initbench", Path(tempfile.gettempdir()) / f"initbench-{user}"):
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            # what lies there is loaded as code: nobody else may have put it there
-            mine = not hasattr(os, "getuid") or folder.stat().st_uid == user
-            if mine and os.access(folder, os.W_OK):
-                return folder / stamp()
-        except OSError:
-            continue
-    return None
-
-
-def stamp() -> str:
-    """Hash of the kernel's sources, of Numba and LLVM, and of the processor they compile for."""
-    h = hashlib.blake2b(digest_size=8)
-    for path in (*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[2] / "model.py"):
-        h.update(path.read_bytes())
-    features = binding.get_host_cpu_features().flatten()
-    h.update(f"{numba.__version__} {llvmlite.__version__} {binding.get_host_cpu_name()} {features}".encode())
-    return f"kernel-{h.hexdigest()}"
-
-
-@contextmanager
-def caching() -> Iterator[bool]:
-    """Numba's cache in our folder for what is compiled inside; False where there is none."""
-    folder = cache_folder()
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(folder) if folder else before
-    try:
-        yield folder is not None
-    finally:
-        numba.config.CACHE_DIR = before
 
 
 @lru_cache(maxsize=1)
-def segment() -> Callable[..., None]:
-    """The compiled loop over runs and steps."""
-    with caching():
-        from initbench.engine.kernel import training
+def cache_folder() -> Path | None:
+    """A folder of our own below INITBENCH_CACHE, XDG_CACHE_HOME, ~/.cache or the temporary folder; None if none can be
+    written."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    own = os.environ.get("INITBENCH_CACHE")
+    places = [Path(own)] if own else [Path(home) / "initbench", Path(tempfile.gettempdir()) / f"initbench-{user}"]
+    for place in places:
+        folder = place / f"kernel-{stamp()}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # what lies there is run: nobody else may have put it there
+            owned = not hasattr(os, "getuid") or folder.stat().st_uid == user
+        except OSError:
+            continue
+        if owned and os.access(folder, os.W_OK):
+            return folder
+    return None
 
-        return training.segment
+
+@lru_cache(maxsize=1)
+def stamp() -> str:
+    """Hash of the kernel's sources, of what compiles them, and of the processor."""
+    h = hashlib.blake2b(digest_size=8)
+    for path in (*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[2] / "model.py"):
+        h.update(path.read_bytes())
+    processor = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
+    h.update(repr((version("numba"), version("llvmlite"), processor)).encode())
+    return h.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def machine() -> Any:
+    """LLVM's engine for this processor; it owns what is loaded."""
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    target = binding.Target.from_default_triple().create_target_machine(
+        cpu=binding.get_host_cpu_name(),
+        features=binding.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc="default",
+        codemodel="jitdefault",
+        jit=True,
+    )
+    return target, binding.create_mcjit_compiler(binding.parse_assembly(""), target)
 
 
 @lru_cache(maxsize=64)
-def _compiled(signature: Any, function: Callable[..., Any]) -> Any:
-    with caching() as cache:
-        return cfunc(signature, cache=cache, **NOT_INTERPRETED)(function)
+def address(kind: str, name: str = "all") -> int:
+    """Address of a compiled function: entry and product; phi and pull of an activation, a loss, an update rule."""
+    folder = cache_folder()
+    path = folder / f"{kind}-{name}.o" if folder else None
+    symbol = f"initbench_{kind}_{name}"
+    content = compiled(kind, name, symbol) if path is None else kept(path, lambda: compiled(kind, name, symbol))
+    _, engine = machine()
+    engine.add_object_file(binding.ObjectFileRef.from_data(content))
+    engine.finalize_object()
+    return engine.get_function_address(symbol)
 
 
-def addresses(activation: str, rule: str) -> tuple[int, int, int]:
-    """Addresses of phi, its pull-back and the update rule."""
-    from initbench.engine.kernel import activations, rules, training
+def kept(path: Path, make: Callable[[], bytes]) -> bytes:
+    """The content of a file, made first if it is not there; who comes while another process makes it waits."""
+    if path.is_file():
+        return path.read_bytes()
+    with locked(path.with_suffix(".lock")):
+        if not path.is_file():
+            temporary = path.with_name(f"tmp-{os.getpid()}-{secrets.token_hex(4)}")
+            temporary.write_bytes(make())
+            temporary.replace(path)  # whole or not at all
+    return path.read_bytes()
 
-    phi, pull = activations.FUNCTIONS[activation]
-    wanted = ((training.PHI, phi), (training.PULL, pull), (training.RULE, rules.RULES[rule]))
-    a, b, c = (_compiled(signature, function).address for signature, function in wanted)
-    return a, b, c
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time; the lock ends with its holder. No lock on systems without flock: two then do the same work."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(path, "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def compiled(kind: str, name: str, symbol: str) -> bytes:
+    """Object file of one function, with everything that it calls inside."""
+    from numba import njit
+
+    signature, function = source(kind, name)
+    options: dict[str, Any] = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    made: Any = njit(signature, **options)(function)
+    module = binding.parse_assembly(made.inspect_llvm(signature.args))
+    theirs = made.overloads[signature.args].fndesc.llvm_func_name
+    for one in module.functions:
+        if one.name == theirs:
+            one.name = symbol
+            one.linkage = "external"
+        elif not one.is_declaration:
+            one.linkage = "internal"
+    target, _ = machine()
+    return target.emit_object(module)
+
+
+def source(kind: str, name: str) -> tuple[Any, Callable[..., Any]]:
+    """Signature and Python source of a function."""
+    from initbench.engine.kernel import activations, net, rules, training, vector
+
+    if kind in ("phi", "pull"):
+        signature, place = (vector.PHI, 0) if kind == "phi" else (vector.PULL, 1)
+        return signature, activations.FUNCTIONS[name][place]
+    known: dict[str, tuple[Any, dict[str, Any]]] = {
+        "entry": (training.ENTRY, {"all": training.entry}),
+        "product": (vector.PRODUCT, {"all": net.product}),
+        "loss": (vector.LOSS, net.LOSSES),
+        "rule": (vector.RULE, rules.RULES),
+    }
+    signature, functions = known[kind]
+    return signature, functions[name]
+
+
+@lru_cache(maxsize=1)
+def entry() -> Callable[[int], None]:
+    """The compiled training, a function of the address of a plan (see training.py)."""
+    # Numba's own convention: a place for the result, a place for an exception (ours raise none), the arguments
+    function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t)(address("entry"))
+
+    def call(plan: int) -> None:
+        room = (ctypes.c_void_p * 2)()
+        first = ctypes.addressof(room)
+        status = function(first, first + ctypes.sizeof(ctypes.c_void_p), plan)
+        if status not in (0, -2):  # done, and done without a result
+            raise RuntimeError(f"the kernel ended with status {status}")
+
+    return call

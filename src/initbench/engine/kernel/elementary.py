@@ -51,7 +51,7 @@ scalar = njit(error_model="numpy", inline="never")
 
 
 @scalar
-def polynomial(x, coefficients):  # type: ignore[no-untyped-def]
+def polynomial(x, coefficients):
     """Horner's rule, the highest power first."""
     value = coefficients[0]
     for c in coefficients[1:]:
@@ -60,7 +60,7 @@ def polynomial(x, coefficients):  # type: ignore[no-untyped-def]
 
 
 @scalar
-def reduced(x):  # type: ignore[no-untyped-def]
+def reduced(x):
     """(k, r): x = k ln 2 + r with a whole k, |r| <= ln 2 / 2; k as ROUNDER + k."""
     k = fma(x, TO_LOG2, ROUNDER)
     whole = k - ROUNDER
@@ -68,13 +68,13 @@ def reduced(x):  # type: ignore[no-untyped-def]
 
 
 @scalar
-def power_of_two(k):  # type: ignore[no-untyped-def]
+def power_of_two(k):
     """2^k of ROUNDER + k, -127 < k < 128."""
     return from_bits(np.int32((bits(k) + np.int32(127)) << np.int32(23)))
 
 
 @scalar
-def exp(x):  # type: ignore[no-untyped-def]
+def exp(x):
     """e^x; in two factors, so that tiny and huge values come out as floats can hold them."""
     x = LOWEST if x < LOWEST else x
     x = HIGHEST if x > HIGHEST else x
@@ -85,7 +85,7 @@ def exp(x):  # type: ignore[no-untyped-def]
 
 
 @scalar
-def expm1(x):  # type: ignore[no-untyped-def]
+def expm1(x):
     """e^x - 1 for x <= 0, exact also near 0."""
     x = LOWEST if x < LOWEST else x
     k, r = reduced(x)
@@ -96,7 +96,7 @@ def expm1(x):  # type: ignore[no-untyped-def]
 
 
 @scalar
-def log(x):  # type: ignore[no-untyped-def]
+def log(x):
     """ln x of a positive normal float."""
     pattern = bits(x)
     exponent = np.float32((pattern >> np.int32(23)) - np.int32(126))
@@ -111,14 +111,14 @@ def log(x):  # type: ignore[no-untyped-def]
 
 
 @scalar
-def log1p(u):  # type: ignore[no-untyped-def]
+def log1p(u):
     """ln(1 + u) for 0 <= u <= 1."""
     w = ONE + u
     return log(w) + (u - (w - ONE)) / w
 
 
 @scalar
-def tanh(x):  # type: ignore[no-untyped-def]
+def tanh(x):
     """tanh x: a polynomial near 0, else 1 - 2 / (e^2|x| + 1) with the sign of x."""
     square = x * x
     near = fma(polynomial(square, TANH) * square, x, x)
@@ -129,13 +129,13 @@ def tanh(x):  # type: ignore[no-untyped-def]
 
 
 @scalar
-def sigmoid(x):  # type: ignore[no-untyped-def]
+def sigmoid(x):
     """1 / (1 + e^-x)."""
     return ONE / (ONE + exp(-x))
 
 
 @scalar
-def erf(x):  # type: ignore[no-untyped-def]
+def erf(x):
     """erf x: a polynomial up to .93, else 1 - e^polynomial (fits of N. Juffa)."""
     size, square = abs(x), x * x
     low = polynomial(square, ERF_LOW)
@@ -146,7 +146,7 @@ def erf(x):  # type: ignore[no-untyped-def]
 
 
 @scalar
-def sincos(x):  # type: ignore[no-untyped-def]
+def sincos(x):
     """(sin x, cos x) for |x| < 10^9: reduced by multiples of pi / 2 in float64, then two polynomials."""
     wide = np.float64(x)
     k = wide * TO_QUARTERS + ROUNDER64

@@ -7,135 +7,103 @@ products with W, and fan_in does in dW = dZ H^T, for which H is transposed. Unus
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit, types
+from numba import njit
 
-from initbench.engine.kernel.elementary import F, ONE, exp, fma, log
-from initbench.engine.kernel.vector import LANES, caller, floats, product_of, row_sum, transpose_tile
+from initbench.engine.kernel.elementary import ONE, F, exp, fma, log
+from initbench.engine.kernel.layout import FLOAT
+from initbench.engine.kernel.vector import (
+    LANES,
+    call_phi,
+    call_product,
+    call_pull,
+    floats,
+    product_of,
+    row_sum,
+    transpose_tile,
+    whole_numbers,
+)
 
-BLOCK = 128  # samples at once: activations of a wide layer stay in the second cache
-FLOAT = 4  # bytes
 ZERO, TWO = F(0), F(2)
 
-# columns of the table of layers (int64); addresses of WEIGHT and BIAS are bytes from the start of a run's parameters,
-# BIAS -1 where there is none; Z and H are addresses
-FAN_OUT, FAN_IN, LDW, WEIGHT, BIAS, Z, H, LAST_USE, LAST_BIAS_USE = range(9)
+# Columns of the table of layers (int64). WEIGHT and BIAS (-1: none) are bytes from the start of a run's parameters, DW
+# and DB from the start of its gradients; Z, H and DZ are addresses. LAST_USE and LAST_BIAS_USE: no layer above this one
+# has the same tensor, so its gradient starts here.
+FAN_OUT, FAN_IN, LDW, WEIGHT, BIAS, DW, DB, Z, H, DZ, LAST_USE, LAST_BIAS_USE = range(12)
+COLUMNS = 12
 
-POINTER = types.CPointer(types.float32)
-PHI = types.void(POINTER, POINTER, types.intp)
-PULL = types.void(POINTER, POINTER, POINTER, types.intp)
-call_phi = caller(types.void, *[POINTER] * 2, types.intp)
-call_pull = caller(types.void, *[POINTER] * 3, types.intp)
 tiles = product_of(8, 2)
-plain = njit(error_model="numpy", nogil=True)
+# only called from one another: Python's wrappers would double the time to compile
+plain = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-@plain
-def product(c, ldc, a, row_step, depth_step, b, ldb, rows, depth, vectors, start, start_step, add):  # type: ignore[no-untyped-def]
+def product(c, ldc, a, row_step, depth_step, b, ldb, rows, depth, vectors, start, start_step, add):
     """C = start + A B, compiled once for all that use it."""
     tiles(c, ldc, a, row_step, depth_step, b, ldb, rows, depth, vectors, start, start_step, add)
 
 
 @plain
-def transpose(source, lds, rows, vectors, target, ldt):  # type: ignore[no-untyped-def]
+def transpose(source, lds, rows, vectors, target, ldt):
     """target (16 vectors, rows up to a multiple of 16) = source (rows, 16 vectors) transposed, the padding zeros."""
     for i in range(0, rows, LANES):
         for j in range(vectors):
-            transpose_tile(
-                source + (i * lds + j * LANES) * FLOAT,
-                lds,
-                rows - i,
-                target + (j * LANES * ldt + i) * FLOAT,
-                ldt,
-            )
+            there, to = source + (i * lds + j * LANES) * FLOAT, target + (j * LANES * ldt + i) * FLOAT
+            transpose_tile(there, lds, rows - i, to, ldt)
 
 
 @plain
-def forward(net, parameters, x, ld, vectors, zeros, phi):  # type: ignore[no-untyped-def]
+def layer_of(net, index):
+    """The row of a layer in the table at address `net`."""
+    return whole_numbers(net + index * COLUMNS * 8)
+
+
+@plain
+def forward(net, layers, parameters, x, ld, vectors, zeros, product, phi):
     """Z_l = W_l H_l + b_l, H_{l+1} = phi(Z_l), the last layer linear; returns the address of the logits."""
     h = x
-    for l in range(net.shape[0]):
-        layer = net[l]
-        bias = layer[BIAS] >= 0
-        start, step = (parameters + layer[BIAS], 1) if bias else (zeros, 0)
-        product(
-            layer[Z],
-            ld,
-            parameters + layer[WEIGHT],
-            layer[LDW],
-            1,
-            h,
-            ld,
-            layer[FAN_OUT],
-            layer[FAN_IN],
-            vectors,
-            start,
-            step,
-            0,
-        )
-        if l + 1 < net.shape[0]:
+    for index in range(layers):
+        layer = layer_of(net, index)
+        fan_out, fan_in, w = layer[FAN_OUT], layer[FAN_IN], parameters + layer[WEIGHT]
+        start, step = (parameters + layer[BIAS], 1) if layer[BIAS] >= 0 else (zeros, 0)
+        call_product(product, layer[Z], ld, w, layer[LDW], 1, h, ld, fan_out, fan_in, vectors, start, step, 0)
+        if index + 1 < layers:
             call_phi(phi, floats(layer[Z]), floats(layer[H]), layer[FAN_OUT] * ld)
             h = layer[H]
-    return net[-1][Z]
+    return layer_of(net, layers - 1)[Z]
 
 
 @plain
-def backward(net, parameters, gradients, x, x_rows, ldx, dz, other, rows, ldr, ld, count, vectors, zeros, pull, more):  # type: ignore[no-untyped-def]
+def backward(
+    net, layers, parameters, gradients, x_rows, ldx, rows, ldr, ld, count, vectors, zeros, product, pull, more
+):
     """dW_l = dZ_l H_l^T, db_l = row sums of dZ_l, dZ_{l-1} = phi'(Z_{l-1}) * W_l^T dZ_l.
 
-    `dz` holds dZ of the last layer, `x` the inputs as (units, lanes) and `x_rows` as (lanes, units). Gradients of a
-    stored tensor's uses add up; those of the block before are kept if `more`.
+    The last layer's dZ is there already; `x_rows` are the inputs as (lanes, units), `rows` is room for other layers'.
+    Gradients of a stored tensor's uses add up; those of the block before are kept if `more`.
     """
-    for l in range(net.shape[0] - 1, -1, -1):
-        layer = net[l]
-        fan_out, fan_in = layer[FAN_OUT], layer[FAN_IN]
+    for index in range(layers - 1, -1, -1):
+        layer, below = layer_of(net, index), layer_of(net, max(index - 1, 0))
+        fan_out, fan_in, dz = layer[FAN_OUT], layer[FAN_IN], layer[DZ]
         h_rows, ldh = x_rows, ldx
-        if l > 0:
-            transpose(net[l - 1][H], ld, fan_in, vectors, rows, ldr)
+        if index > 0:
+            transpose(below[H], ld, fan_in, vectors, rows, ldr)
             h_rows, ldh = rows, ldr
         add = 1 if more or not layer[LAST_USE] else 0
-        product(
-            gradients + layer[WEIGHT],
-            layer[LDW],
-            dz,
-            ld,
-            1,
-            h_rows,
-            ldh,
-            fan_out,
-            count,
-            (fan_in + LANES - 1) // LANES,
-            zeros,
-            0,
-            add,
+        width = (fan_in + LANES - 1) // LANES
+        call_product(
+            product, gradients + layer[DW], layer[LDW], dz, ld, 1, h_rows, ldh, fan_out, count, width, zeros, 0, add
         )
         if layer[BIAS] >= 0:
-            db = floats(gradients + layer[BIAS])
+            db = floats(gradients + layer[DB])
             keep = more or not layer[LAST_BIAS_USE]
             for i in range(fan_out):
                 db[i] = (db[i] if keep else ZERO) + row_sum(dz + i * ld * FLOAT, vectors)
-        if l > 0:
-            product(
-                other,
-                ld,
-                parameters + layer[WEIGHT],
-                1,
-                layer[LDW],
-                dz,
-                ld,
-                fan_in,
-                fan_out,
-                vectors,
-                zeros,
-                0,
-                0,
-            )
-            call_pull(pull, floats(other), floats(net[l - 1][Z]), floats(net[l - 1][H]), fan_in * ld)
-            dz, other = other, dz
+        if index > 0:
+            g, w = below[DZ], parameters + layer[WEIGHT]
+            call_product(product, g, ld, w, 1, layer[LDW], dz, ld, fan_in, fan_out, vectors, zeros, 0, 0)
+            call_pull(pull, floats(g), floats(below[Z]), floats(below[H]), fan_in * ld)
 
 
-@plain
-def cross_entropy(z, ld, classes, lanes, labels, live, top, total, loss, dz):  # type: ignore[no-untyped-def]
+def cross_entropy(z, ld, classes, lanes, labels, targets, live, top, total, loss, dz):
     """loss = ln sum_c e^z_c - z_label of each lane, and dz = (softmax(z) - onehot(label)) live.
 
     `live` is 1 / batch for lanes in use and 0 for others, whose loss is 0 too.
@@ -165,8 +133,7 @@ def cross_entropy(z, ld, classes, lanes, labels, live, top, total, loss, dz):  #
             dz[c * ld + i] = dz[c * ld + i] * total[i] - (live[i] if labels[i] == number else ZERO)
 
 
-@plain
-def squared_error(z, ld, outputs, lanes, targets, live, loss, dz):  # type: ignore[no-untyped-def]
+def squared_error(z, ld, outputs, lanes, labels, targets, live, top, total, loss, dz):
     """loss = mean over outputs of (z - target)^2 of each lane, and dz = 2 (z - target) / outputs live."""
     share = ONE / F(outputs)
     for i in range(lanes):
@@ -178,8 +145,11 @@ def squared_error(z, ld, outputs, lanes, targets, live, loss, dz):  # type: igno
             dz[c * ld + i] = difference * (TWO * share) * live[i]
 
 
+LOSSES = {"cross_entropy": cross_entropy, "squared_error": squared_error}
+
+
 @plain
-def hits(z, ld, classes, lanes, labels, live, top, where):  # type: ignore[no-untyped-def]
+def hits(z, ld, classes, lanes, labels, live, top, where):
     """How many lanes in use have their label as the largest output (the first of equal ones)."""
     for i in range(lanes):
         top[i] = z[i]

@@ -1,35 +1,24 @@
 """Update rules of the kernel, as those of `engine.optim`: `rule(p, g, s, v, n, rate, c) -> largest bits of |p|`.
 
 p, g, s, v: n parameters, their gradients, and two buffers of optimizer state. `rate` is the run's learning rate at this
-step, c the constants of `constants`. The bits of the largest magnitude tell whether every parameter is finite.
+step, c the constants of `layout.constants`. The bits of the largest magnitude tell whether every parameter is finite.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
-from initbench.config import OptimConfig
 from initbench.engine.kernel.activations import MAGNITUDE
 from initbench.engine.kernel.elementary import ONE
 from initbench.engine.kernel.vector import bits, fma, root
 
 DECAY, MU, MEAN, KEEP, NEW, EPS, CORRECTION, RATE = range(8)  # places in the constants of a step
+CONSTANTS = 8
 
 
-def constants(c: OptimConfig, t: int) -> list[float]:
-    """What the rules use at update t (from 1): weight decay, momentum, 1 - beta1, beta2 or alpha, 1 - that, eps, and
-    Adam's corrections for moments that start at 0: sqrt(1 - beta2^t), and 1 - beta1^t of the rate."""
-    beta1, beta2 = c.betas or (0.9, 0.999)
-    keep = (0.99 if c.alpha is None else c.alpha) if c.name == "rmsprop" else beta2
-    eps = (1e-10 if c.name == "adagrad" else 1e-8) if c.eps is None else c.eps
-    correction, rate = math.sqrt(1 - beta2**t), 1 - beta1**t
-    return [c.weight_decay, c.momentum or 0.0, 1 - beta1, keep, 1 - keep, eps, correction, rate]
-
-
-def sgd(p, g, s, v, n, rate, c):  # type: ignore[no-untyped-def]
+def sgd(p, g, s, v, n, rate, c):
     """p <- p - lr (g + decay p)."""
     decay, largest = c[DECAY], np.int32(0)
     for i in range(n):
@@ -39,7 +28,7 @@ def sgd(p, g, s, v, n, rate, c):  # type: ignore[no-untyped-def]
     return largest
 
 
-def momentum(p, g, s, v, n, rate, c):  # type: ignore[no-untyped-def]
+def momentum(p, g, s, v, n, rate, c):
     """s <- mu s + g; p <- p - lr s."""
     decay, mu, largest = c[DECAY], c[MU], np.int32(0)
     for i in range(n):
@@ -50,7 +39,7 @@ def momentum(p, g, s, v, n, rate, c):  # type: ignore[no-untyped-def]
     return largest
 
 
-def nesterov(p, g, s, v, n, rate, c):  # type: ignore[no-untyped-def]
+def nesterov(p, g, s, v, n, rate, c):
     """s <- mu s + g; p <- p - lr (g + mu s)."""
     decay, mu, largest = c[DECAY], c[MU], np.int32(0)
     for i in range(n):
@@ -62,7 +51,7 @@ def nesterov(p, g, s, v, n, rate, c):  # type: ignore[no-untyped-def]
     return largest
 
 
-def adam(p, g, s, v, n, rate, c):  # type: ignore[no-untyped-def]
+def adam(p, g, s, v, n, rate, c):
     """s, v: moving means of g and g^2; p <- p - lr s / (sqrt v + eps), both corrected for their start at 0."""
     decay, mean, keep, fresh, eps = c[DECAY], c[MEAN], c[KEEP], c[NEW], c[EPS]
     rate, correction, largest = rate / c[RATE], ONE / c[CORRECTION], np.int32(0)
@@ -76,7 +65,7 @@ def adam(p, g, s, v, n, rate, c):  # type: ignore[no-untyped-def]
     return largest
 
 
-def adamw(p, g, s, v, n, rate, c):  # type: ignore[no-untyped-def]
+def adamw(p, g, s, v, n, rate, c):
     """Adam with decoupled decay: p <- (1 - lr decay) p first."""
     shrink, mean, keep, fresh, eps = fma(-rate, c[DECAY], ONE), c[MEAN], c[KEEP], c[NEW], c[EPS]
     rate, correction, largest = rate / c[RATE], ONE / c[CORRECTION], np.int32(0)
@@ -89,7 +78,7 @@ def adamw(p, g, s, v, n, rate, c):  # type: ignore[no-untyped-def]
     return largest
 
 
-def adagrad(p, g, s, v, n, rate, c):  # type: ignore[no-untyped-def]
+def adagrad(p, g, s, v, n, rate, c):
     """v <- v + g^2; p <- p - lr g / (sqrt v + eps)."""
     decay, eps, largest = c[DECAY], c[EPS], np.int32(0)
     for i in range(n):
@@ -101,7 +90,7 @@ def adagrad(p, g, s, v, n, rate, c):  # type: ignore[no-untyped-def]
     return largest
 
 
-def rmsprop(p, g, s, v, n, rate, c):  # type: ignore[no-untyped-def]
+def rmsprop(p, g, s, v, n, rate, c):
     """v <- alpha v + (1 - alpha) g^2; p <- p - lr g / (sqrt v + eps)."""
     decay, keep, fresh, eps, largest = c[DECAY], c[KEEP], c[NEW], c[EPS], np.int32(0)
     for i in range(n):

@@ -1,129 +1,32 @@
-"""A chunk of runs on the kernel: everything around the compiled loop. Measures are those of the torch path.
+"""A chunk of runs on the kernel: all that stands around the compiled loop. Measures are those of the torch path.
 
-Steps go in segments that end where something is measured, so the compiled loop is called a few dozen times a chunk.
+Steps go in segments that end where something is measured, so the compiled code is called a few dozen times a chunk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from initbench.config import ArmConfig
+from initbench.config import ArmConfig, resolve_target
 from initbench.data import Dataset
 from initbench.engine import fused, optim
 from initbench.engine.chunk import Chunk
-from initbench.engine.kernel import compiled, rules, training
-from initbench.engine.kernel.net import FLOAT
-from initbench.engine.kernel.vector import LANES
+from initbench.engine.kernel import compiled
+from initbench.engine.kernel import places as at
+from initbench.engine.kernel.layout import BLOCK, Buffers, constants, layout, means_over, net_table
 from initbench.engine.material import Material, Seeds, batch_size
 from initbench.engine.recorder import Recorder
 from initbench.measure import chosen, measure
 from initbench.schedule import evaluation_steps, measure_steps
-from initbench.sharing import Scheme, Slot
 
 LONGEST = 256  # steps of a segment: sample numbers of that many batches are held at once
-
-
-def padded(n: int) -> int:
-    """n floats in whole vectors."""
-    return -(-n // LANES) * LANES
-
-
-def row_length(n: int) -> int:
-    """Floats between rows of n: whole vectors, an odd number of them for long rows, so that a column does not fall on
-    few places of the first cache."""
-    vectors = padded(n) // LANES
-    return LANES * (vectors + (vectors % 2 == 0 and vectors >= 8))
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a stored tensor lies in a run's parameters: first float, rows, columns, floats between rows."""
-
-    first: int
-    rows: int
-    columns: int
-    ld: int
-
-    def view(self, parameters: Tensor) -> Tensor:
-        """(R, rows, columns) of (R, P)."""
-        return parameters[:, self.first : self.first + self.rows * self.ld].unflatten(1, (self.rows, self.ld))[
-            ..., : self.columns
-        ]
-
-
-def layout(scheme: Scheme) -> tuple[dict[str, Place], int]:
-    """The place of every stored tensor, and the floats of a run; rows are padded by zeros."""
-    places, end = {}, 0
-    for slot in scheme.slots:
-        rows, columns = slot.shape if len(slot.shape) == 2 else (1, slot.shape[0])
-        places[slot.name] = Place(end, rows, columns, row_length(columns))
-        end += rows * places[slot.name].ld
-    return places, end
-
-
-class Buffers:
-    """Work memory of one thread, zeros at first; `at` holds the addresses of its parts."""
-
-    def __init__(self, material: Material, batch: int, held: int) -> None:
-        layers = material.layers
-        block = padded(min(training.BLOCK, batch))
-        held_block = padded(min(training.BLOCK, held))
-        blocks = -(-held // training.BLOCK)
-        self.ld, self.ld_held = row_length(block), row_length(held_block)
-        lanes, inputs, outputs = max(self.ld, self.ld_held), padded(layers[0].fan_in), layers[-1].fan_out
-        self.ldx = row_length(layers[0].fan_in)
-        self.ldr = row_length(max(layer.fan_in for layer in layers))
-        widest = max(padded(max(layer.fan_in, layer.fan_out)) for layer in layers)
-        lengths = {
-            training.X: inputs * lanes,
-            training.X_ROWS: lanes * self.ldx,
-            training.DZ: widest * lanes,
-            training.DZ_OTHER: widest * lanes,
-            training.H_ROWS: lanes * self.ldr,
-            **dict.fromkeys((training.ZEROS, training.TOP, training.TOTAL, training.LOSS), lanes),
-            **dict.fromkeys((training.LABELS, training.LIVE), lanes),
-            training.TARGETS: outputs * lanes,
-            training.HELD_X: blocks * inputs * self.ld_held,
-            training.HELD_LABELS: blocks * self.ld_held,
-            training.HELD_TARGETS: blocks * outputs * self.ld_held,
-        }
-        units = [padded(layer.fan_out) * lanes for layer in layers]
-        total = sum(map(padded, (*lengths.values(), *units, *units))) + LANES
-        self.memory = np.zeros(total, dtype=np.float32)
-        start = -(-self.memory.ctypes.data // 64) * 64
-        self.at = np.zeros(len(lengths), dtype=np.int64)
-        for place, length in lengths.items():
-            self.at[place] = start
-            start += padded(length) * FLOAT
-        self.z, self.h = [], []
-        for count in units:
-            self.z.append(start)
-            self.h.append(start + count * FLOAT)
-            start += 2 * count * FLOAT
-
-    def table(self, material: Material, places: dict[str, Place]) -> np.ndarray:
-        """The table of layers that net.py reads, (layers, 9)."""
-        scheme = material.scheme
-        rows = []
-        for layer in material.layers:
-            weight = scheme.weight_slot[layer.index]
-            bias = scheme.bias_slot[layer.index] if scheme.biases else None
-            rows.append(
-                [
-                    *(layer.fan_out, layer.fan_in, places[weight.name].ld, places[weight.name].first * FLOAT),
-                    -1 if bias is None else places[bias.name].first * FLOAT,
-                    *(self.z[layer.index], self.h[layer.index]),
-                    layer.index == weight.layers[-1],
-                    bias is not None and layer.index == bias.layers[-1],
-                ]
-            )
-        return np.array(rows, dtype=np.int64)
 
 
 def run_chunk(
@@ -134,138 +37,165 @@ def run_chunk(
         return Training(Material(arm, data), list(runs)).train(progress)
 
 
+class Plan:
+    """The array that the compiled code reads, and every array whose address stands in it."""
+
+    def __init__(self) -> None:
+        self.values = np.zeros(at.LENGTH, dtype=np.int64)
+        self.held: dict[int, np.ndarray] = {}
+
+    def put(self, place: int, array: Any, dtype: Any = np.float32) -> np.ndarray:
+        """Note an array's address, converted to the type that the compiled code expects there."""
+        self.held[place] = np.ascontiguousarray(array, dtype=dtype)
+        self.values[place] = self.held[place].ctypes.data
+        return self.held[place]
+
+    def sizes(self, **sizes: int) -> None:
+        """Set numbers by the names of their places: `sizes(RUNS=5)`."""
+        for name, value in sizes.items():
+            self.values[getattr(at, name)] = value
+
+
 class Training:
-    """R runs, their parameters (R, P) and optimizer state, and what the compiled loop needs."""
+    """R runs: their parameters and optimizer state (R, P), and the plan of their training."""
 
     def __init__(self, material: Material, runs: list[tuple[int, float]]) -> None:
         self.material, self.runs = material, runs
-        arm = material.arm
+        arm, scheme = material.arm, material.scheme
         # Measures are taken by torch on the whole stack; a lone run would take another path through BLAS there.
         stacked = runs if len(runs) > 1 else [runs[0], runs[0]]
         self.seeds = Seeds(material, tuple(sorted({seed for seed, _ in runs})))
-        self.row = np.array([self.seeds.seeds.index(seed) for seed, _ in stacked], dtype=np.int64)
+        self.row = torch.tensor([self.seeds.seeds.index(seed) for seed, _ in stacked])
         rates = torch.tensor([lr for _, lr in stacked], dtype=material.dtype)
-        self.stack = fused.Stack(material, self.seeds, torch.from_numpy(self.row), rates)
-        self.places, size = layout(material.scheme)
-        self.parameters = torch.zeros(len(stacked), size)
-        self.previous = torch.zeros(0)
-        self.from_stack()
-        self.first, self.second = (np.zeros((len(stacked), size), dtype=np.float32) for _ in range(2))
-        self.gradients = np.zeros(size, dtype=np.float32)
-        self.broken = np.zeros(len(stacked), dtype=bool)
-        self.diverged = np.full(len(stacked), -1, dtype=np.int64)
+        self.stack = fused.Stack(material, self.seeds, self.row, rates)
+        self.tensors, size = layout(scheme)
+        self.plan = Plan()
+        state = (len(stacked), size)
+        self.parameters = torch.from_numpy(self.plan.put(at.STATE, np.zeros(state)))
+        self.previous: Tensor | None = None
+        for name, tensor in self.tensors.items():
+            tensor.view(self.parameters).copy_(self.stack.stored[name])
+        for place in (at.MOMENTS, at.SQUARES):
+            self.plan.put(place, np.zeros(state))
+        self.plan.put(at.GRADIENTS, np.zeros(size))
+        self.plan.put(at.ROW, self.row, np.int64)
+        self.plan.put(at.BROKEN, np.zeros(len(stacked)), np.int64)
+        self.diverged = self.plan.put(at.DIVERGED, np.full(len(stacked), -1), np.int64)
+        self.stopped = self.plan.put(at.STOPPED, np.full(len(stacked), -1), np.int64)
+        self.plan.put(at.CLIP, [arm.optim.clip or 0.0])
+        shared = self.plan.put(at.MEAN_OVER, means_over(scheme, self.tensors), np.int64)
+        self.plan.sizes(RUNS=len(stacked), LAYERS=len(material.layers), PARAMETERS=size, SHARED=len(shared))
+        self.put_data()
+        self.put_goal()
+        self.put_functions()
         parts = [self.seeds.first(part, arm.train.eval_samples).numpy() for part in ("train", "val")]
-        self.cut = parts[0].shape[1]
-        self.held = np.ascontiguousarray(np.concatenate(parts, axis=1), dtype=np.int32)
-        self.batch = batch_size(arm, len(self.seeds.splits[0].train))
-        self.buffers = Buffers(material, self.batch, self.held.shape[1])
-        self.net = self.buffers.table(material, self.places)
-        self.to = np.array(compiled.addresses(arm.model.activation, arm.optim.name), dtype=np.int64)
-        self.uses = uses(material.scheme, self.places)
-        self.load_data()
+        held = self.plan.put(at.HELD_INDEX, np.concatenate(parts, axis=1), np.int32)
+        batch = batch_size(arm, len(self.seeds.splits[0].train))
+        self.plan.sizes(BATCH=batch, HELD=held.shape[1], CUT=parts[0].shape[1])
+        self.buffers = Buffers(material.layers, self.plan.values, min(batch, BLOCK), held.shape[1])
+        self.plan.put(at.NET, net_table(material.layers, scheme, self.tensors, self.buffers), np.int64)
 
-    def load_data(self) -> None:
-        """Data as float32 arrays: labels as numbers, targets where the loss looks at values."""
-        m, s = self.material, self.seeds
-        count = len(m.data.x)
-        self.x = np.ascontiguousarray(m.x.numpy())
-        values = m.loss == "squared_error"
-        classes = m.data.classes is not None
-        self.labels = m.data.y.astype(np.float32) if classes else np.zeros(count, dtype=np.float32)
-        self.targets = np.ascontiguousarray(m.y.numpy()) if values else np.zeros((count, 0), dtype=np.float32)
-        k = self.targets.shape[1]
-        self.mean = np.ascontiguousarray(s.mean[:, 0].numpy())
-        self.inverse = np.ascontiguousarray(s.inverse_scale[:, 0, 0].numpy())
-        plain = values and not classes
-        seeds = len(s.seeds)
-        self.target_mean = np.ascontiguousarray(s.target_mean[:, 0].numpy()) if plain else np.zeros((seeds, k), "f4")
-        scale = s.target_inverse_scale[:, 0, 0].numpy() if plain else np.ones(seeds, dtype=np.float32)
-        self.target_inverse = np.ascontiguousarray(scale)
+    def put_data(self) -> None:
+        """The data as they came, and each seed's mean and scale."""
+        m, s, plan = self.material, self.seeds, self.plan
+        plan.put(at.X, m.x)
+        plan.put(at.MEAN, s.mean[:, 0])
+        plan.put(at.INVERSE, s.inverse_scale[:, 0, 0])
+        squared, classes = m.loss == "squared_error", m.data.classes is not None
+        if classes:
+            plan.put(at.LABELS, m.data.y)
+        if squared:
+            shape = (len(s.seeds), m.data.outputs)
+            plan.put(at.TARGETS, m.y)
+            # the one-hot targets of classes are taken as they are
+            plan.put(at.TARGET_MEAN, np.zeros(shape) if classes else s.target_mean[:, 0])
+            plan.put(at.TARGET_INVERSE, np.ones(shape[0]) if classes else s.target_inverse_scale[:, 0, 0])
+        plan.sizes(INPUTS=m.data.inputs, OUTPUTS=m.data.outputs, CLASSES=classes, SQUARED=squared)
+
+    def put_goal(self) -> None:
+        """Where runs stop early: which evaluation, at what value."""
+        train, classes = self.material.arm.train, self.material.data.classes is not None
+        target = resolve_target(train.target, classes) if train.stop_when_reached else None
+        self.plan.sizes(STOP=-1 if target is None else self.evaluations.index(target.metric))
+        self.plan.put(at.GOAL, [target.value if target is not None else 0.0])
+
+    def put_functions(self) -> None:
+        """Addresses of what this net is made of."""
+        arm = self.material.arm
+        kinds = {
+            at.PRODUCT_AT: ("product", "all"),
+            at.PHI_AT: ("phi", arm.model.activation),
+            at.PULL_AT: ("pull", arm.model.activation),
+            at.LOSS_AT: ("loss", self.material.loss),
+            at.RULE_AT: ("rule", arm.optim.name),
+        }
+        for place, kind in kinds.items():
+            self.plan.values[place] = compiled.address(*kind)
 
     def train(self, progress: fused.Progress) -> Chunk:
         """All steps with what is evaluated and measured on the way."""
-        arm = self.material.arm
-        train = arm.train
-        evaluated = set(evaluation_steps(train.steps, train.evaluate.dense, train.evaluate.ratio))
+        arm, steps = self.material.arm, self.material.arm.train.steps
+        evaluated = set(evaluation_steps(steps, arm.train.evaluate.dense, arm.train.evaluate.ratio))
         names = chosen(arm.measure)
-        measured = set(measure_steps(train.steps, arm.measure.schedule)) if names else set()
+        measured = set(measure_steps(steps, arm.measure.schedule)) if names else set()
         recorder = Recorder(self.material.scheme)
         probe = self.stack.on_runs(*self.seeds.probe()) if names else None
         batches = self.seeds.batches()
-        for first, last in pairwise(bounds(train.steps, measured)):
+        for first, last in pairwise(bounds(steps, measured)):
             if first in measured and probe is not None:
-                recorder.add(first, self.measure(probe, first, names))
-            self.previous = self.parameters.clone() if last in measured else self.previous
-            steps = range(first, last)
-            losses, values = self.segment(steps, np.array([t in evaluated for t in steps]), batches)
-            for t in steps:
+                recorder.add(first, self.measure(probe, names))
+            self.previous = self.parameters.clone() if last in measured else None
+            losses, values = self.segment(range(first, last), evaluated, batches)
+            for t in range(first, last):
                 if t in evaluated:
-                    recorder.add(t, {name: values[:, t - first, i] for i, name in enumerate(self.evaluated_names)})
+                    recorder.add(t, dict(zip(self.evaluations, values[:, t - first].unbind(1))))
                 if t in measured:
                     recorder.add(t, {"loss/batch": losses[:, t - first]})
-            progress(min(last, train.steps) * len(self.runs) - first * len(self.runs))
-        return recorder.chunk(self.runs, torch.from_numpy(self.diverged))
+            progress((min(last, steps) - first) * len(self.runs))
+        chunk = recorder.chunk(self.runs, torch.from_numpy(self.diverged))
+        return stopped_early(chunk, self.stopped, evaluated - {steps}) if arm.train.stop_when_reached else chunk
 
     @property
-    def evaluated_names(self) -> tuple[str, ...]:
-        """What evaluation gives."""
+    def evaluations(self) -> tuple[str, ...]:
+        """What an evaluation gives."""
         accuracies = ("accuracy/train", "accuracy/val") if self.material.data.classes is not None else ()
         return ("loss/train", "loss/val", *accuracies)
 
-    def segment(self, steps: range, evaluated: np.ndarray, batches: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
-        """Train these steps; returns batch losses (R, T) and evaluations (R, T, 4), NaN where there are none."""
-        arm, runs, b = self.material.arm, len(self.row), self.buffers
-        index = np.stack([next(batches).numpy() for _ in steps], axis=1).astype(np.int32)
-        factors = np.array([optim.lr_factor(arm.optim, t, max(arm.train.steps, 1)) for t in steps])
-        losses = np.full((runs, len(steps)), np.nan, dtype=np.float32)
-        values = np.full((runs, len(steps), 4), np.nan, dtype=np.float32)
-        size = np.zeros(11, dtype=np.int64)
-        size[[training.LD, training.LDX, training.LDR, training.LD_HELD]] = b.ld, b.ldx, b.ldr, b.ld_held
-        size[[training.INPUTS, training.OUTPUTS]] = self.x.shape[1], self.material.layers[-1].fan_out
-        size[[training.CUT, training.CLASSES]] = self.cut, self.material.data.classes is not None
-        size[training.SQUARED] = self.material.loss == "squared_error"
-        size[training.UPDATE_LAST] = steps[-1] < arm.train.steps
-        size[training.FIRST_STEP] = steps[0]
-        compiled.segment()(
-            *(self.net, self.parameters.numpy(), self.first, self.second, self.gradients),
-            *(self.x, self.labels, self.targets, self.row),
-            *(self.mean, self.inverse, self.target_mean, self.target_inverse),
-            *(index, self.held, evaluated),
-            (self.stack.lr.numpy()[:, None] * factors.astype(np.float32)).astype(np.float32),
-            np.array([rules.constants(arm.optim, t + 1) for t in steps], dtype=np.float32),
-            *(self.uses, np.float32(arm.optim.clip or 0.0), b.at, size, self.to),
-            *(losses, values, self.broken, self.diverged),
-        )
+    def segment(self, steps: range, evaluated: set[int], batches: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
+        """Train these steps; batch losses (R, T), and evaluations (R, T, 4) at evaluated steps."""
+        plan, c, length = self.plan, self.material.arm.optim, self.material.arm.train.steps
+        factors = torch.tensor([optim.lr_factor(c, t, max(length, 1)) for t in steps], dtype=self.material.dtype)
+        plan.put(at.BATCH_INDEX, np.stack([next(batches).numpy() for _ in steps], axis=1), np.int32)
+        plan.put(at.EVALUATED, [t in evaluated for t in steps], np.int64)
+        plan.put(at.RATES, self.stack.lr[:, None] * factors)
+        plan.put(at.CONSTANTS, constants(c, steps))
+        shape = (len(self.row), len(steps))
+        losses = plan.put(at.BATCH_LOSSES, np.full(shape, np.nan))
+        values = plan.put(at.EVALUATIONS, np.full((*shape, 4), np.nan))
+        plan.sizes(STEPS=len(steps), FIRST_STEP=steps[0], UPDATE_LAST=steps[-1] < length)
+        compiled.entry()(plan.values.ctypes.data)
         return torch.from_numpy(losses), torch.from_numpy(values)
 
-    def measure(self, probe: tuple[Tensor, Tensor], step: int, names: Sequence[str]) -> dict[str, Tensor]:
-        """The measures of the torch path on the stack's present parameters."""
+    def measure(self, probe: tuple[Tensor, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+        """The measures of the torch path on the runs' present parameters."""
         previous = None
-        if step > 0:
-            previous = {
-                name: place.view(self.previous).reshape_as(self.stack.stored[name])
-                for name, place in self.places.items()
-            }
-        self.to_stack()
-        return measure(self.stack.probe(probe, *self.stack.weights(), previous), names)
-
-    def from_stack(self) -> None:
-        """Parameters as the stack holds them into the kernel's padded rows."""
-        for name, place in self.places.items():
-            place.view(self.parameters).copy_(self.stack.stored[name].reshape(-1, place.rows, place.columns))
-
-    def to_stack(self) -> None:
-        """And back."""
-        for name, place in self.places.items():
-            stored = self.stack.stored[name]
-            stored.copy_(place.view(self.parameters).reshape_as(stored))
+        if self.previous is not None:
+            previous = {name: tensor.view(self.previous).contiguous() for name, tensor in self.tensors.items()}
+        for name, tensor in self.tensors.items():
+            self.stack.stored[name].copy_(tensor.view(self.parameters))
+        return measure(self.stack.probe(probe, *self.stack.net.weights(self.stack.stored), previous), names)
 
 
-def uses(scheme: Scheme, places: dict[str, Place]) -> np.ndarray:
-    """(shared tensors, 3): first float, floats, and uses to average over; empty unless `reduce` is mean."""
-    shared: list[Slot] = [s for s in scheme.slots if scheme.reduce == "mean" and len(s.layers) > 1]
-    rows = [[places[s.name].first, places[s.name].rows * places[s.name].ld, len(s.layers)] for s in shared]
-    return np.array(rows, dtype=np.int64).reshape(-1, 3)
+def stopped_early(chunk: Chunk, stopped: np.ndarray, evaluated: set[int]) -> Chunk:
+    """The chunk with each run's values ending where it reached the target, or at the evaluation that saw it diverge."""
+    taken = np.array(sorted(evaluated))
+    last = stopped[: len(chunk.runs)].copy()
+    for i in np.flatnonzero((last < 0) & (chunk.diverged_at >= 0)):
+        seen = taken[taken >= chunk.diverged_at[i]]
+        last[i] = seen[0] if len(seen) else -1
+    for one in chunk.series.values():
+        one.values[(last[:, None] >= 0) & (np.array(one.steps)[None, :] > last[:, None])] = np.nan
+    return replace(chunk, stopped_at=last)
 
 
 def bounds(steps: int, measured: set[int]) -> list[int]:
@@ -275,5 +205,4 @@ def bounds(steps: int, measured: set[int]) -> list[int]:
     [0, 1, 3, 4, 9, 10, 11]
     """
     cuts = {0, steps + 1} | {t for m in measured for t in (m - 1, m) if t >= 0}
-    cuts |= set(range(0, steps, LONGEST))
-    return sorted(cuts)
+    return sorted(cuts | set(range(0, steps, LONGEST)))

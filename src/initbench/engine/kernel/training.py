@@ -1,222 +1,183 @@
-"""Steps and evaluations of runs, one run after another: each stays in cache while it trains, and none sees another."""
+"""Steps and evaluations of runs, one run after another: each stays in cache while it trains, and none sees another.
+
+`segment` and `probe` take the address of one array of int64, the plan: sizes, and addresses of arrays and buffers.
+Python fills it (see run.py); so compiled code needs no Python object, and can be kept as plain machine code.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
+from initbench.engine.kernel import places as at
 from initbench.engine.kernel.activations import INFINITY
-from initbench.engine.kernel.elementary import F, ONE, fma
+from initbench.engine.kernel.elementary import ONE, F, fma
+from initbench.engine.kernel.layout import BLOCK, FLOAT, LANES
 from initbench.engine.kernel.net import (
-    BLOCK,
-    FLOAT,
-    PHI,
-    POINTER,
-    PULL,
-    TWO,
+    DZ,
     ZERO,
     backward,
-    cross_entropy,
     forward,
     hits,
+    layer_of,
     plain,
-    squared_error,
     transpose,
 )
-from initbench.engine.kernel.vector import LANES, caller, floats, row_sum
-
-# places in the array of buffer addresses
-X, X_ROWS, DZ, DZ_OTHER, H_ROWS, ZEROS, TOP, TOTAL, LOSS, LABELS, TARGETS, LIVE, HELD_X, HELD_LABELS, HELD_TARGETS = (
-    range(15)
+from initbench.engine.kernel.rules import CONSTANTS
+from initbench.engine.kernel.vector import (
+    call_loss,
+    call_rule,
+    floats,
+    row_sum,
+    sample_numbers,
+    whole_numbers,
 )
-# places in the array of sizes
-LD, LDX, LDR, LD_HELD, INPUTS, OUTPUTS, CUT, CLASSES, SQUARED, UPDATE_LAST, FIRST_STEP = range(11)
-# places in the array of addresses of compiled functions
-PHI_AT, PULL_AT, RULE_AT = range(3)
 
-RULE = types.int32(*[POINTER] * 4, types.intp, types.float32, POINTER)
-call_rule = caller(types.int32, *[POINTER] * 4, types.intp, types.float32, POINTER)
-__all__ = ["BLOCK", "PHI", "PULL", "RULE", "segment"]
+MARGIN = F(1e-6)  # as torch.nn.utils.clip_grad_norm_
 
 
 @plain
-def gather(x, index, mean, inverse, rows, ld, lanes):  # type: ignore[no-untyped-def]
-    """Standardized samples (lanes, inputs) of the numbers `index`; lanes without a sample are zeros."""
+def gather(x, n, index, count, mean, inverse, rows, ld, lanes):
+    """Standardized samples (lanes, n) of the numbers `index`; lanes without a sample are zeros."""
     for b in range(lanes):
         row = floats(rows + b * ld * FLOAT)
-        if b < index.shape[0]:
-            sample = x[index[b]]
-            for j in range(x.shape[1]):
+        if b < count:
+            sample = floats(x + np.int64(index[b]) * n * FLOAT)
+            for j in range(n):
                 row[j] = (sample[j] - mean[j]) * inverse
         else:
-            for j in range(x.shape[1]):
+            for j in range(n):
                 row[j] = ZERO
 
 
 @plain
-def answers(labels, targets, index, mean, inverse, to_labels, to_targets, ld, lanes):  # type: ignore[no-untyped-def]
-    """Labels (lanes,) and standardized targets (outputs, lanes) of the same samples."""
-    for b in range(lanes):
-        there = b < index.shape[0]
-        to_labels[b] = labels[index[b]] if there else ZERO
-        for c in range(targets.shape[1]):
-            to_targets[c * ld + b] = (targets[index[b], c] - mean[c]) * inverse if there else ZERO
+def answers(plan, seed, index, count, to_labels, to_targets, ld, lanes):
+    """Labels (lanes,) and standardized targets (outputs, lanes) of samples."""
+    labels, targets, n = floats(plan[at.LABELS]), floats(plan[at.TARGETS]), plan[at.OUTPUTS]
+    if plan[at.CLASSES]:
+        for b in range(lanes):
+            to_labels[b] = labels[index[b]] if b < count else ZERO
+    if plan[at.SQUARED]:
+        mean, inverse = floats(plan[at.TARGET_MEAN] + seed * n * FLOAT), floats(plan[at.TARGET_INVERSE])[seed]
+        for c in range(n):
+            for b in range(lanes):
+                value = targets[np.int64(index[b]) * n + c] if b < count else ZERO
+                to_targets[c * ld + b] = (value - mean[c]) * inverse if b < count else ZERO
 
 
 @plain
-def mark(live, count, lanes, value):  # type: ignore[no-untyped-def]
+def mark(live, count, lanes, value):
     """`value` for the first `count` lanes, 0 for the others."""
     for b in range(lanes):
         live[b] = value if b < count else ZERO
 
 
 @plain
-def lanes_of(count):  # type: ignore[no-untyped-def]
+def lanes_of(count):
     """Samples padded to whole vectors."""
     return (count + LANES - 1) // LANES * LANES
 
 
 @plain
-def losses(z, ld, lanes, at, labels, targets, size):  # type: ignore[no-untyped-def]
-    """Sum of the lanes' losses; their gradients by the outputs go to DZ."""
-    live, loss, dz = floats(at[LIVE]), floats(at[LOSS]), floats(at[DZ])
-    if size[SQUARED]:
-        squared_error(floats(z), ld, size[OUTPUTS], lanes, floats(targets), live, loss, dz)
-    else:
-        cross_entropy(
-            floats(z), ld, size[OUTPUTS], lanes, floats(labels), live, floats(at[TOP]), floats(at[TOTAL]), loss, dz
-        )
-    return np.float64(row_sum(at[LOSS], lanes // LANES))
+def losses(plan, net, z, ld, lanes, labels, targets):
+    """Sum of the lanes' losses; their gradients by the outputs go to the last layer's DZ."""
+    live, loss, top, total = floats(plan[at.LIVE]), floats(plan[at.LOSS]), floats(plan[at.TOP]), floats(plan[at.TOTAL])
+    dz = floats(layer_of(net, plan[at.LAYERS] - 1)[DZ])
+    n = plan[at.OUTPUTS]
+    call_loss(plan[at.LOSS_AT], floats(z), ld, n, lanes, floats(labels), floats(targets), live, top, total, loss, dz)
+    return np.float64(row_sum(plan[at.LOSS], lanes // LANES))
 
 
 @plain
-def hold(x, labels, targets, index, mean, inverse, target_mean, target_inverse, at, size):  # type: ignore[no-untyped-def]
+def hold(plan, seed):
     """Put a seed's evaluation samples into their buffer, block after block of (inputs, lanes)."""
-    ld = size[LD_HELD]
-    rows = (size[INPUTS] + LANES - 1) // LANES * LANES
-    block = 0
-    for start in range(0, index.shape[0], BLOCK):
-        part = index[start : start + BLOCK]
-        lanes = lanes_of(part.shape[0])
-        gather(x, part, mean, inverse, at[X_ROWS], size[LDX], lanes)
-        to = at[HELD_X] + block * rows * ld * FLOAT
-        # (lanes, inputs) to (inputs, lanes); its rows of padding are overwritten by nothing that matters
-        transpose(at[X_ROWS], size[LDX], lanes, rows // LANES, to, ld)
-        answers(
-            labels,
-            targets,
-            part,
-            target_mean,
-            target_inverse,
-            floats(at[HELD_LABELS] + block * ld * FLOAT),
-            floats(at[HELD_TARGETS] + block * size[OUTPUTS] * ld * FLOAT),
-            ld,
-            lanes,
+    n, ld, ldx = plan[at.INPUTS], plan[at.LD_HELD], plan[at.LDX]
+    mean, inverse = floats(plan[at.MEAN] + seed * n * FLOAT), floats(plan[at.INVERSE])[seed]
+    rows = lanes_of(n)
+    for start in range(0, plan[at.HELD], BLOCK):
+        index = sample_numbers(plan[at.HELD_INDEX] + (seed * plan[at.HELD] + start) * 4)
+        count = min(BLOCK, plan[at.HELD] - start)
+        lanes = lanes_of(count)
+        block = (start // BLOCK) * ld * FLOAT
+        gather(plan[at.X], n, index, count, mean, inverse, plan[at.X_ROWS], ldx, lanes)
+        transpose(plan[at.X_ROWS], ldx, lanes, rows // LANES, plan[at.HELD_X] + block * rows, ld)
+        to_labels, to_targets = (
+            floats(plan[at.HELD_LABELS] + block),
+            floats(plan[at.HELD_TARGETS] + block * plan[at.OUTPUTS]),
         )
-        block += 1
+        answers(plan, seed, index, count, to_labels, to_targets, ld, lanes)
 
 
 @plain
-def evaluate(net, parameters, samples, phi, at, size, out):  # type: ignore[no-untyped-def]
+def evaluate(plan, net, parameters, out):
     """Loss and accuracy on the samples held: the first CUT of them are training ones. Returns the mean of all losses.
 
     out: loss/train, loss/val, accuracy/train, accuracy/val.
     """
-    ld = size[LD_HELD]
-    rows = (size[INPUTS] + LANES - 1) // LANES * LANES
-    live, loss = floats(at[LIVE]), floats(at[LOSS])
-    sums = (0.0, 0.0)
-    right = (0, 0)
-    block = 0
-    for start in range(0, samples, BLOCK):
-        count = min(BLOCK, samples - start)
+    ld, cut, rows = plan[at.LD_HELD], plan[at.CUT], lanes_of(plan[at.INPUTS])
+    live, loss, top, where = floats(plan[at.LIVE]), floats(plan[at.LOSS]), floats(plan[at.TOP]), floats(plan[at.TOTAL])
+    train, val = 0.0, 0.0
+    right_train, right = 0, 0
+    for start in range(0, plan[at.HELD], BLOCK):
+        count = min(BLOCK, plan[at.HELD] - start)
         lanes = lanes_of(count)
-        z = forward(net, parameters, at[HELD_X] + block * rows * ld * FLOAT, ld, lanes // LANES, at[ZEROS], phi)
-        labels = at[HELD_LABELS] + block * ld * FLOAT
+        block = (start // BLOCK) * ld * FLOAT
+        x, vectors = plan[at.HELD_X] + block * rows, lanes // LANES
+        zeros, phi = plan[at.ZEROS], plan[at.PHI_AT]
+        z = forward(net, plan[at.LAYERS], parameters, x, ld, vectors, zeros, plan[at.PRODUCT_AT], phi)
+        labels, targets = plan[at.HELD_LABELS] + block, plan[at.HELD_TARGETS] + block * plan[at.OUTPUTS]
         mark(live, count, lanes, ONE)
-        losses(z, ld, lanes, at, labels, at[HELD_TARGETS] + block * size[OUTPUTS] * ld * FLOAT, size)
-        train, val = 0.0, 0.0
+        losses(plan, net, z, ld, lanes, labels, targets)
         for b in range(count):
-            if start + b < size[CUT]:
-                train += loss[b]
+            if start + b < cut:
+                train += np.float64(loss[b])
             else:
-                val += loss[b]
-        sums = (sums[0] + train, sums[1] + val)
-        if size[CLASSES]:
-            head = max(0, min(count, size[CUT] - start))
-            mark(live, head, lanes, ONE)
-            first = hits(floats(z), ld, size[OUTPUTS], lanes, floats(labels), live, floats(at[TOP]), floats(at[TOTAL]))
-            mark(live, count, lanes, ONE)
-            both = hits(floats(z), ld, size[OUTPUTS], lanes, floats(labels), live, floats(at[TOP]), floats(at[TOTAL]))
-            right = (right[0] + first, right[1] + both - first)
-        block += 1
-    rest = samples - size[CUT]
-    out[0], out[1] = F(sums[0] / size[CUT]), F(sums[1] / rest)
-    if size[CLASSES]:
-        out[2], out[3] = F(right[0] / size[CUT]), F(right[1] / rest)
-    return F((sums[0] + sums[1]) / samples)
+                val += np.float64(loss[b])
+        if plan[at.CLASSES]:
+            right += hits(floats(z), ld, plan[at.OUTPUTS], lanes, floats(labels), live, top, where)
+            mark(live, max(0, min(count, cut - start)), lanes, ONE)
+            right_train += hits(floats(z), ld, plan[at.OUTPUTS], lanes, floats(labels), live, top, where)
+    rest = plan[at.HELD] - cut
+    out[0], out[1] = F(train / cut), F(val / rest)
+    if plan[at.CLASSES]:
+        out[2], out[3] = F(right_train / cut), F((right - right_train) / rest)
+    return F((train + val) / plan[at.HELD])
 
 
 @plain
-def batch(
-    net,
-    parameters,
-    gradients,
-    x,
-    labels,
-    targets,
-    index,
-    mean,
-    inverse,
-    target_mean,
-    target_inverse,
-    at,
-    size,
-    to,
-    learn,
-):  # type: ignore[no-untyped-def]
-    """Mean loss of one batch, and its gradients if `learn`; in blocks of samples."""
-    total, ld = 0.0, size[LD]
-    for start in range(0, index.shape[0], BLOCK):
-        part = index[start : start + BLOCK]
-        count, lanes = part.shape[0], lanes_of(part.shape[0])
-        gather(x, part, mean, inverse, at[X_ROWS], size[LDX], lanes)
-        transpose(at[X_ROWS], size[LDX], lanes, (size[INPUTS] + LANES - 1) // LANES, at[X], ld)
-        answers(labels, targets, part, target_mean, target_inverse, floats(at[LABELS]), floats(at[TARGETS]), ld, lanes)
-        mark(floats(at[LIVE]), count, lanes, ONE / F(index.shape[0]))
-        z = forward(net, parameters, at[X], ld, lanes // LANES, at[ZEROS], to[PHI_AT])
-        total += losses(z, ld, lanes, at, at[LABELS], at[TARGETS], size)
+def batch(plan, net, parameters, gradients, seed, index, size, block, learn):
+    """Mean loss of the samples `index` (size,), and its gradients if `learn`; at most `block` samples at once."""
+    n, ld, ldx, layers = plan[at.INPUTS], plan[at.LD], plan[at.LDX], plan[at.LAYERS]
+    mean, inverse = floats(plan[at.MEAN] + seed * n * FLOAT), floats(plan[at.INVERSE])[seed]
+    total = 0.0
+    for start in range(0, size, block):
+        part = sample_numbers(index + start * 4)
+        count = min(block, size - start)
+        lanes = lanes_of(count)
+        vectors = lanes // LANES
+        gather(plan[at.X], n, part, count, mean, inverse, plan[at.X_ROWS], ldx, lanes)
+        transpose(plan[at.X_ROWS], ldx, lanes, lanes_of(n) // LANES, plan[at.BATCH_X], ld)
+        answers(plan, seed, part, count, floats(plan[at.BATCH_LABELS]), floats(plan[at.BATCH_TARGETS]), ld, lanes)
+        mark(floats(plan[at.LIVE]), count, lanes, ONE / F(size))
+        x, zeros, phi = plan[at.BATCH_X], plan[at.ZEROS], plan[at.PHI_AT]
+        z = forward(net, layers, parameters, x, ld, vectors, zeros, plan[at.PRODUCT_AT], phi)
+        total += losses(plan, net, z, ld, lanes, plan[at.BATCH_LABELS], plan[at.BATCH_TARGETS])
         if learn:
-            backward(
-                net,
-                parameters,
-                gradients,
-                at[X],
-                at[X_ROWS],
-                size[LDX],
-                at[DZ],
-                at[DZ_OTHER],
-                at[H_ROWS],
-                size[LDR],
-                ld,
-                count,
-                lanes // LANES,
-                at[ZEROS],
-                to[PULL_AT],
-                start > 0,
-            )
-    return F(total / index.shape[0])
+            x, rows, ldr, pull = plan[at.X_ROWS], plan[at.H_ROWS], plan[at.LDR], plan[at.PULL_AT]
+            how = (ld, count, vectors, plan[at.ZEROS], plan[at.PRODUCT_AT], pull, start > 0)
+            backward(net, layers, parameters, gradients, x, ldx, rows, ldr, *how)
+    return F(total / size)
 
 
 @plain
-def scale(values, n, factor):  # type: ignore[no-untyped-def]
+def scale(values, n, factor):
     """n floats times `factor`."""
     for i in range(n):
         values[i] *= factor
 
 
 @plain
-def norm(values, n, lanes):  # type: ignore[no-untyped-def]
+def norm(values, n, lanes):
     """Euclidean norm of n floats, n a multiple of 16, added up lane by lane."""
     for j in range(LANES):
         lanes[j] = ZERO
@@ -225,114 +186,109 @@ def norm(values, n, lanes):  # type: ignore[no-untyped-def]
             lanes[j] = fma(values[i + j], values[i + j], lanes[j])
     total = 0.0
     for j in range(LANES):
-        total += lanes[j]
+        total += np.float64(lanes[j])
     return F(np.sqrt(total))
 
 
 @plain
-def finite(value):  # type: ignore[no-untyped-def]
+def finite(value):
     """Whether a float is neither infinite nor NaN."""
     return value - value == ZERO
 
 
-@njit(
-    types.void(
-        *(types.int64[:, ::1], types.float32[:, ::1], types.float32[:, ::1], types.float32[:, ::1], types.float32[::1]),
-        *(types.float32[:, ::1], types.float32[::1], types.float32[:, ::1], types.int64[::1]),
-        *(types.float32[:, ::1], types.float32[::1], types.float32[:, ::1], types.float32[::1]),
-        *(types.int32[:, :, ::1], types.int32[:, ::1], types.boolean[::1]),
-        *(types.float32[:, ::1], types.float32[:, ::1], types.int64[:, ::1], types.float32),
-        *(types.int64[::1], types.int64[::1], types.int64[::1]),
-        *(types.float32[:, ::1], types.float32[:, :, ::1], types.boolean[::1], types.int64[::1]),
-    ),
-    error_model="numpy",
-    nogil=True,
-    cache=True,
-)
-def segment(
-    net,  # (layers, 9), see net.py
-    parameters,  # (R, P) of each run, updated
-    first,  # (R, P) optimizer state
-    second,  # (R, P)
-    gradients,  # (P,)
-    x,  # (N, inputs) as the data came
-    labels,  # (N,) class numbers
-    targets,  # (N, outputs)
-    row,  # (R,) number of each run's seed
-    mean,  # (S, inputs) and all below of each seed's split
-    inverse,  # (S,)
-    target_mean,  # (S, outputs)
-    target_inverse,  # (S,)
-    batches,  # (S, T, B) sample numbers
-    held,  # (S, E) samples to evaluate
-    evaluated,  # (T,) whether step t is evaluated
-    rates,  # (R, T) learning rate
-    constants,  # (T, 8), see rules.py
-    uses,  # (shared tensors, 3): first float, floats, by how many uses the gradient is divided
-    clip,  # largest norm of a run's gradient, 0: none
-    at,  # addresses of buffers
-    size,  # sizes
-    to,  # addresses of functions
-    batch_losses,  # (R, T) out
-    evaluations,  # (R, T, 4) out
-    broken,  # (R,) whether the last update left a parameter that is not finite
-    diverged,  # (R,) out: step of divergence, -1 for runs that stayed finite
-):  # type: ignore[no-untyped-def]
-    """T steps of R runs: evaluate where asked, loss of the batch, gradients, update."""
+@plain
+def update(plan, r, t):
+    """One update of every stored tensor of run r at step t of the segment; whether all parameters are finite."""
+    n, g = plan[at.PARAMETERS], floats(plan[at.GRADIENTS])
+    own = r * n * FLOAT
+    for u in range(plan[at.SHARED]):  # tensors whose gradient is the mean over their uses
+        row = whole_numbers(plan[at.MEAN_OVER] + u * 3 * 8)
+        scale(floats(plan[at.GRADIENTS] + row[0] * FLOAT), row[1], ONE / F(row[2]))
+    clip = floats(plan[at.CLIP])[0]
+    if clip > ZERO:
+        factor = clip / (norm(g, n, floats(plan[at.TOP])) + MARGIN)
+        if factor < ONE:
+            scale(g, n, factor)
+    p, s, v = floats(plan[at.STATE] + own), floats(plan[at.MOMENTS] + own), floats(plan[at.SQUARES] + own)
+    rate = floats(plan[at.RATES])[r * plan[at.STEPS] + t]
+    constants = floats(plan[at.CONSTANTS] + t * CONSTANTS * FLOAT)
+    return call_rule(plan[at.RULE_AT], p, g, s, v, n, rate, constants) < INFINITY
+
+
+@plain
+def reached(values, which, goal):
+    """Whether evaluation number `which` is at or past the goal: losses come first, then accuracies."""
+    if which < 0:
+        return False
+    return values[which] <= goal if which < 2 else values[which] >= goal
+
+
+@plain
+def segment(address):
+    """STEPS steps of RUNS runs: evaluate where asked, loss of the batch, gradients, update."""
+    plan = whole_numbers(address)
+    net, steps, size = plan[at.NET], plan[at.STEPS], plan[at.BATCH]
+    diverged, broken = whole_numbers(plan[at.DIVERGED]), whole_numbers(plan[at.BROKEN])
+    stopped, goal = whole_numbers(plan[at.STOPPED]), floats(plan[at.GOAL])[0]
+    evaluated = whole_numbers(plan[at.EVALUATED])
+    batch_losses = floats(plan[at.BATCH_LOSSES])
     seed_held = -1
-    steps = batches.shape[1]
-    for r in range(parameters.shape[0]):
-        s = row[r]
-        p = parameters[r].ctypes.data
-        if diverged[r] >= 0:
-            continue
+    for r in range(plan[at.RUNS]):
+        seed = whole_numbers(plan[at.ROW])[r]
+        p = plan[at.STATE] + r * plan[at.PARAMETERS] * FLOAT
         for t in range(steps):
-            ok = not broken[r]
-            if evaluated[t]:
-                if seed_held != s:
-                    hold(x, labels, targets, held[s], mean[s], inverse[s], target_mean[s], target_inverse[s], at, size)
-                    seed_held = s
-                ok &= finite(evaluate(net, p, held.shape[1], to[PHI_AT], at, size, evaluations[r, t]))
-            learn = t + 1 < steps or size[UPDATE_LAST] != 0
-            batch_losses[r, t] = batch(
-                net,
-                p,
-                gradients.ctypes.data,
-                x,
-                labels,
-                targets,
-                batches[s, t],
-                mean[s],
-                inverse[s],
-                target_mean[s],
-                target_inverse[s],
-                at,
-                size,
-                to,
-                learn,
-            )
-            ok &= finite(batch_losses[r, t])
-            if not ok:
-                diverged[r] = size[FIRST_STEP] + t
+            if diverged[r] >= 0 or stopped[r] >= 0:
                 break
-            if not learn:
-                continue
-            g = gradients.ctypes.data
-            n = gradients.shape[0]
-            for u in range(uses.shape[0]):
-                scale(floats(g + uses[u, 0] * FLOAT), uses[u, 1], ONE / F(uses[u, 2]))
-            if clip > ZERO:
-                factor = clip / (norm(floats(g), n, floats(at[TOP])) + F(1e-6))
-                if factor < ONE:
-                    scale(floats(g), n, factor)
-            largest = call_rule(
-                to[RULE_AT],
-                floats(p),
-                floats(g),
-                floats(first[r].ctypes.data),
-                floats(second[r].ctypes.data),
-                n,
-                rates[r, t],
-                floats(constants[t].ctypes.data),
-            )
-            broken[r] = largest >= INFINITY
+            ok = broken[r] == 0
+            learn = t + 1 < steps or plan[at.UPDATE_LAST] != 0
+            if evaluated[t] != 0:
+                if seed_held != seed:
+                    hold(plan, seed)
+                    seed_held = seed
+                values = floats(plan[at.EVALUATIONS] + (r * steps + t) * 4 * FLOAT)
+                ok &= finite(evaluate(plan, net, p, values))
+                if learn and reached(values, plan[at.STOP], goal):
+                    stopped[r] = plan[at.FIRST_STEP] + t
+            index = plan[at.BATCH_INDEX] + (seed * steps + t) * size * 4
+            loss = batch(plan, net, p, plan[at.GRADIENTS], seed, index, size, BLOCK, learn)
+            batch_losses[r * steps + t] = loss
+            if not (ok and finite(loss)):
+                diverged[r] = plan[at.FIRST_STEP] + t
+            elif learn:
+                broken[r] = 0 if update(plan, r, t) else 1
+
+
+@plain
+def probe(address):
+    """Forward and backward pass of the mean loss on the probe batch for each run, kept layer by layer.
+
+    The plan's BATCH samples are one block, NET a table for each run, each use of a weight with a gradient of its own.
+    """
+    plan = whole_numbers(address)
+    for r in range(plan[at.RUNS]):
+        seed = whole_numbers(plan[at.ROW])[r]
+        net = plan[at.NET] + r * plan[at.NET_BYTES]
+        p = plan[at.STATE] + r * plan[at.PARAMETERS] * FLOAT
+        g = plan[at.GRADIENTS] + r * plan[at.GRADIENT_BYTES]
+        batch(
+            plan,
+            net,
+            p,
+            g,
+            seed,
+            plan[at.BATCH_INDEX] + seed * plan[at.BATCH] * 4,
+            plan[at.BATCH],
+            plan[at.BATCH],
+            True,
+        )
+
+
+def entry(address):
+    """What the plan asks for: a probe, or a segment of training."""
+    if whole_numbers(address)[at.STEPS] == 0:
+        probe(address)
+    else:
+        segment(address)
+
+
+ENTRY = types.void(types.intp)

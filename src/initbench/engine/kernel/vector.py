@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from inspect import Parameter, Signature
 from typing import Any
 
 from llvmlite import ir
@@ -139,7 +141,7 @@ def product_of(tile_rows: int, tile_vectors: int) -> Callable[..., None]:
     """The product of matrices in tiles of at most this size; the rest in tiles of half, quarter ... size."""
 
     @intrinsic
-    def product(typing, c, ldc, a, row_step, depth_step, b, ldb, rows, depth, vectors, start, start_step, add):  # type: ignore[no-untyped-def]
+    def product(typing, c, ldc, a, row_step, depth_step, b, ldb, rows, depth, vectors, start, start_step, add):
         """C = start + A B (see Operands) for `rows` rows, 16 `vectors` columns and sums of `depth` terms."""
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -151,12 +153,11 @@ def product_of(tile_rows: int, tile_vectors: int) -> Callable[..., None]:
             for width in halves(tile_vectors):
 
                 def column(now: Any, width: int = width) -> None:
+                    first = builder.mul(now, word(LANES))
                     builder.store(word(0), i)
                     for height in halves(tile_rows):
-                        at = builder.mul(now, word(LANES))
-                        emit_strip(
-                            builder, i, rows, height, lambda row, h=height: emit_tile(builder, o, row, at, h, width)
-                        )
+                        tile = partial(emit_tile, builder, o, column=first, rows=height, vectors=width)
+                        emit_strip(builder, i, rows, height, tile)
 
                 emit_strip(builder, j, vectors, width, column)
             return context.get_dummy_value()
@@ -176,7 +177,7 @@ def halves(n: int) -> list[int]:
 
 
 @intrinsic
-def transpose_tile(typing, source, lds, rows, target, ldt):  # type: ignore[no-untyped-def]
+def transpose_tile(typing, source, lds, rows, target, ldt):
     """target[j, i] = source[i, j] for i, j < 16; rows of the source from `rows` on count as zeros and are not read."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -204,7 +205,7 @@ def transpose_tile(typing, source, lds, rows, target, ldt):  # type: ignore[no-u
 
 
 @intrinsic
-def row_sum(typing, row, vectors):  # type: ignore[no-untyped-def]
+def row_sum(typing, row, vectors):
     """Sum of 16 `vectors` floats from `row` on: lane by lane, then the lanes in halves."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -229,26 +230,26 @@ def row_sum(typing, row, vectors):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def fma(typing, a, b, c):  # type: ignore[no-untyped-def]
+def fma(typing, a, b, c):
     """a b + c, rounded once."""
     f = types.float32
     return f(f, f, f), lambda context, builder, signature, args: fused(builder, F32, *args)
 
 
 @intrinsic
-def bits(typing, x):  # type: ignore[no-untyped-def]
+def bits(typing, x):
     """The 32 bits of a float."""
     return types.int32(types.float32), lambda context, builder, signature, args: builder.bitcast(args[0], I32)
 
 
 @intrinsic
-def from_bits(typing, x):  # type: ignore[no-untyped-def]
+def from_bits(typing, x):
     """The float of 32 bits."""
     return types.float32(types.int32), lambda context, builder, signature, args: builder.bitcast(args[0], F32)
 
 
 @intrinsic
-def low_bits(typing, x):  # type: ignore[no-untyped-def]
+def low_bits(typing, x):
     """The low 32 bits of a double."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -258,7 +259,7 @@ def low_bits(typing, x):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def root(typing, x):  # type: ignore[no-untyped-def]
+def root(typing, x):
     """Square root."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -272,28 +273,53 @@ def root(typing, x):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def floats(typing, address):  # type: ignore[no-untyped-def]
-    """The floats at an address, to be indexed."""
-    return (
-        types.CPointer(types.float32)(types.intp),
-        lambda context, builder, signature, args: builder.inttoptr(args[0], F32.as_pointer()),
-    )
+def floats(typing, address):
+    """The float32 numbers at an address, to be indexed."""
+    return types.CPointer(types.float32)(types.intp), as_pointer(F32)
 
 
-def caller(result: Any, *arguments: Any) -> Callable[..., Any]:
-    """A call of the function of this signature at an address: `call(address, ...)`."""
+@intrinsic
+def whole_numbers(typing, address):
+    """The int64 numbers at an address."""
+    return types.CPointer(types.int64)(types.intp), as_pointer(ir.IntType(64))
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kinds = [context.get_value_type(one) for one in arguments]
-        kind = ir.FunctionType(context.get_value_type(result), kinds)
-        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
 
-    def typed(typing: Any, address: Any, *given: Any) -> Any:
-        return result(types.intp, *arguments), codegen
+@intrinsic
+def sample_numbers(typing, address):
+    """The int32 numbers at an address."""
+    return types.CPointer(types.int32)(types.intp), as_pointer(I32)
 
-    names = [f"x{i}" for i in range(len(arguments))]
-    scope: dict[str, Any] = {"typed": typed}
-    exec(
-        f"def call(typing, address, {', '.join(names)}):\n    return typed(typing, address, {', '.join(names)})", scope
-    )
-    return intrinsic(scope["call"])
+
+def as_pointer(kind: Any) -> Callable[..., Any]:
+    """Code for an address as a pointer."""
+    return lambda context, builder, signature, args: builder.inttoptr(args[0], kind.as_pointer())
+
+
+def caller(signature: Any) -> Callable[..., Any]:
+    """`call(address, ...)`: the compiled function of this signature at an address, in Numba's own convention.
+
+    What is chosen for a net (activation, loss, rule) and what is large (the product) is called this way, so each is
+    compiled once and only where it is needed.
+    """
+
+    def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        kind = context.call_conv.get_function_type(signature.return_type, signature.args)
+        function = builder.inttoptr(args[0], kind.as_pointer())
+        # the status is not looked at: these functions raise nothing
+        return context.call_conv.call_function(builder, function, signature.return_type, signature.args, args[1:])[1]
+
+    def typed(typing: Any, *given: Any) -> Any:
+        return signature.return_type(types.intp, *signature.args), codegen
+
+    names = ["typing", "address", *(f"x{i}" for i in range(len(signature.args)))]
+    typed.__signature__ = Signature([Parameter(name, Parameter.POSITIONAL_ONLY) for name in names])
+    return intrinsic(typed)
+
+
+POINTER = types.CPointer(types.float32)
+PRODUCT = types.void(*[types.intp] * 13)
+PHI = types.void(POINTER, POINTER, types.intp)
+PULL = types.void(POINTER, POINTER, POINTER, types.intp)
+LOSS = types.void(POINTER, types.intp, types.intp, types.intp, *[POINTER] * 7)
+RULE = types.int32(*[POINTER] * 4, types.intp, types.float32, POINTER)
+call_product, call_phi, call_pull, call_loss, call_rule = map(caller, (PRODUCT, PHI, PULL, LOSS, RULE))

@@ -1,0 +1,118 @@
+"""Which code trains an arm: the kernel where it covers the net, else torch; and why not the kernel.
+
+    kernel      compiled, each run in cache (engine/kernel): float32 on the processor, look-up sharing
+    torch       stacked matrices (engine/fused.py): everything else
+    reference   one plain nn.Module at a time (engine/reference.py)
+
+Decided from the configuration and the machine alone, before anything starts; this module imports neither torch nor Numba.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from initbench.config import ArmConfig
+
+if TYPE_CHECKING:
+    from initbench.engine.material import Material
+    from initbench.net import Net
+
+# what engine/kernel has; a test compares
+ACTIVATIONS = (
+    *("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu"),
+    *("selu", "softplus", "sin", "erf", "abs", "linear"),
+)
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop")
+SMALLEST = 1.2e-38  # the smallest normal float32
+
+
+def path(arm: ArmConfig, material: Material) -> tuple[str, str]:
+    """The path of an arm, and why it is not the kernel ("" if it is, or if another was asked for).
+
+    >>> from initbench import data
+    >>> from initbench.engine.material import Material
+    >>> from initbench.sweep import expand
+    >>> arm = expand(["model.dtype=float64", "init=eye", "sharing=none"])[0]
+    >>> path(arm, Material(arm, data.load(arm.data)))
+    ('torch', 'model.dtype=float64: the kernel computes in float32')
+    """
+    if arm.engine.name == "reference":
+        return "reference", ""
+    if arm.engine.path == "torch":
+        return "torch", ""
+    reason = not_covered(arm, material.net) or not_on_this_machine()
+    return ("torch", reason) if reason else ("kernel", "")
+
+
+def functions(arms: Iterable[ArmConfig]) -> list[tuple[str, str]]:
+    """What these arms call in the kernel, (kind, name), slowest to compile first.
+
+    >>> from initbench.sweep import expand
+    >>> functions(expand(["init=eye", "sharing=none", "train.loss=cross_entropy"]))[2:]
+    [('loss', 'cross_entropy'), ('phi', 'relu'), ('pull', 'relu'), ('rule', 'sgd')]
+    """
+    found: dict[tuple[str, str], None] = {("entry", "all"): None, ("product", "all"): None}
+    arms = list(arms)
+    found |= {("loss", arm.train.loss): None for arm in arms}
+    for kind in ("phi", "pull"):
+        found |= {(kind, arm.model.activation): None for arm in arms}
+    found |= {("rule", arm.optim.name): None for arm in arms}
+    return list(found) if arms else []
+
+
+def not_covered(arm: ArmConfig, net: Net) -> str | None:
+    """What about an arm the kernel does not do, or None."""
+    model, optim = arm.model, arm.optim
+    if arm.engine.device != "cpu":
+        return f"engine.device={arm.engine.device}: the kernel runs on the processor"
+    if model.dtype != "float32":
+        return f"model.dtype={model.dtype}: the kernel computes in float32"
+    if model.name != "mlp":
+        return f"model={model.name}: the kernel trains plain mlps"
+    if not net.is_plain:
+        return f"model.parametrization={model.parametrization}: the kernel has the standard one"
+    if not net.scheme.is_lookup:
+        return f"sharing={arm.sharing.name}: in the kernel a layer looks its weight up, and nothing else is stored"
+    if model.activation not in ACTIVATIONS:
+        return f"model.activation={model.activation}: the kernel has {', '.join(ACTIVATIONS)}"
+    if optim.name not in OPTIMIZERS:
+        return f"optim={optim.name}: the kernel has {', '.join(OPTIMIZERS)}"
+    if optim.eps is not None and optim.eps < SMALLEST and optim.name not in ("sgd", "momentum", "nesterov"):
+        return f"optim.eps={optim.eps}: is 0 in float32"
+    return None
+
+
+@lru_cache(maxsize=1)
+def not_on_this_machine() -> str | None:
+    """Why the kernel cannot run here, or None."""
+    for name in ("numba", "llvmlite"):
+        if find_spec(name) is None:
+            return f"the kernel needs {name}: pip install {name}"
+    if not multiplies_and_adds(platform.machine(), cpu_flags()):
+        return "the kernel needs a processor with fused multiply-add"
+    return None
+
+
+def multiplies_and_adds(machine: str, flags: frozenset[str] | None) -> bool:
+    """Whether a processor rounds a b + c once. Where its flags cannot be read, x86 is taken to be from after 2013.
+
+    >>> multiplies_and_adds("x86_64", frozenset({"sse2"})), multiplies_and_adds("arm64", None)
+    (False, True)
+    """
+    if machine.lower() in ("arm64", "aarch64"):
+        return True
+    return machine.lower() in ("x86_64", "amd64") and (flags is None or "fma" in flags)
+
+
+def cpu_flags() -> frozenset[str] | None:
+    """Flags of the processor as Linux lists them; None elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return None
+    return next((frozenset(line.split(":", 1)[1].split()) for line in lines if line.startswith("flags")), None)
