@@ -86,7 +86,10 @@ def test_every_entry_promises_something_and_says_where_it_comes_from():
         for text in (entry.formula, entry.source, entry.meant_for, entry.contract.promise):
             assert text, name
             assert "\n" not in text, name
-        assert "not confirmed" not in (entry.function.__doc__ or "") or entry.note, name
+        described = entry.function.__doc__ or ""
+        assert "not confirmed" not in described or entry.note, name
+        for part in ("Source", ">>> "):  # what doctest runs
+            assert part in described, name
 
 
 # ------------------------------------------------------------ contracts can fail

@@ -12,7 +12,6 @@ from torch import nn
 from initbench.errors import InputError, NotApplicable
 from initbench.initializers import REGISTRY, initialize, options, verify_net
 from initbench.initializers.contract import NetDraw
-from initbench.initializers.gradient_dependent import gradient_quotient
 from initbench.initializers.option_files import base as base_of
 from initbench.initializers.verify_net import plain_net, sample
 from initbench.initializers.whole_net import fill_base_, linears
@@ -122,27 +121,6 @@ def test_krahenbuhl_between_brings_the_rates_together():
         return float(torch.tensor(logs).mean(0).std())
 
     assert spread(filled("krahenbuhl", {"between": True})[0]) < 0.3 * spread(filled("krahenbuhl")[0])
-
-
-def test_gradient_quotient_against_the_explicit_hessian():
-    module, _ = plain_net(depth=1, width=3, inputs=2, outputs=2, activation="tanh")
-    x, y = sample(20, 2, 2)
-    flat = torch.cat([p.detach().flatten() for p in module.parameters()])
-    shapes = [p.shape for p in module.parameters()]
-    names = [name for name, _ in module.named_parameters()]
-
-    def value(vector):
-        parts, rest = {}, vector
-        for name, shape in zip(names, shapes):
-            parts[name], rest = rest[: shape.numel()].view(shape), rest[shape.numel() :]
-        return nn.functional.cross_entropy(torch.func.functional_call(module, parts, (x,)), y)
-
-    g = torch.autograd.functional.jacobian(value, flat)
-    hg = torch.autograd.functional.hessian(value, flat) @ g
-    sign = torch.where(g >= 0, 1.0, -1.0)
-    expected = ((g - hg) / (g + 1e-5 * sign) - 1).abs().mean()
-    loss = nn.functional.cross_entropy(module(x), y)
-    torch.testing.assert_close(gradient_quotient(module, loss).detach(), expected)
 
 
 def test_gradinit_makes_the_first_step_better():

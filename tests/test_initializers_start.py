@@ -54,7 +54,10 @@ def counted(monkeypatch):
 @pytest.mark.parametrize("engine", [fused, reference])
 def test_ten_seeds_times_five_rates_start_ten_times(counted, engine):
     arm = small_arm(
-        init=init("counting"), seeds=range(10), optim={"lr": [0.01, 0.02, 0.03, 0.04, 0.05]}, train={"steps": 1}
+        init=init("counting"),
+        seeds=range(10),
+        optim={"lr": [0.01, 0.02, 0.03, 0.04, 0.05]},
+        train={"steps": 0, "eval_samples": 4},
     )
     assert len(arm.runs) == 50
     for stack in chunks(arm, arm.runs, Material(arm, data.load(arm.data)).layers, workers=3, seeds_whole=True):
@@ -182,9 +185,10 @@ def test_layers_that_only_start_equal_are_seen_tied(name):
     torch.testing.assert_close(copies["weight_04"], tied["weight_04"])
 
 
-def test_balanced_wants_matrices_of_their_own():
+@pytest.mark.parametrize("name", ["balanced", "decoupled"])
+def test_starts_of_linear_nets_want_matrices_of_their_own(name):
     with pytest.raises(NotApplicable, match="sharing=none"):
-        start(small_arm(init=init("balanced"), sharing={"name": "all"}))
+        start(small_arm(init=init(name), sharing={"name": "all"}))
 
 
 # ------------------------------------------------------------ bias rules that see targets

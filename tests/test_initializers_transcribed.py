@@ -15,6 +15,7 @@ from torch import nn
 
 from initbench.config import ModelConfig
 from initbench.initializers import initialize_net, options, resolve
+from initbench.initializers.gradient_dependent import gradient_quotient
 
 SIZES = (5, 6, 4, 3)
 PHI = {"relu": lambda z: z.clamp_min(0), "tanh": torch.tanh}
@@ -251,8 +252,24 @@ def quotient(tensors, x, y, activation, eps):
     value = lambda v: loss_of(unflat(v, tensors), x, y, activation)  # noqa: E731
     g = torch.cat([part.flatten() for part in flat_gradient(tensors, x, y, activation)])
     hg = torch.autograd.functional.hessian(value, flat, vectorize=True) @ g
-    sign = torch.where(g >= 0, 1.0, -1.0)
+    sign = torch.where(g >= 0, 1.0, -1.0).double()
     return float(((g - hg) / (g + eps * sign) - 1).abs().mean())
+
+
+def check_quotient(function, eps):
+    """The gradient quotient of a small net is that of the whole Hessian."""
+    tensors, (x, y) = start(generator(0), "tanh", 0.1), batch()
+    parts = [part for n, m in pairwise(SIZES) for part in (nn.Linear(n, m).double(), nn.Tanh())]
+    net = nn.Sequential(*parts[:-1])
+    for parameter, values in zip(net.parameters(), tensors):
+        parameter.data = values.clone()
+    found = function(net, nn.functional.cross_entropy(net(x), y), eps)
+    assert float(found.detach()) == pytest.approx(quotient(tensors, x, y, "tanh", eps), rel=1e-9)
+
+
+@pytest.mark.parametrize("eps", [1e-5, 0.01])
+def test_the_gradient_quotient(eps):
+    check_quotient(gradient_quotient, eps)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu"])
@@ -319,9 +336,11 @@ def norm_of(grads, kind):
     return total if kind == "adam" else total.sqrt()
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("bias", [0.0, 0.1])
-def test_gradinit(optimizer, bias):
+@pytest.mark.parametrize(
+    ("optimizer", "bias", "lr", "floor"),
+    [("sgd", 0.1, 0.02, 0.01), ("sgd", 0.0, 0.1, 0.7), ("adam", 0.1, 0.1, 0.7), ("adam", 0.0, 0.02, 0.01)],
+)
+def test_gradinit(optimizer, bias, lr, floor):
     """|g| > gamma: a step on |g|; else on loss(W - eta dir)/eta over a batch that keeps half, dir = g/|g| or sign g."""
     data, draws, eta, samples = batch(), generator(0), 0.1, 20
     gamma = {"sgd": 0.6, "adam": 4.0}[optimizer]  # so that both objectives come up
@@ -343,10 +362,10 @@ def test_gradinit(optimizer, bias):
         x2, y2 = (torch.cat([part[kept], part[fresh]]) for part in data)
         return 1, lambda ts: loss_of([t - eta * d for t, d in zip(ts, step)], x2, y2, "tanh") / eta
 
-    expected, counts = adam_on_scales(tensors, objectives, picks(), lr=0.02, floor=0.01)
+    expected, counts = adam_on_scales(tensors, objectives, picks(), lr=lr, floor=floor)
     assert min(counts) > 0
-    asked = {"optimizer": optimizer, "lr": 0.02, "iterations": 30, "eta": eta, "gamma": gamma, "samples": samples}
-    found = by_initbench("gradinit", "tanh", bias=normal(bias), **asked)
+    asked = {"optimizer": optimizer, "lr": lr, "floor": floor, "iterations": 30, "eta": eta, "gamma": gamma}
+    found = by_initbench("gradinit", "tanh", bias=normal(bias), samples=samples, **asked)
     same(found, list(zip(expected[::2], expected[1::2])), rtol=2e-6)
 
 

@@ -11,7 +11,7 @@ from initbench.initializers._draw import put_
 from initbench.initializers.contract import Contract, NetDraw
 from initbench.initializers.orthogonal import orthogonal_svd_
 from initbench.initializers.registry import catalogued
-from initbench.initializers.whole_net import Batch, linears, output_of
+from initbench.initializers.whole_net import Batch, all_linears, linears, output_of
 
 Generator = torch.Generator | None
 
@@ -350,6 +350,8 @@ def decoupled_(module: nn.Module, *, batch: Batch, generator: Generator = None, 
     if strength <= 0:
         raise InputError(f"init.strength={strength}: a number above 0")
     parts, (x, y) = linears(module), batch
+    if len(parts) != len(all_linears(module)):
+        raise NotApplicable("decoupled gives each layer its own matrix; sharing=none is needed")
     if not y.is_floating_point():
         y = nn.functional.one_hot(y, parts[-1].out_features)
     u, _, vt = torch.linalg.svd(y.double().reshape(len(x), -1).T @ x.double() / len(x), full_matrices=False)

@@ -66,7 +66,10 @@ def spectral_exact_(weight: Tensor, *, generator: Generator = None, gain: float 
 def _square(weight: Tensor, name: str) -> int:
     n, m = fans(weight)
     if n != m:
-        raise NotApplicable(f"{name} needs a square matrix (it has eigenvalues), got {m} x {n} (fan_out x fan_in)")
+        raise NotApplicable(
+            f"{name} needs a square matrix (it has eigenvalues), got {m} x {n} (fan_out x fan_in); "
+            f"for the hidden layers alone: init=per_layer 'init.map={{hidden: {name}}}'"
+        )
     return n
 
 
