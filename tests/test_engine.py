@@ -398,6 +398,19 @@ def test_runs_that_reached_the_target_leave_and_the_others_keep_their_bits(optim
             assert np.isnan(one.values[run, ~lived]).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_last_run_of_a_stack_keeps_its_bits(dtype):
+    """Two of three runs diverge and leave: the one that stays is not computed as a lone run, which takes another path
+    through BLAS."""
+    arm = stopping(model={"dtype": dtype})
+    arm = replace(arm, train=replace(arm.train, target=Target("loss/train", -1.0)))
+    runs = [(0, 0.02), (0, 1e160), (1, 1e160)]
+    left, whole = train(arm, runs), train(replace(arm, train=replace(arm.train, stop_when_reached=False)), runs)
+    assert left.stopped_at.tolist() == [-1, 1, 1]
+    for name, one in left.series.items():
+        assert one.values[0].tobytes() == whole.series[name].values[0].tobytes(), name
+
+
 def test_stopping_early_is_the_same_in_both_engines_and_in_any_stack():
     arm = stopping(sharing={"name": "low_rank_delta", "rank": 2})
     ours, oracle = train(arm), train(arm, engine=reference)

@@ -11,7 +11,7 @@ import pytest
 from hydra.core.config_store import ConfigStore
 
 import initbench as ib
-from initbench import plugins, study
+from initbench import plugins, stats, study
 from initbench.controls import control_text
 from initbench.errors import InputError
 from initbench.sharing import BUILDERS
@@ -179,3 +179,42 @@ def test_every_initializer_with_every_scheme(folder):
     assert not [arm["reason"] for arm in results.study["arms"] if arm["status"] == "failed"]
     assert all(arm["reason"] and "\n" not in arm["reason"] for arm in refused)
     assert results.runs["arm_key"].nunique() > 1000
+
+
+# --------------------------------------------------------------------------------------------------- stopping early
+
+
+def test_a_study_that_stops_at_its_target(folder):
+    """The history ends where a run left, the frame says at which step and with which last values; a harder target can
+    not be judged from such runs."""
+    asked = ["data=teacher", "data.classes=3", "init=kaiming_normal", "sharing=none", "seeds=4", "optim.lr=[0.1,1e6]"]
+    target = ["train.steps=60", "train.target.metric=accuracy/train", "train.target.value=0.5"]
+    more = ["track.uri=null", "engine.workers=1", "measure=none"]
+    whole = ib.run([*asked, *target, *more])
+    early = ib.run([*asked, *target, *more, "train.stop_when_reached=true"])
+    assert early.runs["steps_to_target"].equals(whole.runs["steps_to_target"])
+    assert early.runs["diverged_at"].equals(whole.runs["diverged_at"])
+    calm = early.runs[early.runs["optim.lr"] == 0.1]
+    assert (calm["steps"] == calm["steps_to_target"]).all()
+    assert (calm["steps"] < 60).any()
+    wild = early.runs[early.runs["optim.lr"] == 1e6]
+    assert (wild["status"] == "diverged").all()
+    assert (wild["steps"] >= wild["diverged_at"]).all()
+    assert (wild["steps"] < 60).all()
+    history = early.history[early.history["metric"] == "accuracy/train"].set_index("run")
+    last = history.groupby(level=0, observed=True).tail(1)
+    for row in early.runs.itertuples():
+        assert last.loc[row.run, "step"] == row.steps
+    at_end = last.loc[calm["run"], "value"].to_numpy()
+    assert (at_end == calm["accuracy/train"].to_numpy()).all()
+    assert (at_end >= 0.5).all()
+    assert stats.retarget(early.runs, early.history, "accuracy/train", 0.4)["steps_to_target"].notna().sum() == 4
+    with pytest.raises(InputError, match="runs stopped at an easier target"):
+        stats.retarget(early.runs, early.history, "accuracy/train", 0.999)
+    keys = {results.runs["arm_key"].iloc[0] for results in (whole, early)}
+    assert len(keys) == 2
+
+
+def test_stopping_needs_a_target():
+    with pytest.raises(InputError, match=r"train\.target=null has none"):
+        study.plan(["train.stop_when_reached=true", "train.target=null"])

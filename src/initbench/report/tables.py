@@ -256,6 +256,8 @@ def _elsewhere(source: Source, runs: pd.DataFrame) -> list[tuple[str, pd.DataFra
     out = []
     for name, value in other_targets(source):
         steps = stats.steps_to_target(source.history, runs, name, value)
+        if stats.left_before(runs, steps):  # not known: they stopped at an easier target
+            continue
         out.append((num.target_words(name, value), runs.assign(steps_to_target=steps), name))
     if "train.steps" in runs:
         tau = (runs["train.steps"] * 9) // 10

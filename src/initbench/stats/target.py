@@ -39,12 +39,32 @@ def retarget(runs: pd.DataFrame, history: pd.DataFrame, metric: str, value: floa
     """A copy of `runs` with the steps, FLOPs and gap of another target, from the history."""
     out = runs.copy()
     steps = out["steps_to_target"] = steps_to_target(history, runs, metric, value)
+    gone = left_before(runs, steps)
+    if gone:
+        raise InputError(
+            f"target {metric} {value:g}: {gone} of {len(runs)} runs stopped at an easier target "
+            "(train.stop_when_reached=true); train with this train.target.value, or without stopping"
+        )
     if {"init_flops", "flops_per_step"} <= set(out):
         out["flops_to_target"] = out["init_flops"] + out["flops_per_step"] * steps
     if {"loss/train", "loss/val"} <= set(whole_net(history)):
         val, train = (value_at(history, out["run"], steps, name) for name in ("loss/val", "loss/train"))
         out["gap_at_target"] = val - train
     return out
+
+
+def left_before(runs: pd.DataFrame, steps: pd.Series) -> int:
+    """How many runs left early at another target (train.stop_when_reached) before they met this one: what they would
+    have done is not known.
+
+    >>> runs = pd.DataFrame({"steps": [30, 300], "train.steps": 300, "status": "completed"})
+    >>> left_before(runs, pd.Series([np.nan, np.nan])), left_before(runs, pd.Series([30.0, np.nan]))
+    (1, 0)
+    """
+    if not {"steps", "train.steps", "status"} <= set(runs):
+        return 0
+    early = (runs["steps"] < runs["train.steps"]) & (runs["status"] == "completed")
+    return int((early.fillna(False) & steps.isna()).sum())
 
 
 def value_at(history: pd.DataFrame, run: pd.Series, step: pd.Series, metric: str) -> np.ndarray:
