@@ -282,7 +282,8 @@ def _decide(
     """(override, seeds in all) that would probably decide an undecided pair."""
     if said.word != "undecided":
         return "", None
-    seeds, rates, tau = (set(known.get(row["arm"], NONE)[i]) | set(known.get(base["arm"], NONE)[i]) for i in range(3))
+    ours, theirs = known.get(row["arm"], NONE), known.get(base["arm"], NONE)
+    seeds, rates, tau = ours[0] | theirs[0], ours[1] | theirs[1], ours[2] | theirs[2]
     if said.why in ("few", "seeds"):
         test = said.test or "ratio"
         needed = verdict.MIN_SEEDS if said.why == "few" else verdict.seeds_to_decide(one, test, family)
