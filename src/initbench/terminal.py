@@ -107,7 +107,7 @@ def leaderboard(board: Any, target: Any) -> None:
         table = Table(
             title=f"{setting}: {goal}", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
         )
-        for name in ("", "setup", "lr", "arrived", "steps", "95% interval", "x base", "loss"):
+        for name in ("", "setup", "lr", "arrived", "steps", "95% interval", "x base", "verdict", "loss"):
             table.add_column(name, justify="left" if name == "setup" else "right", no_wrap=name != "setup")
         for row in rows.head(SHOWN_ROWS).to_dict("records"):
             table.add_row(*cells(row))
@@ -128,6 +128,7 @@ def cells(row: dict[str, Any]) -> list[str]:
         steps(row["steps"]),
         interval(row["steps_low"], row["steps_high"]),
         f"{ratio}x" if ratio else "",
+        str(row["verdict"]) if present(row.get("verdict")) else "",
         number(row["loss_train"], ".3g"),
     ]
 

@@ -126,7 +126,8 @@ def _space(text: str) -> str:
 def four_numbers(source: Source) -> list[tuple[str, str, str]]:
     """(number, what, of what): arms, runs, never arrived, diverged or failed; over all runs, all learning rates."""
     runs = source.runs
-    lost = sum(int(a.get("runs") or 0) for a in source.arms if a["label"] not in set(runs["arm"].astype(str))
+    trained = set(runs["arm"].astype(str).unique())
+    lost = sum(int(a.get("runs") or 0) for a in source.arms if a["label"] not in trained
                and a.get("status") == "failed")  # fmt: skip
     n = len(runs) + lost
     never = int(runs["steps_to_target"].isna().sum()) + lost

@@ -211,6 +211,8 @@ def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str]
     runs = source.part(source.runs, setting)
     own = source.part(source.board, setting).set_index("setup")
     judged = len(own) <= MOST_JUDGED
+    if not judged:
+        runs = runs[runs["setup"].isin([*own.index[:most], own["baseline"].iloc[0]])]
     boards = {}
     for words, changed, metric in _elsewhere(source, runs):
         if judged:
@@ -228,7 +230,8 @@ def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str]
                 line.append(num.MISSING)
                 continue
             row = board.loc[setup]
-            text = f"#{int(row['rank'])} · {num.steps(row['steps'])} · {num.count(row['reached'], row['n'])}"
+            text = f"{num.steps(row['steps'])} · {num.count(row['reached'], row['n'])}"
+            text = f"#{int(row['rank'])} · {text}" if judged else text
             if judged and row["verdict"] != "baseline":
                 flipped = row["verdict"] != own.loc[setup, "verdict"]
                 text += f" · {'≠ ' if flipped else ''}{row['verdict']}"

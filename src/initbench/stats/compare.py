@@ -14,7 +14,7 @@ from initbench.stats import remedy, verdict
 from initbench.stats.crossfit import Crossfit, crossfit
 from initbench.stats.intervals import ratio_interval
 from initbench.stats.panel import Panel, panels
-from initbench.stats.ranking import LEADERBOARD_COLUMNS, ranked
+from initbench.stats.ranking import LEADERBOARD_COLUMNS, groups, ranked
 from initbench.stats.rates import GATE, at_chosen_lr, budget, log_outcome
 
 COMPARISON_COLUMNS = [
@@ -24,6 +24,8 @@ COMPARISON_COLUMNS = [
     "reached", "reached_baseline", "lr", "lr_baseline", "lr_at_edge",
 ]  # fmt: skip
 NAN = float("nan")
+Asked = tuple[set[int], set[float], set[float]]  # seeds, learning rates, budgets of an arm
+NONE: Asked = (set(), set(), set())
 
 
 class Judged(NamedTuple):
@@ -240,13 +242,14 @@ def _by_steps(
         again = verdict.verdicts([earlier.contrast(arm, str(base["arm"])) for arm in names], sides, bases)
         found = [verdict.stands(one, other) for one, other in zip(found, again)]
     undecided = max(1, sum(one.word == "undecided" and bool(one.test) for one in found))
+    asked = _asked(runs)
     rows = {}
     for (_, row), one, said in zip(others.iterrows(), contrasts, found):
         both_open = row["share"] >= GATE and base["share"] >= GATE
         logs = (one.estimate, *one.interval(), *one.interval(0.90)) if both_open else (NAN,) * 5
         # rounded, so that the last bits of a sum are no spread
         ratio, low, high, equal_low, equal_high = (round(float(np.exp(x)), 12) for x in logs)
-        decide, needed = _decide(said, one, row, base, undecided, runs)
+        decide, needed = _decide(said, one, row, base, undecided, asked)
         p_faster, p_low, p_high = one.p_faster
         rows[str(row["arm"])] = {
             "verdict": said.word, "reason": remedy.REASONS[said.why].format(n=one.n) if said.why else "",
@@ -259,25 +262,39 @@ def _by_steps(
     return rows
 
 
+def _asked(runs: pd.DataFrame) -> dict[str, Asked]:
+    """{arm: its seeds, learning rates and budgets}"""
+    seeds, rates, tau = runs["seed"].to_numpy(), runs["optim.lr"].to_numpy(float), budget(runs)
+    return {
+        arm: (set(seeds[at].tolist()), set(rates[at].tolist()), set(tau[at].tolist()))
+        for arm, at in groups(runs["arm"])
+    }
+
+
 def _decide(
-    said: verdict.Verdict, one: verdict.Contrast, row: pd.Series, base: pd.Series, family: int, runs: pd.DataFrame
+    said: verdict.Verdict,
+    one: verdict.Contrast,
+    row: pd.Series,
+    base: pd.Series,
+    family: int,
+    known: Mapping[str, Asked],
 ) -> tuple[str, int | None]:
     """(override, seeds in all) that would probably decide an undecided pair."""
     if said.word != "undecided":
         return "", None
-    part = runs[runs["arm"].astype(str).isin([row["arm"], base["arm"]])]
-    seeds = sorted(part["seed"].unique())
+    ours, theirs = known.get(row["arm"], NONE), known.get(base["arm"], NONE)
+    seeds, rates, tau = ours[0] | theirs[0], ours[1] | theirs[1], ours[2] | theirs[2]
     if said.why in ("few", "seeds"):
         test = said.test or "ratio"
         needed = verdict.MIN_SEEDS if said.why == "few" else verdict.seeds_to_decide(one, test, family)
-        return (remedy.more_seeds(seeds, needed) if needed else ""), needed
+        return (remedy.more_seeds(sorted(seeds), needed) if needed else ""), needed
     if said.why == "steps":
-        return remedy.longer(float(budget(part).max()) if len(part) else 0.0), None
+        return remedy.longer(max(tau, default=0.0)), None
     if said.why == "grid":
         medians = [steps for steps in (row["steps"], base["steps"]) if np.isfinite(steps)]
         return (remedy.denser(max(medians)) if medians else ""), None
     edges = [row["lr_at_edge"], base["lr_at_edge"]]
-    return remedy.wider(sorted(part["optim.lr"].astype(float).unique()), remedy.sides_of(edges)), None
+    return remedy.wider(sorted(rates), remedy.sides_of(edges)), None
 
 
 def _by_loss(others: pd.DataFrame, base: pd.Series, runs: pd.DataFrame, target: bool) -> dict[str, dict[str, Any]]:

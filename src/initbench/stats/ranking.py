@@ -47,25 +47,27 @@ def _described(
     chosen = chosen_lr(runs)
     choices = {str(row["arm"]): row for row in chosen.reset_index().to_dict("records")}
     at = at_chosen_lr(runs, chosen)
-    arrives = set(at.loc[at["steps_to_target"].notna(), "setting"])
+    never = at["steps_to_target"].isna().to_numpy()
+    steps = np.where(never, np.inf, at["steps_to_target"].to_numpy(float))
+    arrives = at["setting"].isin(set(at.loc[~never, "setting"])).to_numpy()
+    at_target = np.where(never, np.nan, column(at, "gap_at_target"))
+    gap = np.where(arrives, at_target, column(at, "loss/val") - column(at, "loss/train"))
+    flops, loss, accuracy = (column(at, name) for name in ("flops_to_target", "loss/train", "accuracy/val"))
+    firsts = at.drop_duplicates("arm").set_index(at.drop_duplicates("arm")["arm"].astype(str)).to_dict("index")
     rows = []
-    for arm, part in at.groupby(at["arm"].astype(str), sort=False):
-        choice, first, info = choices[str(arm)], part.iloc[0], arms.get(str(arm), {})
-        n, reached = len(part), int(choice["reached"])
-        never = part["steps_to_target"].isna().to_numpy()
-        steps, steps_low, steps_high = median_interval(np.where(never, np.inf, part["steps_to_target"].astype(float)))
+    for arm, at_rows in groups(at["arm"]):
+        choice, first, info = choices[arm], firsts[arm], arms.get(arm, {})
+        n, reached = len(at_rows), int(choice["reached"])
+        middle, steps_low, steps_high = median_interval(steps[at_rows])
         share_low, share_high = wilson(reached, n)
-        gap = column(part, "loss/val") - column(part, "loss/train")
-        if first["setting"] in arrives:
-            gap = np.where(never, np.nan, column(part, "gap_at_target"))
         lost = choice["failed"] == n
-        log = means.get(str(arm), np.nan)
+        log = means.get(arm, np.nan)
         log = float(np.log(choice["mean_steps"])) if np.isnan(log) else log
         rows.append(
             {
                 "setting": str(first["setting"]),
                 "setup": str(first["setup"]),
-                "arm": str(arm),
+                "arm": arm,
                 "arm_key": first.get("arm_key"),
                 "init": str(info.get("init", first.get("init.name", ""))),
                 "sharing": str(info.get("sharing", first.get("sharing.name", ""))),
@@ -78,20 +80,28 @@ def _described(
                 "share_high": share_high,
                 "diverged": int(choice["diverged"]),
                 "failed": int(choice["failed"]),
-                "steps": steps,
+                "steps": middle,
                 "steps_low": steps_low,
                 "steps_high": steps_high,
                 "mean_steps": round(float(np.exp(log)), 10),
-                "flops_to_target": worst_median(column(part, "flops_to_target")),
-                "loss_train": worst_median(column(part, "loss/train")),
-                "accuracy_val": -worst_median(-column(part, "accuracy/val")),
-                "gap": worst_median(gap),
+                "flops_to_target": worst_median(flops[at_rows]),
+                "loss_train": worst_median(loss[at_rows]),
+                "accuracy_val": -worst_median(-accuracy[at_rows]),
+                "gap": worst_median(gap[at_rows]),
                 "stored_parameters": first.get("stored_parameters"),
                 "used_parameters": first.get("used_parameters"),
                 "_log": round(log, 10),
             }
         )
     return rows
+
+
+def groups(names: pd.Series) -> list[tuple[str, np.ndarray]]:
+    """(name, its row numbers) in the order of first appearance."""
+    codes, labels = pd.factorize(names.astype(str))
+    order = np.argsort(codes, kind="stable")
+    edges = np.searchsorted(codes[order], np.arange(len(labels) + 1))
+    return [(str(label), order[edges[i] : edges[i + 1]]) for i, label in enumerate(labels)]
 
 
 def _without_runs(known: set[str], arms: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats as sps
 
 from initbench.stats.intervals import median_interval, resamples
+from initbench.stats.ranking import groups
 from initbench.stats.rates import GATE, at_chosen_lr, budget, column
 from initbench.stats.survival import kaplan_meier, restricted_mean
 from initbench.stats.target import select
@@ -29,23 +30,24 @@ def summary(runs: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataF
     """
     at = at_chosen_lr(runs)
     at = at.assign(_tau=budget(at), _area=loss_area(at, history) if history is not None else np.nan)
+    steps, tau = at["steps_to_target"].to_numpy(float), at["_tau"].to_numpy(float)
+    steps = np.where(np.isnan(steps), np.inf, steps)
+    loss, area = np.nan_to_num(column(at, "loss/train"), nan=np.inf), at["_area"].to_numpy(float)
+    firsts = at.drop_duplicates("arm").set_index(at.drop_duplicates("arm")["arm"].astype(str)).to_dict("index")
+    status = at["status"].to_numpy()
     rows = []
-    for arm, part in at.groupby(at["arm"].astype(str), sort=False):
-        steps, tau = part["steps_to_target"].to_numpy(float), float(part["_tau"].max())
-        curve = kaplan_meier(np.where(np.isnan(steps), np.inf, steps), ~np.isnan(steps))
-        mean, error = restricted_mean(curve, tau)
-        loss = np.nan_to_num(column(part, "loss/train"), nan=np.inf)
-        area = part["_area"].to_numpy(float)
-        first = part.iloc[0]
+    for arm, part in groups(at["arm"]):
+        arrived, budget_ = np.isfinite(steps[part]), float(tau[part].max())
+        mean, error = restricted_mean(kaplan_meier(steps[part], arrived), budget_)
+        first = firsts[arm]
         rows.append(
             [
-                str(first["setting"]), str(first["setup"]), arm, float(first["optim.lr"]), len(part),
-                int((~np.isnan(steps)).sum()), int((part["status"] == "diverged").sum()),
-                int((part["status"] == "failed").sum()),
-                *median_interval(np.where(np.isnan(steps), np.inf, steps)),
-                mean, max(0.0, mean - 1.96 * error), min(tau, mean + 1.96 * error),
-                *over_seeds(loss, interquartile_mean),
-                *(over_seeds(area, interquartile_mean) if history is not None else [np.nan] * 3),
+                str(first["setting"]), str(first["setup"]), arm, float(first["optim.lr"]), len(part), int(arrived.sum()),
+                int((status[part] == "diverged").sum()), int((status[part] == "failed").sum()),
+                *median_interval(steps[part]),
+                mean, max(0.0, mean - 1.96 * error), min(budget_, mean + 1.96 * error),
+                *over_seeds(loss[part], interquartile_mean),
+                *(over_seeds(area[part], interquartile_mean) if history is not None else [np.nan] * 3),
             ]
         )  # fmt: skip
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)

@@ -198,9 +198,9 @@ def seeds_to_decide(one: Contrast, test: str, family: int, power: float = 0.8, m
         only = (one.reached & ~one.reached_base).sum() / one.n
         only_base = (one.reached_base & ~one.reached).sum() / one.n
         more, less = max(only, only_base) * m, min(only, only_base) * m
-        p = sps.binomtest  # the counts that the same shares would give
-        enough = [p(round(a), max(1, round(a) + round(b))).pvalue < ALPHA / family for a, b in zip(more, less)]
-        return int(m[np.argmax(enough)]) if any(enough) else None
+        a, b = np.round(more), np.round(less)  # the counts that the same shares would give
+        enough = 2 * sps.binom.cdf(b, a + b, 0.5) < ALPHA / family
+        return int(m[np.argmax(enough)]) if enough.any() else None
     if np.isnan(one.error):
         return MIN_SEEDS
     error, good = one.error * np.sqrt(one.n / m), sps.t.ppf(power, m - 1)
