@@ -110,8 +110,8 @@ def norm(x: Tensor) -> Tensor:
 
 
 def msq(x: Tensor) -> Tensor:
-    """Mean square of each run's part, (R,)."""
-    return x.square().flatten(1).mean(1)
+    """Mean square of each run's part, (R,); by its norm, which needs no tensor of squares."""
+    return norm(x).square() / x[0].numel()
 
 
 def mean(x: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
 
 def spread(x: Tensor) -> Tensor:
     """Standard deviation over all entries of each run's part (no Bessel correction), (R,)."""
-    return x.flatten(1).std(1, correction=0)
+    return msq(x - mean(x)[:, None, None]).sqrt()
 
 
 def stack(columns: Sequence[Tensor]) -> Tensor:
