@@ -69,9 +69,9 @@ class Probe:
         """Singular values of each layer's weight, (R, min(m, n)); a weight that layers share is decomposed once."""
         found: dict[int, Tensor] = {}
         for w in self.weights:
-            if id(w) not in found:
-                found[id(w)] = singular_values(w)
-        return [found[id(w)] for w in self.weights]
+            if w.data_ptr() not in found:
+                found[w.data_ptr()] = singular_values(w)
+        return [found[w.data_ptr()] for w in self.weights]
 
     @cached_property
     def jacobian_spectra(self) -> list[Tensor]:
