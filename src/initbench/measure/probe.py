@@ -69,9 +69,9 @@ class Probe:
         """Singular values of each layer's weight, (R, min(m, n)); a weight that layers share is decomposed once."""
         found: dict[int, Tensor] = {}
         for w in self.weights:
-            if id(w) not in found:
-                found[id(w)] = singular_values(w)
-        return [found[id(w)] for w in self.weights]
+            if w.data_ptr() not in found:
+                found[w.data_ptr()] = singular_values(w)
+        return [found[w.data_ptr()] for w in self.weights]
 
     @cached_property
     def jacobian_spectra(self) -> list[Tensor]:
@@ -110,8 +110,8 @@ def norm(x: Tensor) -> Tensor:
 
 
 def msq(x: Tensor) -> Tensor:
-    """Mean square of each run's part, (R,)."""
-    return x.square().flatten(1).mean(1)
+    """Mean square of each run's part, (R,); by its norm, which needs no tensor of squares."""
+    return norm(x).square() / x[0].numel()
 
 
 def mean(x: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
 
 def spread(x: Tensor) -> Tensor:
     """Standard deviation over all entries of each run's part (no Bessel correction), (R,)."""
-    return x.flatten(1).std(1, correction=0)
+    return msq(x - mean(x)[:, None, None]).sqrt()
 
 
 def stack(columns: Sequence[Tensor]) -> Tensor:

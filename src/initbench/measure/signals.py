@@ -12,6 +12,8 @@ def dead_fraction(p: Probe) -> Tensor | None:
     """Share of units with phi' = 0 on the whole probe; absent for smooth phi."""
     if not ACTIVATIONS[p.activation].kinked or len(p.layers) < 2:
         return None
+    if p.activation == "relu":  # phi'(z) = 0 on all samples exactly if the largest z is not above 0
+        return stack([(z.amax(2) <= 0).to(z.dtype).mean(1) for z in p.zs[:-1]])
     return stack([(p.slope(i) == 0).all(2).to(p.zs[i].dtype).mean(1) for i in p.layers[:-1]])
 
 
