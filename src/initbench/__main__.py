@@ -64,8 +64,11 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 def sweep(overrides: list[str], config_dirs: list[str]) -> int:
     """Plan, train, collect, say."""
     from initbench import job, study, terminal
+    from initbench.engine import pool
 
     started = time.monotonic()
+    if not any(text.startswith(("engine.workers=1", "hydra/launcher=", "train.dry_run=")) for text in overrides):
+        pool.begin()
     plan = study.plan(overrides, config_dirs)
     stored = plan.stored()
     done = 0 if plan.config.rerun else sum(stored.values())

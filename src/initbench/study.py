@@ -25,6 +25,8 @@ from initbench.plan import PlannedArm, labelled, planned
 from initbench.store import Store, check_writable
 from initbench.sweep import Expanded, expand_study
 
+# operations that take less time in this process than other processes take to start
+SMALL_WORK = 2e10
 RECORDED_VERSIONS = ("torch", "numpy", "pandas", "hydra-core", "mlflow", "scikit-learn", "scipy")
 
 
@@ -155,12 +157,21 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Any:
 
 def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda arm, runs: None) -> Trainer:
     """A trainer with a pool of workers for this study, already starting."""
-    workers = study.arms[0].config.engine.workers or cores()
-    pool = Pool(workers)
-    stored = study.stored()
-    if study.config.rerun or any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
+    stored = {key: 0 if study.config.rerun else n for key, n in study.stored().items()}
+    asked = study.arms[0].config.engine.workers
+    pool = Pool(asked or (1 if work(study, stored) < SMALL_WORK else cores()))
+    if any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
         pool.start(paths.functions(arm.config for arm in study.arms if arm.path[0] == "kernel"))
     return Trainer(study.root, pool, rerun=study.config.rerun, told=told)
+
+
+def work(study: Study, stored: Mapping[str, int]) -> float:
+    """Operations of the training that is left."""
+    total = 0.0
+    for arm in study.arms:
+        each = arm.describe()["flops_per_step"] * arm.config.train.steps
+        total += each * (len(arm.config.runs) - stored[arm.key])
+    return total
 
 
 def warm_tracking(study: Study) -> threading.Thread:

@@ -79,6 +79,24 @@ def run_bytes(arm: ArmConfig, layers: Sequence[LayerSpec]) -> int:
     return (8 if arm.model.dtype == "float64" else 4) * (2 * weights + batch * (layers[0].fan_in + 2 * units))
 
 
+def context() -> Any:
+    """How workers start: from a clean process that has imported torch once; where there is none, each imports it."""
+    methods = mp.get_all_start_methods()
+    chosen = mp.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if chosen.get_start_method() == "forkserver":
+        chosen.set_forkserver_preload(["initbench.engine.worker"])
+    return chosen
+
+
+def begin() -> None:
+    """Let the process that workers are forked from start now, and import torch while this one plans."""
+    if context().get_start_method() == "forkserver" and cores() > 1:
+        from multiprocessing import forkserver
+
+        with hidden_main():
+            forkserver.ensure_running()
+
+
 class Pool:
     """Worker processes that train chunks and publish their parts; with one worker, this process does it itself."""
 
@@ -86,16 +104,12 @@ class Pool:
         self.workers = workers
         self._executor: ProcessPoolExecutor | None = None
         self._done = 0
-        # forkserver: workers start from a clean process that has imported torch once; elsewhere each imports it
-        methods = mp.get_all_start_methods()
-        self._context: Any = mp.get_context("forkserver" if "forkserver" in methods else "spawn")
+        self._context = context()
         self._counter = self._context.Value("q", 0)
 
     def start(self, functions: Sequence[tuple[str, str]] = ()) -> None:
         """Begin to start the workers, without waiting for them, and to compile these functions of the kernel."""
         if self.workers > 1 and self._executor is None:
-            if self._context.get_start_method() == "forkserver":
-                self._context.set_forkserver_preload(["initbench.engine.worker"])
             self._executor = ProcessPoolExecutor(
                 self.workers, mp_context=self._context, initializer=_start_worker, initargs=(self._counter,)
             )

@@ -4,7 +4,6 @@ import math
 from functools import cache
 
 import torch
-from scipy import stats
 from torch import Tensor
 from torch.nn import init as torch_init
 
@@ -16,6 +15,7 @@ from initbench.initializers.contract import Case, Contract
 from initbench.initializers.laws import TwoSigma
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import variance_scaling_
+from initbench.late import stats
 
 Generator = torch.Generator | None
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
+
+from initbench.late import stats
 
 
 @dataclass(frozen=True)

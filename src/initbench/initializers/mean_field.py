@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import optimize, special, stats
+from scipy import special
 from torch import Tensor
 from torch.nn import init as torch_init
 
@@ -21,6 +21,7 @@ from initbench.initializers.laws import sphere_entry
 from initbench.initializers.orthogonal import orthogonal_
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import variance_scaling_
+from initbench.late import optimize, stats
 
 Generator = torch.Generator | None
 

@@ -9,7 +9,6 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from scipy import stats
 from torch import Tensor
 
 from initbench.config import LayerSpec
@@ -21,6 +20,7 @@ from initbench.initializers.laws import sphere_entry
 from initbench.initializers.option_files import base as base_of
 from initbench.initializers.orthogonal import orthogonal_
 from initbench.initializers.registry import REGISTRY, catalogued
+from initbench.late import stats
 
 Generator = torch.Generator | None
 

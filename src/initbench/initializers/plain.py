@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 from torch.nn import init as torch_init
 
@@ -11,6 +10,7 @@ from initbench.initializers._draw import put_
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.laws import Mirrored, TwoSigma
 from initbench.initializers.registry import catalogued
+from initbench.late import stats
 
 Generator = torch.Generator | None
 

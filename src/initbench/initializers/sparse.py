@@ -3,7 +3,6 @@
 import math
 
 import torch
-from scipy import stats
 from torch import Tensor
 from torch.nn import init as torch_init
 
@@ -12,6 +11,7 @@ from initbench.errors import InputError
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.registry import catalogued
+from initbench.late import stats
 
 Generator = torch.Generator | None
 

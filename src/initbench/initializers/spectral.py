@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from initbench.errors import NotApplicable
@@ -12,6 +11,7 @@ from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import variance_scaling_
+from initbench.late import stats
 
 Generator = torch.Generator | None
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from scipy import linalg, stats
+from scipy import linalg
 from torch import Tensor
 
 from initbench.config import LayerSpec
@@ -15,6 +15,7 @@ from initbench.initializers.contract import Case, Contract
 from initbench.initializers.orthogonal import sylvester
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import MODES, xavier_uniform_
+from initbench.late import stats
 
 Generator = torch.Generator | None
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from initbench.config import LayerSpec
@@ -22,6 +21,7 @@ from initbench.errors import InputError, NotApplicable
 from initbench.initializers.calling import call_, options
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.registry import Entry
+from initbench.late import stats
 
 LEVEL = 1e-6
 ENTRIES = 10000  # drawn a case: the mean square of 10,000 normal draws is known to 1.4%, a 5% error of the scale is 10%

@@ -5,7 +5,6 @@ overruled.
 import math
 
 import torch
-from scipy import stats
 from torch import Tensor
 from torch.nn import init as torch_init
 
@@ -17,6 +16,7 @@ from initbench.initializers.contract import Case, Contract
 from initbench.initializers.laws import Mixture
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import lecun_uniform_
+from initbench.late import stats
 
 Generator = torch.Generator | None
 

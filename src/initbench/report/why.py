@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats as scipy_stats
 
 from initbench import stats
 from initbench.report.block import Block, Draw, Item, n_of, settings_of
@@ -18,6 +17,7 @@ from initbench.report.figures.common import picked
 from initbench.report.figures.why import FLOW
 from initbench.report.source import Source
 from initbench.report.words import Bold, Sentence, html, say
+from initbench.stats import student
 
 JACOBIAN = ("jacobian_sv_min", "jacobian_sv_max", "jacobian_sv_mean_square")
 
@@ -92,7 +92,7 @@ def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
         filled = np.where(known, values, 0.0)
         mean = filled.sum(0) / n
         deviation = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(0) / (n - 1))
-        half = scipy_stats.t.ppf(0.975, np.maximum(n - 1, 1)) * deviation / np.sqrt(n)
+        half = student.ppf(0.975, np.maximum(n - 1, 1)) * deviation / np.sqrt(n)
     half = np.where(n > 1, half, np.nan)
     return mean, mean - half, mean + half
 

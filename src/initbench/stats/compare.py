@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats as sps
 
 from initbench.errors import InputError
-from initbench.stats import remedy, verdict
+from initbench.stats import remedy, student, verdict
 from initbench.stats.crossfit import Crossfit, crossfit
 from initbench.stats.intervals import ratio_interval
 from initbench.stats.panel import Panel, panels
@@ -378,5 +377,5 @@ def callable_ratio(pairs: pd.DataFrame) -> float | None:
         return None
     n = int(tested["pairs"].median())
     width = np.log(tested["ratio_high"].to_numpy(float) / tested["ratio_low"].to_numpy(float))
-    errors = width / 2 / sps.t.ppf(0.975, tested["pairs"].to_numpy(float) - 1)
+    errors = width / 2 / student.ppf(0.975, tested["pairs"].to_numpy(float) - 1)
     return verdict.callable_ratio(errors, n, int(tested["family"].max()))

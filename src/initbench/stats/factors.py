@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats as sps
 
+from initbench.late import stats as sps
+from initbench.stats import student
 from initbench.stats.compare import Arms
 from initbench.stats.rates import GATE
 
@@ -156,6 +157,6 @@ def _interval(estimate: float, draws: np.ndarray, n: int) -> tuple[float, float,
     if n < 3:
         return float(estimate), float("nan"), float("nan"), float("nan")
     error = float(draws.std())
-    half = float(sps.t.ppf(0.975, n - 1)) * error
-    p = float(2 * sps.t.sf(abs(estimate) / error, n - 1)) if error > 1e-12 else float(abs(estimate) < 1e-9)
+    half = float(student.ppf(0.975, n - 1)) * error
+    p = float(2 * student.sf(abs(estimate) / error, n - 1)) if error > 1e-12 else float(abs(estimate) < 1e-9)
     return float(estimate), float(estimate - half), float(estimate + half), p

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats as sps
+from scipy import special
+
+from initbench.stats import student
 
 RESAMPLES = 2000
 _SEED = 20250101  # of the bootstrap: the same study gives the same bytes
@@ -19,7 +21,7 @@ def wilson(k: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """
     if n == 0:
         return float("nan"), float("nan")
-    z = float(sps.norm.ppf(0.5 + confidence / 2))
+    z = float(special.ndtri(0.5 + confidence / 2))
     p, z2 = k / n, z * z / n
     half = float(np.sqrt(p * (1 - p) * z2 + z2 * z2 / 4))
     low, high = (p + z2 / 2 - half) / (1 + z2), (p + z2 / 2 + half) / (1 + z2)
@@ -82,7 +84,7 @@ def ratio_interval(difference: np.ndarray) -> tuple[float, float, float]:
     half = float("nan")
     if n >= 3:
         error = float(difference[resamples(n)].mean(axis=1).std())
-        half = float(sps.t.ppf(0.975, n - 1)) * error
+        half = float(student.ppf(0.975, n - 1)) * error
     # rounded, so that the last bits of a sum are no spread
     centre, low, high = (round(float(np.exp(x)), 12) for x in (mean, mean - half, mean + half))
     return centre, low, high

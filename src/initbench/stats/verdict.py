@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats as sps
 
+from initbench.late import stats as sps
+from initbench.stats import student
 from initbench.stats.crossfit import Crossfit, judged
 from initbench.stats.intervals import wilson
 from initbench.stats.panel import Panel
@@ -40,7 +41,7 @@ class Contrast(NamedTuple):
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """``estimate +- t(n-1) error``."""
-        half = float(sps.t.ppf(0.5 + confidence / 2, self.n - 1)) * self.error if self.n > 1 else NAN
+        half = float(student.ppf(0.5 + confidence / 2, self.n - 1)) * self.error if self.n > 1 else NAN
         return self.estimate - half, self.estimate + half
 
     @property
@@ -48,7 +49,7 @@ class Contrast(NamedTuple):
         """Two-sided p of ``estimate / error`` against t(n-1)."""
         if not self.error > 1e-12:  # all pairs alike: certain, or exactly equal
             return NAN if np.isnan(self.error) else float(abs(self.estimate) < 1e-9)
-        return float(2 * sps.t.sf(abs(self.estimate) / self.error, self.n - 1))
+        return float(2 * student.sf(abs(self.estimate) / self.error, self.n - 1))
 
     @property
     def p_reached(self) -> float:
@@ -203,9 +204,9 @@ def seeds_to_decide(one: Contrast, test: str, family: int, power: float = 0.8, m
         return int(m[np.argmax(enough)]) if enough.any() else None
     if np.isnan(one.error):
         return MIN_SEEDS
-    error, good = one.error * np.sqrt(one.n / m), sps.t.ppf(power, m - 1)
-    differ = abs(one.estimate) >= (sps.t.ppf(1 - ALPHA / 2 / family, m - 1) + good) * error
-    equal = (abs(one.estimate) + (sps.t.ppf(0.95, m - 1) + good) * error <= np.log(MARGIN)) & (m >= MIN_EQUIVALENT)
+    error, good = one.error * np.sqrt(one.n / m), student.ppf(power, m - 1)
+    differ = abs(one.estimate) >= (student.ppf(1 - ALPHA / 2 / family, m - 1) + good) * error
+    equal = (abs(one.estimate) + (student.ppf(0.95, m - 1) + good) * error <= np.log(MARGIN)) & (m >= MIN_EQUIVALENT)
     enough_at = np.flatnonzero(differ | equal)
     return int(m[enough_at[0]]) if len(enough_at) else None
 
@@ -218,5 +219,5 @@ def callable_ratio(errors: np.ndarray, n: int, family: int, power: float = 0.8) 
     >>> round(callable_ratio(np.array([0.1]), 10, 1), 2)
     1.37
     """
-    critical = sps.t.ppf(1 - ALPHA / 2 / family, n - 1) + sps.t.ppf(power, n - 1)
+    critical = student.ppf(1 - ALPHA / 2 / family, n - 1) + student.ppf(power, n - 1)
     return float(np.exp(critical * np.median(errors)))

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import numpy as np
-from scipy import optimize
 
 from initbench.errors import InputError
 from initbench.initializers.activations import Function, activation, gaussian_mean
+from initbench.late import optimize
 
 CUT = 12.0  # standard deviations of the Gaussian that quadrature covers
 SEARCH = np.geomspace(1e-8, 1e6, 400)  # lengths between which a fixed point is looked for

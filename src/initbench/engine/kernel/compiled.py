@@ -136,7 +136,7 @@ def source(kind: str, name: str) -> tuple[Any, Callable[..., Any]]:
         signature, place = (vector.PHI, 0) if kind == "phi" else (vector.PULL, 1)
         return signature, activations.FUNCTIONS[name][place]
     known: dict[str, tuple[Any, dict[str, Any]]] = {
-        "entry": (training.ENTRY, {"all": training.entry}),
+        "entry": (training.SEGMENT, {"all": training.segment}),
         "product": (vector.PRODUCT, {"all": net.product}),
         "loss": (vector.LOSS, net.LOSSES),
         "rule": (vector.RULE, rules.RULES),

@@ -1,6 +1,6 @@
 """Steps and evaluations of runs, one run after another: each stays in cache while it trains, and none sees another.
 
-`segment` and `probe` take the address of one array of int64, the plan: sizes, and addresses of arrays and buffers.
+`segment` takes the address of one array of int64, the plan: sizes, and addresses of arrays and buffers.
 Python fills it (see run.py); so compiled code needs no Python object, and can be kept as plain machine code.
 """
 
@@ -145,14 +145,14 @@ def evaluate(plan, net, parameters, out):
 
 
 @plain
-def batch(plan, net, parameters, gradients, seed, index, size, block, learn):
-    """Mean loss of the samples `index` (size,), and its gradients if `learn`; at most `block` samples at once."""
+def batch(plan, net, parameters, gradients, seed, index, size, learn):
+    """Mean loss of the samples `index` (size,), and its gradients if `learn`; at most BLOCK samples at once."""
     n, ld, ldx, layers = plan[at.INPUTS], plan[at.LD], plan[at.LDX], plan[at.LAYERS]
     mean, inverse = floats(plan[at.MEAN] + seed * n * FLOAT), floats(plan[at.INVERSE])[seed]
     total = 0.0
-    for start in range(0, size, block):
+    for start in range(0, size, BLOCK):
         part = sample_numbers(index + start * 4)
-        count = min(block, size - start)
+        count = min(BLOCK, size - start)
         lanes = lanes_of(count)
         vectors = lanes // LANES
         gather(plan[at.X], n, part, count, mean, inverse, plan[at.X_ROWS], ldx, lanes)
@@ -223,7 +223,6 @@ def reached(values, which, goal):
     return values[which] <= goal if which < 2 else values[which] >= goal
 
 
-@plain
 def segment(address):
     """STEPS steps of RUNS runs: evaluate where asked, loss of the batch, gradients, update."""
     plan = whole_numbers(address)
@@ -250,7 +249,7 @@ def segment(address):
                 if learn and reached(values, plan[at.STOP], goal):
                     stopped[r] = plan[at.FIRST_STEP] + t
             index = plan[at.BATCH_INDEX] + (seed * steps + t) * size * 4
-            loss = batch(plan, net, p, plan[at.GRADIENTS], seed, index, size, BLOCK, learn)
+            loss = batch(plan, net, p, plan[at.GRADIENTS], seed, index, size, learn)
             batch_losses[r * steps + t] = loss
             if not (ok and finite(loss)):
                 diverged[r] = plan[at.FIRST_STEP] + t
@@ -258,37 +257,4 @@ def segment(address):
                 broken[r] = 0 if update(plan, r, t) else 1
 
 
-@plain
-def probe(address):
-    """Forward and backward pass of the mean loss on the probe batch for each run, kept layer by layer.
-
-    The plan's BATCH samples are one block, NET a table for each run, each use of a weight with a gradient of its own.
-    """
-    plan = whole_numbers(address)
-    for r in range(plan[at.RUNS]):
-        seed = whole_numbers(plan[at.ROW])[r]
-        net = plan[at.NET] + r * plan[at.NET_BYTES]
-        p = plan[at.STATE] + r * plan[at.PARAMETERS] * FLOAT
-        g = plan[at.GRADIENTS] + r * plan[at.GRADIENT_BYTES]
-        batch(
-            plan,
-            net,
-            p,
-            g,
-            seed,
-            plan[at.BATCH_INDEX] + seed * plan[at.BATCH] * 4,
-            plan[at.BATCH],
-            plan[at.BATCH],
-            True,
-        )
-
-
-def entry(address):
-    """What the plan asks for: a probe, or a segment of training."""
-    if whole_numbers(address)[at.STEPS] == 0:
-        probe(address)
-    else:
-        segment(address)
-
-
-ENTRY = types.void(types.intp)
+SEGMENT = types.void(types.intp)
