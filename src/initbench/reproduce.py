@@ -7,6 +7,9 @@ summary.csv, and analysis.py with three functions:
     measure(folder: Path) -> pandas.DataFrame     run it through initbench's own commands; scratch files go to `folder`
     verdict(measured: pandas.DataFrame) -> Verdict   from what was measured alone, so that false data can be fed to it
 
+and, where it has them, page(measured) -> Markdown and figure(measured) -> SVG: what is printed, and written into the
+study's own folder when it ran in full. `measure` may take `quick`, `extra` (overrides) and `say` (progress) too.
+
 Exit status: 0 done (REFUTED too); 1 some study failed; 2 wrong input.
 """
 
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 WORDS = ("CONFIRMED", "REFUTED", "UNDECIDED")
+START, END = "<!-- result: written by python -m initbench.reproduce -->", "<!-- /result -->"
 FUNCTIONS = ("predict", "measure", "verdict")
 
 
@@ -52,12 +57,13 @@ class Verdict:
 
 
 def experiments_folder() -> Path:
-    """The folder experiments/: at the top of the repository in a clone, inside the package in a wheel."""
-    package = Path(__file__).parent
-    for folder in (package.parent.parent / "experiments", package / "experiments"):
-        if folder.is_dir():
-            return folder
-    raise InputError(f"no experiments found beside {package}; install initbench again")
+    """The folder experiments/ at the top of a clone; InputError elsewhere: results are written there, and it is not in the wheel."""
+    folder = Path(__file__).parents[2] / "experiments"
+    if not folder.is_dir():
+        raise InputError(
+            "initbench.reproduce works in a clone of the repository, where experiments/ is; it is not installed"
+        )
+    return folder
 
 
 def slugs() -> list[str]:
@@ -102,14 +108,47 @@ def question(slug: str) -> str:
     return (analysis(slug).__doc__ or "").strip().splitlines()[0]
 
 
-def reproduce(slug: str, folder: Path) -> tuple[Verdict, pd.DataFrame]:
-    """Run one study; what was measured is written to <folder>/<slug>/summary.csv."""
+def reproduce(slug: str, folder: Path, quick: bool = False, extra: Sequence[str] = ()) -> tuple[Verdict, pd.DataFrame]:
+    """Run one study; what was measured is written to <folder>/<slug>/summary.csv.
+
+    A study in full writes its README's result block, results/summary.csv and results/figure.svg too.
+    """
     study = analysis(slug)
     own = folder / slug
     own.mkdir(parents=True, exist_ok=True)
-    measured = study.measure(own)
-    measured.to_csv(own / "summary.csv", index=False)
-    return study.verdict(measured), measured
+    options = {"quick": quick, "extra": extra, "say": lambda text: print(f"  {text}", flush=True)}
+    known = inspect.signature(study.measure).parameters
+    measured = study.measure(own, **{name: value for name, value in options.items() if name in known})
+    name = "summary_quick" if quick and "quick" in known else "summary"
+    measured.to_csv(own / f"{name}.csv", index=False)
+    verdict = study.verdict(measured)
+    if hasattr(study, "figure"):
+        (own / f"{name.replace('summary', 'figure')}.svg").write_text(study.figure(measured), encoding="utf-8")
+    if name == "summary" and hasattr(study, "page"):
+        publish(experiments_folder() / slug, study, measured)
+    return verdict, measured
+
+
+def publish(home: Path, study: ModuleType, measured: pd.DataFrame) -> None:
+    """Write a result into the study's own folder: README.md between its marks, results/summary.csv, results/figure.svg."""
+    readme = home / "README.md"
+    readme.write_text(written(readme.read_text("utf-8"), study.page(measured)), encoding="utf-8")
+    (home / "results").mkdir(exist_ok=True)
+    measured.to_csv(home / "results" / "summary.csv", index=False)
+    (home / "results" / "figure.svg").write_text(study.figure(measured), encoding="utf-8")
+
+
+def written(readme: str, result: str) -> str:
+    """A README with its result block replaced.
+
+    >>> written(f"a\\n{START}\\nold\\n{END}\\nb", "new").splitlines()[2]
+    'new'
+    """
+    before, _, rest = readme.partition(START)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise ValueError(f"README.md lacks the lines {START} and {END}")
+    return f"{before}{START}\n{result}\n{END}{after}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,7 +156,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m initbench.reproduce", description=__doc__.splitlines()[0])
     parser.add_argument("studies", nargs="*", metavar="STUDY", help="names of studies, or all")
     parser.add_argument("--list", action="store_true", help="the studies with their questions and predictions")
-    parser.add_argument("--outputs", default="outputs/reproduce", help="folder of results (default: %(default)s)")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer seeds and settings; the study's own folder is not changed"
+    )
+    parser.add_argument("--workers", type=int, default=None, help="processes that train (default: one a core)")
+    parser.add_argument(
+        "--outputs", default="outputs/reproduce", help="folder of runs and results (default: %(default)s)"
+    )
     args = parser.parse_args(argv)
     try:
         if args.list or not args.studies:
@@ -127,7 +172,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = slugs() if "all" in args.studies else list(dict.fromkeys(args.studies))
         for name in names:
             analysis(name)  # a wrong name is refused before anything runs
-        return run_all(names, Path(args.outputs))
+        if args.workers is not None and args.workers < 1:
+            raise InputError(f"--workers {args.workers}: at least 1")
+        extra = [] if args.workers is None else [f"engine.workers={args.workers}"]
+        return run_all(names, Path(args.outputs), args.quick, extra)
     except InputError as error:
         print(f"initbench: {error}", file=sys.stderr)
         return 2
@@ -136,22 +184,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def run_all(names: Sequence[str], folder: Path) -> int:
+def run_all(names: Sequence[str], folder: Path, quick: bool = False, extra: Sequence[str] = ()) -> int:
     """Run studies one after another; a study that breaks does not stop the others."""
     failed = 0
     for name in names:
         print(f"{name}: {question(name)}\n  predicted: {analysis(name).predict()}", flush=True)
         try:
-            verdict, measured = reproduce(name, folder)
+            verdict, measured = reproduce(name, folder, quick, extra)
         except Exception as error:
             failed += 1
             first = (str(error).splitlines() or [""])[0]
             print(f"initbench: {name} failed: {type(error).__name__}: {first}", file=sys.stderr)
             continue
-        print("\n".join(f"  {line}" for line in measured.to_string(index=False).splitlines()))
+        page = getattr(analysis(name), "page", None)
+        print("\n" + page(measured) + "\n" if page else indented(measured))
         print(f"  {verdict.line()}")
-        print(f"  table: {(folder / name / 'summary.csv').resolve()}")
+        print(f"  results: {(folder / name).resolve()}", flush=True)
     return 1 if failed else 0
+
+
+def indented(measured: pd.DataFrame) -> str:
+    """A frame as text, two spaces in."""
+    return "\n".join(f"  {line}" for line in measured.to_string(index=False).splitlines())
 
 
 if __name__ == "__main__":

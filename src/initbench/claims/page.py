@@ -1,0 +1,140 @@
+"""What a claim's result looks like: the block of its README and of the terminal, and its figure."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from initbench.claims.prediction import Prediction, load
+from initbench.claims.words import claim_word, number, part_words, spread
+from initbench.report.palette import TONES
+
+WORDS = ("holds", "fails", "undecided")
+COLOUR = {"holds": TONES["c1"].light, "fails": TONES["c2"].light, "undecided": TONES["muted"].light}
+MARK = {"holds": "o", "fails": "X", "undecided": "D"}
+
+
+def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return rows.to_dict("records")  # type: ignore[return-value]
+
+
+def block(study: Path, measured: pd.DataFrame) -> str:
+    """The result in Markdown: verdict, parts, where each holds and where not, every cell."""
+    given = load(study)
+    words = part_words(measured, given.parts)
+    lines = [
+        f"**Verdict: {claim_word(list(words.values()))}.** {_count(measured)}",
+        "",
+        *_parts(given, measured, words),
+        "",
+    ]
+    for part in given.parts:
+        lines += [f"- {part.name}: {where(measured[measured['part'] == part.name])}"]
+    return "\n".join([*lines, "", *_cells(measured)])
+
+
+def _count(measured: pd.DataFrame) -> str:
+    seeds = measured["n"].dropna()
+    cells = measured["cell"].nunique()
+    stale = measured["predictions"].iloc[0]
+    n = f"n = {int(seeds.min())} to {int(seeds.max())} seeds" if len(seeds) and seeds.min() < seeds.max() else (
+        f"n = {int(seeds.min())} seeds" if len(seeds) else "no seeds"
+    )  # fmt: skip
+    family = int(measured["family"].iloc[0])
+    return f"{cells} cells, {n} in each, Holm over the {family} tests of the suite; predictions {stale}."
+
+
+def _parts(given: Prediction, measured: pd.DataFrame, words: dict[str, str]) -> list[str]:
+    out = [
+        "| part | says | expected | verdict | holds | fails | undecided | ratio: median (smallest to largest) |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for part in given.parts:
+        rows = measured[measured["part"] == part.name]
+        counts = " | ".join(f"{(rows['word'] == word).sum()}/{len(rows)}" for word in WORDS)
+        out.append(f"| {part.name} | {part.says} | {part.expected} | {words[part.name]} | {counts} | {spread(rows)} |")
+    return out
+
+
+def where(rows: pd.DataFrame) -> str:
+    """Where a part holds, fails, and is undecided.
+
+    >>> where(pd.DataFrame({"cell": ["digits, relu, depth 3", "digits, relu, depth 8", "digits, tanh, depth 3"],
+    ...     "setup": "a", "word": ["holds", "holds", "fails"]}))
+    'holds on digits relu (depth 3, 8); fails on digits tanh (depth 3)'
+    """
+    several = rows["setup"].nunique() > 1
+    said = []
+    for word in WORDS:
+        groups: dict[str, list[str]] = {}
+        for row in records(rows[rows["word"] == word]):
+            data, activation, depth = str(row["cell"]).split(", ")
+            place = f"{data} {activation}" + (f" {row['setup']}" if several else "")
+            groups.setdefault(place, []).append(depth.removeprefix("depth "))
+        if groups:
+            places = ", ".join(f"{place} (depth {', '.join(depths)})" for place, depths in groups.items())
+            said.append(f"{'is ' if word == 'undecided' else ''}{word} on {places}")
+    return "; ".join(said) or "not measured"
+
+
+def _cells(measured: pd.DataFrame) -> list[str]:
+    out = [
+        "| part | cell | compared | ratio [95% interval] | n | Holm's p | lr | word | why, arrived |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in records(measured):
+        ends = "" if np.isnan(row["low"]) else f" [{number(row['low'])}, {number(row['high'])}]"
+        ratio = "–" if np.isnan(row["ratio"]) else f"{number(row['ratio'])}{ends}"
+        n = "exact" if np.isnan(row["n"]) else str(int(row["n"]))
+        p = "–" if np.isnan(row["p_holm"]) else "<0.0001" if row["p_holm"] < 1e-4 else f"{row['p_holm']:.3g}"
+        rates = " / ".join(f"{rate:g}" for rate in (row["lr"], row["lr_baseline"]) if not np.isnan(rate)) or "–"
+        why = "; ".join(text for text in (row["reason"], row["note"]) if isinstance(text, str) and text)
+        compared = f"{row['quantity']}: {row['setup']} / {row['baseline']}".replace("|", "\\|")
+        out.append(
+            f"| {row['part']} | {row['cell']} | {compared} | {ratio} | {n} | {p} | {rates} | {row['word']} | {why} |"
+        )
+    return out
+
+
+def figure(study: Path, measured: pd.DataFrame) -> str:
+    """An SVG: every test's ratio with its 95% interval, a panel a part; the same bytes for the same table."""
+    given = load(study)
+    parts = [part.name for part in given.parts if len(measured[measured["part"] == part.name])]
+    most = max((len(measured[measured["part"] == part]) for part in parts), default=1)
+    drawing = {"svg.hashsalt": "initbench", "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 8}
+    with mpl.rc_context(drawing):
+        page = Figure(figsize=(3.2 + 3.2 * len(parts), 1.4 + 0.2 * most), layout="constrained")
+        for i, part in enumerate(parts):
+            _panel(page.add_subplot(1, len(parts), i + 1), measured[measured["part"] == part], part)
+        out = io.StringIO()
+        page.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()
+
+
+def _panel(ax: Any, rows: pd.DataFrame, part: str) -> None:
+    several = rows["setup"].nunique() > 1
+    labels = [", ".join([row["cell"], *[row["setup"]] * several]) for row in records(rows)]
+    for y, row in enumerate(records(rows)):
+        if np.isnan(row["ratio"]):
+            ax.text(1, y, f"no ratio: {row['note']}", va="center", fontsize=6, color=COLOUR[row["word"]])
+            continue
+        if not np.isnan(row["low"]):
+            ax.plot([row["low"], row["high"]], [y, y], color=COLOUR[row["word"]], lw=1.4)
+        ax.plot([row["ratio"]], [y], MARK[row["word"]], color=COLOUR[row["word"]], ms=4)
+    bound = rows["baseline"].str.extract(r"bound ([\d.]+)", expand=False).dropna().astype(float)
+    ax.axvline(bound.iloc[0] if len(bound) else 1.0, color=TONES["ink"].light, lw=0.8, ls=":")
+    ax.set_xscale("log")
+    ax.set_yticks(range(len(rows)), labels, fontsize=6)
+    ax.invert_yaxis()
+    ax.set_title(part, fontsize=9, loc="left")
+    claims = rows["claims"].iloc[0]
+    ax.set_xlabel(f"{rows['quantity'].iloc[0]}, ratio\n(claimed: {claims} the dotted line)", fontsize=7)
+    for word in WORDS:
+        ax.plot([], [], MARK[word], color=COLOUR[word], ms=4, label=word)
+    ax.legend(fontsize=6, frameon=False, loc="best")

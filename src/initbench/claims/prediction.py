@@ -1,0 +1,73 @@
+"""predictions.yaml: what a claim says, what is expected of it, and the sweep that will tell; fixed before the first run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from initbench.errors import InputError
+
+FILE = "predictions.yaml"
+KEYS = ("claim", "source", "suite", "parts", "tests", "sweeps", "quick")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One checkable part of a claim. `says`: in words, with the bound; `expected`: the word that we bet on."""
+
+    name: str
+    says: str
+    expected: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predictions.yaml. `sweeps`: {name: overrides}; `quick`: {name: overrides that come after them}, the names it runs.
+
+    `tests`: how many tests the full and the quick version make; those of all studies of one `suite` are one family.
+    """
+
+    claim: str
+    source: str
+    suite: str
+    parts: tuple[Part, ...]
+    tests: Mapping[str, int]
+    sweeps: Mapping[str, Sequence[str]]
+    quick: Mapping[str, Sequence[str]]
+    digest: str
+
+    def overrides(self, quick: bool) -> dict[str, list[str]]:
+        """{name of the sweep: its overrides}."""
+        if not quick:
+            return {name: list(given) for name, given in self.sweeps.items()}
+        return {name: [*self.sweeps[name], *later] for name, later in self.quick.items()}
+
+
+def load(folder: Path) -> Prediction:
+    """The prediction of a study's folder, with the hash of the file: 12 digits of its SHA-256."""
+    text = (folder / FILE).read_bytes()
+    given: dict[str, Any] = yaml.safe_load(text)
+    if sorted(given) != sorted(KEYS):
+        raise InputError(f"{folder.name}/{FILE}: keys {', '.join(sorted(given))}; needed are {', '.join(sorted(KEYS))}")
+    parts = tuple(Part(name, **part) for name, part in given["parts"].items())
+    common = given["sweeps"].pop("all", [])
+    sweeps = {name: [*common, *own] for name, own in given["sweeps"].items()}
+    digest = hashlib.sha256(text).hexdigest()[:12]
+    rest = {key: given[key] for key in ("claim", "source", "suite", "tests", "quick")}
+    return Prediction(**rest, parts=parts, sweeps=sweeps, digest=digest)
+
+
+def family(folder: Path, quick: bool) -> int:
+    """How many tests the studies of this study's suite make together: the family of Holm's correction.
+
+    So a verdict does not depend on which studies were run beside it.
+    """
+    suite = load(folder).suite
+    others = (load(path.parent) for path in sorted(folder.parent.glob(f"*/{FILE}")))
+    return sum(one.tests["quick" if quick else "full"] for one in others if one.suite == suite)

@@ -1,0 +1,165 @@
+"""Entries to words: Holm over the suite, a word a cell, a verdict a part, one of the claim.
+
+A part is said to hold in general, so it is read as "in at least three quarters of the cells": CONFIRMED if it holds in so
+many, REFUTED if it fails in more than a quarter (then it cannot), else UNDECIDED. A claim is CONFIRMED if every part is,
+REFUTED if one part is. A cell without enough data never counts for or against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from initbench.claims.cells import Entry, sampled
+from initbench.claims.prediction import Part, load
+from initbench.reproduce import Verdict
+from initbench.stats import remedy, verdict
+from initbench.stats.rates import GATE
+
+SHARE = Fraction(3, 4)  # of the cells in which a claim has to hold; ours
+COLUMNS = [
+    "part", "cell", "setup", "baseline", "quantity", "claims", "word", "reason", "ratio", "low", "high", "n", "p", "p_holm",
+    "family", "lr", "lr_baseline", "note", "predictions",
+]  # fmt: skip
+# what a word of a comparison means for a claim that puts the ratio there
+HOLDS = {
+    "below": {"faster": "holds", "slower": "fails", "equivalent": "fails"},
+    "above": {"faster": "fails", "slower": "holds", "equivalent": "fails"},
+    "not above": {"faster": "holds", "slower": "fails", "equivalent": "holds"},
+}
+
+
+def corrected(entries: Sequence[Entry], family: int, digest: str = "") -> pd.DataFrame:
+    """One row a test (COLUMNS), its word by the procedure of every report, Holm over `family` tests.
+
+    ratio, low, high: to the baseline, or the level itself, with its 95% interval. The tests of the family that are not
+    among the entries count as tests that showed nothing.
+    """
+    raced = [one for one in entries if one.contrast is not None]
+    found = iter(_verdicts(raced, family))
+    rows = []
+    for one in entries:
+        said = next(found) if one.contrast is not None else None
+        rows.append(_exact_row(one) if said is None else _row(one, said))
+    return pd.DataFrame(rows, columns=COLUMNS).assign(family=family, predictions=digest)
+
+
+def _verdicts(entries: Sequence[Entry], family: int) -> list[verdict.Verdict]:
+    if len(entries) > family:
+        raise ValueError(f"{len(entries)} tests in a family of {family}: predictions.yaml states too few")
+    absent = family - len(entries)
+    closed = verdict.Side(0.0, "")
+
+    def words(contrasts: list[verdict.Contrast]) -> list[verdict.Verdict]:
+        given = [*contrasts, *[sampled(np.zeros(0))] * absent]
+        ours = [*(one.side for one in entries), *[closed] * absent]
+        theirs = [*(one.base for one in entries), *[closed] * absent]
+        return verdict.verdicts(given, ours, theirs)[: len(entries)]
+
+    first = words([one.contrast for one in entries if one.contrast is not None])
+    again = words([one.earlier or one.contrast for one in entries if one.contrast is not None])
+    return [verdict.stands(one, other) for one, other in zip(first, again)]
+
+
+def _row(one: Entry, said: verdict.Verdict) -> dict[str, object]:
+    assert one.contrast is not None
+    word = HOLDS[one.claims].get(said.word, "undecided")
+    if not np.isnan(one.bound) and said.word == "equivalent":
+        word = "undecided"  # at the bound, on neither side of it
+    reason = remedy.REASONS[said.why].format(n=one.contrast.n) if said.why else ""
+    if said.why == "steps" and one.quantity != "steps":
+        reason = "fewer than 80% of the seeds have a value"
+    open_ = one.side.share >= GATE and one.base.share >= GATE
+    logs = (one.contrast.estimate, *one.contrast.interval()) if open_ else (float("nan"),) * 3
+    unit = 1.0 if np.isnan(one.bound) else one.bound
+    ratio, low, high = (round(float(np.exp(x)) * unit, 9) for x in logs)
+    if said.word == "equivalent":
+        reason = "equal within 10%"
+    return {
+        **_names(one), "word": word, "reason": reason, "ratio": ratio, "low": low, "high": high,
+        "n": one.contrast.n, "p": said.p, "p_holm": said.p_holm, "lr": one.lr, "lr_baseline": one.lr_baseline,
+    }  # fmt: skip
+
+
+def _exact_row(one: Entry) -> dict[str, object]:
+    """A ratio without chance: materially below or above 1, by the same margin as everywhere."""
+    margin = verdict.MARGIN
+    said = "faster" if one.exact < 1 / margin else "slower" if one.exact > margin else "equivalent"
+    reason = "equal within 10%" if said == "equivalent" else ""
+    return {**_names(one), "word": HOLDS[one.claims][said], "reason": reason, "ratio": round(one.exact, 9)}
+
+
+def _names(one: Entry) -> dict[str, object]:
+    return {key: getattr(one, key) for key in ("part", "cell", "setup", "baseline", "claims", "quantity", "note")}
+
+
+def part_word(words: Sequence[str]) -> str:
+    """The verdict of a part from the words of its cells.
+
+    >>> part_word(["holds"] * 9 + ["fails"] * 3), part_word(["holds"] * 8 + ["fails"] * 4)
+    ('CONFIRMED', 'REFUTED')
+    >>> part_word(["holds"] * 8 + ["undecided"] * 4), part_word([])
+    ('UNDECIDED', 'UNDECIDED')
+    """
+    n, holds, fails = len(words), words.count("holds"), words.count("fails")
+    if n and holds >= SHARE * n:
+        return "CONFIRMED"
+    return "REFUTED" if fails > (1 - SHARE) * n else "UNDECIDED"
+
+
+def part_words(measured: pd.DataFrame, parts: Sequence[Part]) -> dict[str, str]:
+    """{part: its verdict}"""
+    return {part.name: part_word(list(measured.loc[measured["part"] == part.name, "word"])) for part in parts}
+
+
+def claim_word(words: Sequence[str]) -> str:
+    """
+    >>> claim_word(["CONFIRMED", "REFUTED"]), claim_word(["CONFIRMED", "UNDECIDED"]), claim_word(["CONFIRMED"] * 2)
+    ('REFUTED', 'UNDECIDED', 'CONFIRMED')
+    """
+    if "REFUTED" in words:
+        return "REFUTED"
+    return "CONFIRMED" if words and set(words) == {"CONFIRMED"} else "UNDECIDED"
+
+
+def spread(rows: pd.DataFrame) -> str:
+    """Median ratio over the cells of a part, with the smallest and the largest; and the interval of each end.
+
+    >>> spread(pd.DataFrame({"ratio": [2.0, 1.0, 4.0]}))
+    '2.00x (1.00x to 4.00x)'
+    """
+    ratios = rows["ratio"].dropna()
+    if ratios.empty:
+        return "no ratio"
+    low, middle, high = ratios.min(), ratios.median(), ratios.max()
+    return f"{number(middle)} ({number(low)} to {number(high)})"
+
+
+def number(value: float) -> str:
+    """
+    >>> number(0.7049), number(35.21), number(412.0)
+    ('0.70x', '35.2x', '412x')
+    """
+    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}x"
+
+
+def judged(study: Path, measured: pd.DataFrame) -> Verdict:
+    """The verdict of a claim from its table of words alone."""
+    parts = load(study).parts
+    words = part_words(measured, parts)
+    said = []
+    for name, word in words.items():
+        rows = measured[measured["part"] == name]
+        said.append(f"{name} {word}, holds in {(rows['word'] == 'holds').sum()} of {len(rows)}, median {spread(rows)}")
+    seeds = measured["n"].dropna()
+    text = f"95% intervals cell by cell in the table, n={int(seeds.min())} to {int(seeds.max())}" if len(seeds) else ""
+    return Verdict(claim_word(list(words.values())), "; ".join(said), text)
+
+
+def predicted(study: Path) -> str:
+    """What each part says, and the word that was expected before the first run."""
+    return "; ".join(f"{part.name}: {part.says} [expected: {part.expected}]" for part in load(study).parts)
