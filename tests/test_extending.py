@@ -11,15 +11,19 @@ import pytest
 from hydra.core.config_store import ConfigStore
 
 import initbench as ib
+from conftest import small_arm
 from initbench import plugins, stats, study
-from initbench.controls import control_text
+from initbench.controls import control_text, controls
 from initbench.errors import InputError
+from initbench.plan import planned, setting_key
 from initbench.sharing import BUILDERS
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
     "track.uri=null",
     "engine.workers=1",
+    "engine.path=torch",
+    "report.formats=[csv]",
     "data=teacher",
     "train.eval_samples=16",
     "optim.batch_size=16",
@@ -54,6 +58,22 @@ def test_controls_of_sharing(folder):
     assert {arm.key for arm in without.arms} == {
         arms[f"eye · {n}"].key for n in ("all", "cycle(2)", "sequence(2)", "soft(0.001)")
     }
+
+
+def test_the_narrower_net_is_the_nearest_there_is():
+    """Against a count of every width by hand, for many widths; lists of widths shrink together."""
+    for width in range(6, 30):
+        arm = planned(small_arm(sharing={"name": "cycle", "controls": True}, model={"depth": 6, "width": width}))
+        narrow = controls(arm)[1].config.model.width
+        target = arm.scheme.stored_parameters
+        sizes = {w: untied(w, arm) for w in range(1, width + 1)}
+        assert abs(sizes[narrow] - target) == min(abs(size - target) for size in sizes.values()), width
+    listed = planned(
+        small_arm(sharing={"name": "explicit", "groups": [[1, 3]], "controls": True}, model={"width": [12, 6, 12, 6]})
+    )
+    _, narrow = controls(listed)
+    assert narrow.config.model.width == [10, 5, 10, 5]
+    assert setting_key(narrow.home) == setting_key(listed.config)
 
 
 def untied(width: int, arm) -> int:
@@ -189,7 +209,7 @@ def test_a_study_that_stops_at_its_target(folder):
     not be judged from such runs."""
     asked = ["data=teacher", "data.classes=3", "init=kaiming_normal", "sharing=none", "seeds=4", "optim.lr=[0.1,1e6]"]
     target = ["train.steps=60", "train.target.metric=accuracy/train", "train.target.value=0.5"]
-    more = ["track.uri=null", "engine.workers=1", "measure=none"]
+    more = ["track.uri=null", "engine.workers=1", "engine.path=torch", "report.formats=[csv]", "measure=none"]
     whole = ib.run([*asked, *target, *more])
     early = ib.run([*asked, *target, *more, "train.stop_when_reached=true"])
     assert early.runs["steps_to_target"].equals(whole.runs["steps_to_target"])
