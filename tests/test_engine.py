@@ -99,7 +99,7 @@ def arms(draw) -> ArmConfig:
     )
 
 
-@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(arm=arms())
 def test_fused_equals_reference(arm):
     """float64: 1e-9 over 30 steps; float32 with a smooth activation: 1e-4 over 8."""
@@ -418,7 +418,7 @@ def test_stopping_early_is_the_same_in_both_engines_and_in_any_stack():
     assert ours.diverged_at.tolist() == oracle.diverged_at.tolist()
     for name, one in ours.series.items():
         assert np.allclose(one.values, oracle.series[name].values, rtol=1e-9, atol=1e-9, equal_nan=True), name
-    for i, run in enumerate(arm.runs):  # alone, its history is as long as it lives itself
+    for i, run in list(enumerate(arm.runs))[::3]:  # alone, its history is as long as it lives itself
         alone = train(arm, [run])
         assert alone.stopped_at[0] == ours.stopped_at[i]
         for name, one in alone.series.items():
@@ -429,10 +429,12 @@ def test_stopping_early_is_the_same_in_both_engines_and_in_any_stack():
 def test_runs_that_stopped_at_different_steps_join_in_the_store(folder):
     arm = stopping(model={"dtype": "float32"})
     store = Store(folder)
-    whole = train(arm)
-    for run in arm.runs:
+    runs = arm.runs[2:7]
+    whole = train(arm, runs)
+    for run in runs:
         store.write("key", train(arm, [run]))
-    joined = store.read("key", arm.runs)
+    joined = store.read("key", runs)
+    assert len(set(whole.stopped_at.tolist())) > 2
     assert joined.runs == whole.runs
     assert joined.stopped_at.tolist() == whole.stopped_at.tolist()
     assert not same_bits(joined.series, whole.series)
