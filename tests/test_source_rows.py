@@ -430,15 +430,13 @@ def test_the_pages_snippets_print_what_they_say_and_both_languages_have_the_same
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_pages_commands_run(command, folder, monkeypatch):
-    from initbench.__main__ import main
-
     (folder / "fancy.py").write_text((ROOT / "tests/data/nets.py").read_text("utf-8"))
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     monkeypatch.delitem(sys.modules, "fancy", raising=False)
     words = shlex.split(command)
     assert words[:3] == ["python", "-m", "initbench"]
-    small = ["seeds=2", "optim.lr=0.01", "train.steps=2", "track.uri=null", "engine.workers=1", "report.formats=[csv]"]
-    assert main([*words[3:], *small]) == 0
+    small = ["seeds=1", "optim.lr=0.01", "train.steps=2", "track.uri=null", "engine.workers=1", "report.formats=[csv]"]
+    assert set(ib.run([*words[3:], *small]).runs["status"]) == {"completed"}
 
 
 def test_the_pages_numbers_are_those_of_the_replay():
