@@ -54,7 +54,10 @@ def run(config):
     [
         {},
         {"sharing": {"name": "all"}, "optim": {"name": "adam", "lr": [0.01]}},
-        {"sharing": {"name": "pairs", "reduce": "mean", "bias": "untied"}, "optim": {"clip": 0.1}},
+        {
+            "sharing": {"name": "pairs", "reduce": "mean", "bias": "untied"},
+            "optim": {"clip": 0.1, "schedule": "cosine", "warmup": 3},
+        },
         {"data": {"name": "teacher", "samples": 60, "inputs": 6, "outputs": 2}, "init": "orthogonal"},
     ],
 )
