@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from initbench.__main__ import main
+from initbench.sweep import expand
 
 OFF = ["track.uri=null"]
 
@@ -149,3 +150,17 @@ def test_an_unreachable_server_leaves_the_study_on_disk(folder, capsys, monkeypa
     assert re.search(r"127.0.0.1:9 is incomplete: .*repeat the same command when it is back", shown.err)
     assert main([*small, *OFF]) == 0
     assert "2 already stored, 0 to train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "schedule"),
+    [
+        ([], {"log": 15}),
+        (["measure.schedule={every: 5}"], {"every": 5}),
+        (["measure.schedule={log: 4}"], {"log": 4}),
+        (["measure.schedule=[0,7]"], [0, 7]),
+    ],
+)
+def test_a_measuring_schedule_replaces_the_usual_one(given, schedule):
+    (arm,) = expand(["init=eye", "sharing=none", *given])
+    assert arm.measure.schedule == schedule

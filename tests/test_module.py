@@ -54,7 +54,10 @@ def run(config):
     [
         {},
         {"sharing": {"name": "all"}, "optim": {"name": "adam", "lr": [0.01]}},
-        {"sharing": {"name": "pairs", "reduce": "mean", "bias": "untied"}, "optim": {"clip": 0.1}},
+        {
+            "sharing": {"name": "pairs", "reduce": "mean", "bias": "untied"},
+            "optim": {"clip": 0.1, "schedule": "cosine", "warmup": 3},
+        },
         {"data": {"name": "teacher", "samples": 60, "inputs": 6, "outputs": 2}, "init": "orthogonal"},
     ],
 )
@@ -251,12 +254,12 @@ def test_the_target_belongs_to_the_module_alone():
 def test_a_module_is_swept_like_a_model_and_has_a_report(nets, monkeypatch, capsys):
     results = ib.run(
         [
-            *("model=module", "model.target=nets.Plain", "model.args.width=4,5", "model.args.depth=3"),
+            *("model=module", "model.target=nets.Plain", "model.args.width=4", "model.args.depth=3"),
             *("init=kaiming_normal", "sharing=none,all", "seeds=2", "optim.lr=0.1", "train.steps=3", "study=mine"),
-            *("track.uri=null", "engine.workers=1"),
+            *("track.uri=null", "engine.workers=1", "measure=none", "report.formats=[html]"),
         ]
     )
-    assert len(results.runs) == 8
+    assert len(results.runs) == 4
     assert set(results.runs["status"]) == {"completed"}
     assert "Plain(width=4, depth=3)" in (nets / "outputs/mine/report.html").read_text("utf-8")
     with pytest.raises(InputError, match=r"model\.args\.wdth"):

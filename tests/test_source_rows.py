@@ -369,8 +369,11 @@ def test_s14_a_log_that_was_not_replayed_is_refuted():
         assert study.verdict(false).word == "REFUTED"
 
 
-@pytest.mark.parametrize("slug", reproduce.slugs())
-def test_every_study_has_its_page_and_its_verdict_follows_from_its_summary(slug):
+JUDGED = [slug for slug in reproduce.slugs() if (ROOT / "experiments" / slug / "results" / "summary.csv").is_file()]
+
+
+@pytest.mark.parametrize("slug", JUDGED)
+def test_every_study_with_results_has_its_page_and_its_verdict_follows_from_its_summary(slug):
     folder = ROOT / "experiments" / slug
     page = (folder / "README.md").read_text("utf-8")
     for word in ("Question", "Source", "Prediction", "Command", "Limits"):
@@ -430,15 +433,13 @@ def test_the_pages_snippets_print_what_they_say_and_both_languages_have_the_same
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_pages_commands_run(command, folder, monkeypatch):
-    from initbench.__main__ import main
-
     (folder / "fancy.py").write_text((ROOT / "tests/data/nets.py").read_text("utf-8"))
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     monkeypatch.delitem(sys.modules, "fancy", raising=False)
     words = shlex.split(command)
     assert words[:3] == ["python", "-m", "initbench"]
-    small = ["seeds=2", "optim.lr=0.01", "train.steps=2", "track.uri=null", "engine.workers=1", "report.formats=[csv]"]
-    assert main([*words[3:], *small]) == 0
+    small = ["seeds=1", "optim.lr=0.01", "train.steps=2", "track.uri=null", "engine.workers=1", "report.formats=[csv]"]
+    assert set(ib.run([*words[3:], *small]).runs["status"]) == {"completed"}
 
 
 def test_the_pages_numbers_are_those_of_the_replay():
