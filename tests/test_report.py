@@ -420,3 +420,15 @@ def test_numbers_read_one_way():
     assert num.interval(0.5, 2.0, num.times) == "[0.50x, 2.00x]"
     with pytest.raises(InputError, match="target"):
         report.source.parse_target("x:y")
+
+
+@pytest.mark.long
+def test_ten_thousand_runs_fit_a_small_page(tmp_path: Path):
+    """1,000 arms x 10 seeds."""
+    arms = [(f"init_{i:03d}", sharing) for i in range(250) for sharing in ("none", "all", "pairs", "cycle")]
+    made = frames.make_study(arms, lrs=(0.1,), seeds=10, steps=100, baseline="init_007", layer_metrics=("grad_norm",))
+    page = report.build(frames.write_study(tmp_path / "big", *made), formats="html")["report.html"].read_text()
+    assert len(page.encode()) < 3_000_000
+    assert max(len(one) for one in re.findall(r"<svg viewBox.*?</svg>", page, re.S)) < 250_000
+    assert "1,000" in page
+    assert "more in the table" in page

@@ -110,7 +110,8 @@ def factors(source: Source, draw: Draw) -> Block:
         )
         left = len(table[table["scale"] == scale]) - len(part)
         rest = f"; {left} more rows: effects.csv" if left else ""
-        cells = f"{int(part['cells'].min())}–{int(part['cells'].max())} matched pairs a row"
+        few, many = int(part["cells"].min()), int(part["cells"].max())
+        cells = f"{num.plural(many, 'matched pair')} a row" if few == many else f"{few}–{many} matched pairs a row"
         block.items.append(Item(html(sentence), figure, f"n = {int(part['seeds'].min())} seeds, {cells}{rest}"))
     return block
 

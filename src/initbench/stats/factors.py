@@ -118,7 +118,7 @@ def _of_level(
             inter = _interval(
                 points[at].mean() - points[rest].mean(), draws[at].mean(0) - draws[rest].mean(0), len(seeds)
             )
-        shown = np.exp if scale == "steps" else (lambda x: x)
+        shown = np.exp if scale == "steps" else (lambda x: np.clip(x, -1, 1))  # ranks differ by 1 at most
         rows.append(
             {
                 "factor": factor, "level": level, "reference": reference, "given": given, "scale": scale,
