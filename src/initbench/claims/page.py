@@ -29,7 +29,7 @@ def block(study: Path, measured: pd.DataFrame) -> str:
     given = load(study)
     words = part_words(measured, given.parts)
     lines = [
-        f"**Verdict: {claim_word(list(words.values()))}.** {_count(measured)}",
+        f"**Verdict: {claim_word(list(words.values()))}.** {_count(given, measured)}",
         "",
         *_parts(given, measured, words),
         "",
