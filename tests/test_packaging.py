@@ -46,12 +46,10 @@ def wheel(tmp_path_factory):
 
 
 def sources() -> set[str]:
-    """Every file of the package as the wheel should name it: code, templates, conf/ and experiments/."""
+    """Every file of the package as the wheel should name it: code, templates and conf/; experiments/ is for clones."""
     package = ROOT / "src" / "initbench"
     files = {f"initbench/{path.relative_to(package).as_posix()}" for path in package.rglob("*") if path.is_file()}
     files |= {f"initbench/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")}
-    studies = (path for path in (ROOT / "experiments").rglob("*") if path.is_file())
-    files |= {f"initbench/{path.relative_to(ROOT).as_posix()}" for path in studies}
     return {f for f in files if "__pycache__" not in f}
 
 
@@ -106,17 +104,19 @@ def test_the_wheel_alone_runs_in_an_empty_folder(wheel, tmp_path):
     env = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "PYTHONPATH")}
     env["PYTHONPATH"] = str(site)
 
-    def python(*arguments: str) -> str:
+    def python(*arguments: str, status: int = 0) -> str:
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=empty, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
         )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stderr if status else done.stdout
 
     where = "from initbench.sweep import config_folder; print(config_folder())"
     assert python("-c", where).strip() == str(site / "initbench" / "conf")
-    assert "replay: Does initbench replay" in python("-m", "initbench.reproduce", "--list")
+    refused = python("-m", "initbench.reproduce", "--list", status=2)
+    assert "works in a clone of the repository" in refused
+    assert refused.count("\n") == 1
     python("-m", "initbench", "experiment=quick")
     made = {path.name for path in (empty / "outputs" / "quick").iterdir()}
     assert {"report.html", "runs.parquet", "history.parquet", "study.json"} <= made

@@ -29,7 +29,7 @@ def block(study: Path, measured: pd.DataFrame) -> str:
     given = load(study)
     words = part_words(measured, given.parts)
     lines = [
-        f"**Verdict: {claim_word(list(words.values()))}.** {_count(measured)}",
+        f"**Verdict: {claim_word(list(words.values()))}.** {_count(given, measured)}",
         "",
         *_parts(given, measured, words),
         "",
@@ -39,7 +39,7 @@ def block(study: Path, measured: pd.DataFrame) -> str:
     return "\n".join([*lines, "", *_cells(measured)])
 
 
-def _count(measured: pd.DataFrame) -> str:
+def _count(given: Prediction, measured: pd.DataFrame) -> str:
     seeds = measured["n"].dropna()
     cells = measured["cell"].nunique()
     stale = measured["predictions"].iloc[0]
@@ -47,7 +47,8 @@ def _count(measured: pd.DataFrame) -> str:
         f"n = {int(seeds.min())} seeds" if len(seeds) else "no seeds"
     )  # fmt: skip
     family = int(measured["family"].iloc[0])
-    return f"{cells} cells, {n} in each, Holm over the {family} tests of the suite; predictions {stale}."
+    quick = "" if len(seeds) >= given.tests["full"] else "Quick version, fewer seeds and cells than planned. "
+    return f"{quick}{cells} cells, {n} in each, Holm over the {family} tests of the suite; predictions {stale}."
 
 
 def _parts(given: Prediction, measured: pd.DataFrame, words: dict[str, str]) -> list[str]:
