@@ -299,7 +299,7 @@ def autoinit_(
     >>> round(float(w.var() * 200), 1)
     2.0
     """
-    if not (signal > 0 and var >= 0 and var + mean**2 > 0):
+    if not (signal > 0 and var >= 0 and var + abs(mean) > 0):
         raise InputError(f"init.mean={mean}, init.var={var}, init.signal={signal}: variances above 0")
     square = var + mean**2 if layer.first else _square_after(layer.activation, signal)
     scale = signal / square

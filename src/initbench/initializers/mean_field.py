@@ -102,7 +102,16 @@ _PHI = {  # written out a second time, with derivatives: the contract does not a
 
 def _stated(c: Case) -> tuple[float, float]:
     """The stated (sigma_w, sigma_b) of a case."""
-    return _by_hermite(c.activation("nonlinearity"), 1 / c.layer.depth if c["q"] == "auto" else c["q"])
+    name = c.activation("nonlinearity")
+    if c["sigma_b"] is not None:
+        return _given_bias(name, c["sigma_b"])
+    return _by_hermite(name, 1 / c.layer.depth if c["q"] == "auto" else c["q"])
+
+
+@cache
+def _given_bias(name: str, sigma_b: float) -> tuple[float, float]:
+    q = optimize.brentq(lambda q: _by_hermite(name, q)[1] - sigma_b, 0.01, 5.0)
+    return _by_hermite(name, q)
 
 
 @cache
@@ -127,7 +136,7 @@ _EDGE: dict[str, Any] = {
     "bias_law": _bias_law,
     "checks": {"bias 0 where sigma_b is 0": lambda c, w, b: _bias_law(c) is not None or bool((b == 0).all())},
     "refuses": _no_edge,
-    "variants": ({"q": 1.0}, {"q": 0.5, "nonlinearity": "tanh"}),
+    "variants": ({"q": 1.0}, {"q": 0.5, "nonlinearity": "tanh"}, {"sigma_b": 0.25, "nonlinearity": "tanh"}),
     "activations": ("relu", "tanh", "erf", "gelu", "sigmoid"),
 }
 
