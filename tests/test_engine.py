@@ -124,7 +124,7 @@ def assert_equal(ours: Chunk, oracle: Chunk, tolerance: float) -> None:
 
 @pytest.mark.parametrize("sharing", SHARINGS, ids=lambda s: "-".join(map(str, s.values())))
 def test_every_scheme_equals_the_reference(sharing):
-    arm = small_arm(sharing=sharing, optim={"lr": [0.05], "clip": 1.0}, seeds=(4,), measure={"schedule": [0, 9]})
+    arm = small_arm(sharing=sharing, optim={"lr": [0.05, 0.02], "clip": 1.0}, seeds=(4,), measure={"schedule": [0, 9]})
     assert_equal(train(arm), train(arm, engine=reference), 1e-12)
 
 

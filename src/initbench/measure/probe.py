@@ -130,8 +130,12 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
 
 
 def spread(x: Tensor) -> Tensor:
-    """Standard deviation over all entries of each run's part (no Bessel correction), (R,)."""
-    return msq(x - mean(x)[:, None, None]).sqrt()
+    """Standard deviation over all entries of each run's part (no Bessel correction), (R,).
+
+    >>> spread(torch.tensor([[1.0, 3.0], [2.0, 2.0]])), spread(torch.tensor([[[[1.0]], [[3.0]]]]))  # any shape a run
+    (tensor([1., 0.]), tensor([1.]))
+    """
+    return msq(x - mean(x).view(-1, *[1] * (x.dim() - 1))).sqrt()
 
 
 def stack(columns: Sequence[Tensor]) -> Tensor:
