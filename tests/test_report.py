@@ -341,6 +341,22 @@ def test_another_target_and_baseline_are_said_on_the_page(folder: Path, tmp_path
     assert set(pd.read_csv(paths["comparisons.csv"])["baseline"]) == {"eye · none"}
 
 
+def test_many_arms_are_told_to_confirm_on_fresh_seeds():
+    runs = runs_of({f"init_{i}": {0.1: [60.0 + i] * 8} for i in range(41)})
+    assert "Confirm the first 20 on fresh seeds: python -m initbench init=init_0,init_1," in warned(
+        runs, baseline="init_0"
+    )
+    assert "'seeds=[8,9,10," in warned(runs, baseline="init_0")
+
+
+def test_every_pair_has_its_sentence(folder: Path):
+    text = (folder / "report.md").read_text()
+    pairs = pd.read_csv(folder / "comparisons.csv")
+    for _, row in pairs[pairs["verdict"] != "baseline"].iterrows():
+        assert any(line.startswith(f"- **{row['setup'].replace('_', chr(92) + '_')}**") for line in text.splitlines())
+    assert "normal\\_001 · none** is slower than kaiming" in text or "is undecided" in text
+
+
 def test_markdown_has_every_arm_and_its_verdict(folder: Path):
     text = (folder / "report.md").read_text()
     board = stats.leaderboard(pd.read_parquet(folder / "runs.parquet"), json.loads((folder / "study.json").read_text()))

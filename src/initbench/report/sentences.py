@@ -7,7 +7,7 @@ import pandas as pd
 
 from initbench import stats
 from initbench.report import numbers as num
-from initbench.report.words import Bold, Sentence, join, listed, say
+from initbench.report.words import Bold, Code, Sentence, join, listed, say
 
 
 def about_ratios(board: pd.DataFrame) -> Sentence:
@@ -27,6 +27,29 @@ def about_ratios(board: pd.DataFrame) -> Sentence:
         why = "fewer than 80% arrived" if (board["ratio_of"] == "steps").any() else "a loss that is not finite"
         parts.append(f"{closed} without a ratio ({why})")
     return say("{} against {}: {}.", num.plural(len(others), "setup"), Bold(base), "; ".join(parts))
+
+
+def about_pair(row: pd.Series) -> Sentence:
+    """One comparison with its baseline, in one sentence; a row of `comparisons`.
+
+    >>> row = pd.Series({"setup": "a", "baseline": "b", "verdict": "slower", "reason": "", "decide": "", "ratio": 1.9,
+    ...     "ratio_low": 1.7, "ratio_high": 2.2, "ratio_of": "steps", "test": "ratio", "pairs": 20, "reached_pairs": 20,
+    ...     "reached_pairs_baseline": 20})
+    >>> "".join(about_pair(row))
+    'a is slower than b: 1.90x [1.70x, 2.20x] the steps, n=20.'
+    """
+    is_ = {"faster": "is faster than", "slower": "is slower than", "equivalent": "is equivalent to"}
+    if num.is_missing(row["ratio"]):
+        counts = [0 if num.is_missing(row[name]) else row[name] for name in ("reached_pairs", "reached_pairs_baseline")]
+        what = f"{num.count(counts[0], row['pairs'])} seeds arrive against {num.count(counts[1], row['pairs'])}"
+    else:
+        of = "steps" if row["ratio_of"] == "steps" else "final train loss"
+        span = num.interval(row["ratio_low"], row["ratio_high"], num.times)
+        what = f"{num.times(row['ratio'])}{' ' + span if span else ''} the {of}, n={row['pairs']}"
+    if row["verdict"] in is_:
+        return say("{} {} {}: {}.", Bold(row["setup"]), is_[row["verdict"]], row["baseline"], what)
+    said = say("{} against {} is undecided ({}): {}", Bold(row["setup"]), row["baseline"], row["reason"], what)
+    return (*said, *(say("; try {}.", Code(row["decide"])) if row["decide"] else (".",)))
 
 
 def about_sharing(board: pd.DataFrame) -> Sentence:

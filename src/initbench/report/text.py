@@ -10,6 +10,7 @@ import pandas as pd
 from initbench.report import tables
 from initbench.report.answer import answer, four_numbers, notices
 from initbench.report.page import rebuild_commands, where_it_ran
+from initbench.report.sentences import about_pair
 from initbench.report.source import Source
 from initbench.report.words import escape_markdown, markdown
 
@@ -37,6 +38,12 @@ def report_markdown(source: Source) -> str:
         if len(base):
             lines += ["", f"Ratio: to {escape_markdown(str(base.iloc[0]))}, paired by seed, 95% interval. "
                       "Steps: median over all seeds, never arrived = infinite, 95% bootstrap interval."]  # fmt: skip
+        lines.append("")
+        said = source.part(source.pairs, setting)
+        said = said[said["verdict"] != "baseline"]
+        lines += [f"- {markdown(about_pair(row))}" for _, row in said.head(MOST_ROWS).iterrows()]
+        if len(said) > MOST_ROWS:
+            lines.append(f"- {len(said) - MOST_ROWS:,} more in comparisons.csv")
         lines.append("")
     found = notices(source)
     if found:
