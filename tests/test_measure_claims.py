@@ -88,10 +88,14 @@ def test_mean_field_small(folder):
 @pytest.mark.long
 @pytest.mark.parametrize("w2", [1.0, 1.3, 2.5, 4.0])
 def test_mean_field(folder, w2):
-    """The claim: 99% intervals within 2%, .02 and 5%."""
+    """The claim: 99% intervals within 2% of q*, .02 of c in every layer, 5% of the slope.
+
+    q* is over the layers that have arrived at it: one net's q scatters by 7% at width 400, so that in a single layer
+    the interval of 200 nets alone is +-1.3% wide.
+    """
     off = mean_field(folder, w2, seeds=200)
+    assert inside(off["q"][:, 7:].mean(1), -0.02, 0.02)
     for layer in range(DEPTH):
-        assert inside(off["q"][:, layer], -0.02, 0.02), ("q", layer)
         assert inside(off["c"][:, layer], -0.02, 0.02), ("c", layer)
     assert inside(off["slope"], -0.05, 0.05)
 
