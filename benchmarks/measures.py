@@ -4,7 +4,7 @@
     python benchmarks/measures.py --rounds 3     # a quick look
 
 One chunk of the default study's runs at a time (6 x 32 ReLU on digits, batch 64, 300 steps, 15 measured steps), trained
-and evaluated by the fused engine; the order of the three goes round. Reported: CPU seconds, ratio to `none` as the
+and evaluated on each path; the order of the three goes round. Reported: CPU seconds, ratio to `none` as the
 median over rounds with the smallest and largest, and what each metric of `full` costs alone.
 """
 
@@ -15,12 +15,13 @@ import json
 import statistics
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import torch
 
 from initbench import data
-from initbench.engine import fused
+from initbench.engine.worker import trainer
 from initbench.measure import MEASURES, SETS
 from initbench.plan import planned
 from initbench.sweep import expand
@@ -28,28 +29,29 @@ from initbench.sweep import expand
 RESULTS = Path(__file__).parent / "results" / "measures.json"
 RUNS = 50
 SHARINGS = ("none", "all")
+PATHS = ("kernel", "torch")
 
 
-def cpu_seconds(arm, runs) -> float:
+def cpu_seconds(arm, runs, path: str = "torch") -> float:
     """CPU time of one chunk: other processes on the machine do not count."""
     before = time.process_time()
-    fused.run_chunk(arm, runs, data.load(arm.data))
+    trainer(path)(arm, runs, data.load(arm.data))
     return time.process_time() - before
 
 
-def compared(sharing: str, rounds: int) -> dict[str, object]:
+def compared(sharing: str, path: str, rounds: int) -> dict[str, object]:
     """CPU seconds of none, light and full by turns."""
     command = ["init=kaiming_normal", f"sharing={sharing}", "optim.lr=[0.01,0.03,0.1,0.3,1]"]
     arm = planned(expand(command)[0]).config
     runs = list(arm.runs)[:RUNS]
     arms = {name: replace(arm, measure=replace(arm.measure, name=name)) for name in SETS}
     for one in arms.values():
-        cpu_seconds(replace(one, train=replace(one.train, steps=5)), runs)  # warm
+        cpu_seconds(replace(one, train=replace(one.train, steps=5)), runs, path)  # warm
     seconds: dict[str, list[float]] = {name: [] for name in arms}
     names = list(arms)
     for i in range(rounds):
         for name in names[i % 3 :] + names[: i % 3]:
-            seconds[name].append(cpu_seconds(arms[name], runs))
+            seconds[name].append(cpu_seconds(arms[name], runs, path))
     ratios = {name: [a / b for a, b in zip(seconds[name], seconds["none"])] for name in names if name != "none"}
     return {
         "seconds": {name: statistics.median(values) for name, values in seconds.items()},
@@ -84,11 +86,11 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     found: dict[str, object] = {}
-    for sharing in SHARINGS:
-        one = compared(sharing, args.rounds)
-        found[sharing] = one
+    for path, sharing in product(PATHS, SHARINGS):
+        one = compared(sharing, path, args.rounds)
+        found[f"{path}, sharing={sharing}"] = one
         for name, (middle, low, high) in one["ratio"].items():  # type: ignore[attr-defined]
-            print(f"sharing={sharing} measure={name}: {middle:.3f} x none  [{low:.3f}, {high:.3f}], {args.rounds} rounds, "
+            print(f"{path}, sharing={sharing} measure={name}: {middle:.3f} x none  [{low:.3f}, {high:.3f}], {args.rounds} rounds, "
                   f"{RUNS} runs, {one['seconds'][name]:.2f} against {one['seconds']['none']:.2f} CPU s")  # type: ignore[index]  # fmt: skip
     if args.each:
         found["each"] = alone()

@@ -295,3 +295,35 @@ def test_schedules_on_the_command_line(asked):
     """An override replaces the default schedule; it is not merged with it."""
     arm = expand(["init=eye", "sharing=none", f"measure.schedule={asked}"])[0]
     assert arm.measure.schedule == {"{every: 4}": {"every": 4}, "[0,7]": [0, 7], "{log: 5}": {"log": 5}}[asked]
+
+
+FORMULAS = (
+    {"name": "low_rank_delta", "rank": 2},
+    {"name": "scaled"},
+    {"name": "coefficients", "slots": 2},
+    {"name": "transposed", "groups": [[1, 2]]},
+)
+
+
+@pytest.mark.parametrize("sharing", FORMULAS, ids=lambda one: one["name"])
+def test_uses_of_a_formula_are_seen_in_stored_space(sharing):
+    """Both engines alike (the reference pulls back by autograd), and the uses sum to the stored gradient."""
+    arm = small_arm(
+        sharing=sharing, model={"depth": 5, "width": 6}, train={"steps": 1}, seeds=(0, 1), optim={"lr": [0.1]}
+    )
+    ours, theirs = train(arm, list(arm.runs)).series, train(arm, list(arm.runs), reference).series
+    names = [name for name in ours if name.startswith("use_grad")]
+    assert len(names) == 4
+    for name in names:
+        assert ours[name].layers == theirs[name].layers
+        assert np.allclose(ours[name].values, theirs[name].values, rtol=1e-8, atol=1e-12), name
+    slot = ours["use_grad_alignment"].layers[0]
+    used = [i for i, layer in enumerate(ours["use_grad_norm"].layers) if layer in uses_of(arm, slot)]
+    summed = ours["use_grad_alignment"].values[:, :, 0] * ours["use_grad_norm"].values[:, :, used].sum(2)
+    stored = ours["grad_norm"].values[:, :, ours["grad_norm"].layers.index(slot)]
+    assert np.allclose(summed, stored, rtol=1e-10)
+
+
+def uses_of(arm: ArmConfig, first: int) -> tuple[int, ...]:
+    scheme = Material(arm, data.load(arm.data)).scheme
+    return next(slot.layers for slot in scheme.weights if slot.layers[0] == first)

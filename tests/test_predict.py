@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from frames import make_study
+from frames import INITS, make_study
 from initbench import predict
 from initbench.errors import InputError
+from initbench.reproduce import analysis, experiments_folder
 from initbench.results import Results
 
 
@@ -152,3 +153,28 @@ def test_wrong_input_is_one_line(tmp_path, capsys, monkeypatch):
     blind = SimpleNamespace(runs=results.runs, history=results.history[results.history["step"] > 0])
     with pytest.raises(InputError, match="measure=full"):
         predict.predict(blind)
+
+
+def test_the_study_can_fail():
+    """The analysis of experiments/what_predicts_speed, fed with scores in which the claim is false, or open."""
+    study = analysis("what_predicts_speed")
+
+    def word(low, high):
+        row = {"what": "score", "name": "all arms", "skill": (low + high) / 2, "skill_low": low, "skill_high": high,
+               "arms": 9, "initializers": 5}  # fmt: skip
+        return study.verdict(pd.DataFrame([row])).word
+
+    assert word(0.1, 0.4) == "CONFIRMED"
+    assert word(-0.2, 0.05) == "REFUTED"
+    assert word(-0.2, 0.3) == "UNDECIDED"
+    stored = pd.read_csv(experiments_folder() / "what_predicts_speed/results/summary.csv")
+    assert study.verdict(stored).word == "CONFIRMED"
+    assert len(study.INITS.split(",")) >= 25
+
+
+def test_the_study_summarizes_what_predict_says(tmp_path):
+    results = study(tmp_path, arms=[(init, "none") for init in INITS if init != "normal_001"])
+    table = analysis("what_predicts_speed").summary(results)
+    score = table[table["name"] == "all arms"].iloc[0]
+    assert score["skill"] == predict.predict(results).score.skill
+    assert set(table["what"]) == {"score", "signal"}
