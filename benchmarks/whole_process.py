@@ -1,0 +1,117 @@
+"""A study as a whole, from the command to the last record: initbench against the loop that a careful user would write.
+
+    python -m benchmarks.whole_process [--runs 20,100,400] [--rounds 2]
+
+The loop: Hydra -m, a job a run (seed x lr), one nn.Sequential with torch.optim.SGD, the same network, steps and number of
+evaluated samples and steps, mlflow.log_metrics of four metrics at every evaluation into SQLite. Both use one command, peers
+take turns, wall time and processor time (all processes) are printed. Run from the top of the repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+LOOP = """
+import hydra, mlflow, torch
+from omegaconf import OmegaConf
+from torch import nn
+from initbench.schedule import evaluation_steps
+from sklearn.datasets import load_digits
+
+@hydra.main(version_base="1.3", config_path=None, config_name="loop")
+def main(cfg):
+    torch.set_num_threads(1)
+    torch.manual_seed(cfg.seed)
+    x, y = (torch.as_tensor(a) for a in load_digits(return_X_y=True))
+    order = torch.randperm(len(x))
+    x, y = (x[order].float() - 4.9) / 6.0, y[order]
+    train, val = slice(0, 1437), slice(1437, 1797)
+    sizes = [64] + [32] * 6 + [10]
+    layers = [m for n, k in zip(sizes, sizes[1:]) for m in (nn.Linear(n, k), nn.ReLU())]
+    net = nn.Sequential(*layers[:-1])
+    for m in net:
+        if isinstance(m, nn.Linear):
+            nn.init.kaiming_normal_(m.weight, nonlinearity="relu")
+            nn.init.zeros_(m.bias)
+    optimizer = torch.optim.SGD(net.parameters(), lr=cfg.lr)
+    evaluated = set(evaluation_steps(300))
+    mlflow.set_tracking_uri(cfg.uri)
+    mlflow.set_experiment("loop")
+    with mlflow.start_run():
+        mlflow.log_params(OmegaConf.to_container(cfg))
+        for step in range(301):
+            if step in evaluated:
+                with torch.no_grad():
+                    found = {}
+                    for name, part in (("train", slice(0, 512)), ("val", val)):
+                        out = net(x[part])
+                        found[f"loss/{name}"] = nn.functional.cross_entropy(out, y[part]).item()
+                        found[f"accuracy/{name}"] = (out.argmax(1) == y[part]).float().mean().item()
+                mlflow.log_metrics(found, step=step)
+            index = torch.randint(0, 1437, (64,))
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net(x[index]), y[index]).backward()
+            optimizer.step()
+
+main()
+"""
+LRS = "0.01,0.03,0.1,0.3,1"
+
+
+def loop(runs: int, folder: Path) -> list[str]:
+    """Command of the careful user's loop."""
+    (folder / "loop.py").write_text(LOOP)
+    (folder / "loop.yaml").write_text(f"seed: 0\nlr: 0.1\nuri: sqlite:///{folder}/loop.db\n")
+    seeds = ",".join(map(str, range(runs // 5)))
+    return [sys.executable, "loop.py", "-m", "--config-dir", str(folder), f"seed={seeds}", f"lr={LRS}"]
+
+
+def ours(runs: int, folder: Path) -> list[str]:
+    """The same runs by initbench."""
+    return [
+        *(sys.executable, "-m", "initbench", "init=kaiming_normal", "sharing=none", f"seeds={runs // 5}"),
+        *(f"optim.lr=[{LRS}]", f"outputs={folder}/outputs", f"track.uri=sqlite:///{folder}/ours.db"),
+    ]
+
+
+def spent(command: list[str], folder: Path) -> tuple[float, float]:
+    """Wall seconds, and processor seconds of the command and its children."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, env=environment)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.monotonic() - began, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", default="20,100,400")
+    parser.add_argument("--rounds", type=int, default=2)
+    args = parser.parse_args()
+    print(
+        "| runs | loop: wall (cpu) s | initbench: wall (cpu) s | wall ratio | cpu ratio |\n|---|---|---|---|---|",
+        flush=True,
+    )
+    for runs in map(int, args.runs.split(",")):
+        times: dict[str, list[tuple[float, float]]] = {"loop": [], "ours": []}
+        for _ in range(args.rounds):
+            for name, make in (("loop", loop), ("ours", ours)):
+                with tempfile.TemporaryDirectory() as folder:
+                    times[name].append(spent(make(runs, Path(folder)), Path(folder)))
+        (a, a_cpu), (b, b_cpu) = (map(statistics.median, zip(*times[name])) for name in ("loop", "ours"))
+        print(
+            f"| {runs} | {a:.1f} ({a_cpu:.1f}) | {b:.1f} ({b_cpu:.1f}) | {a / b:.1f} | {a_cpu / b_cpu:.1f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
