@@ -74,9 +74,10 @@ def cell_of(runs: pd.DataFrame) -> pd.Series:
 def framed(runs: pd.DataFrame, history: pd.DataFrame, setup: pd.Series, metric: str = "accuracy/train") -> Frames:
     """Frames whose arms are named by cell and `setup`; `metric`: what the target is of."""
     cell = cell_of(runs)
-    order = cell.map({name: i for i, name in enumerate(dict.fromkeys(cell))})
-    named = runs.assign(setting=cell, setup=setup.astype(str), arm=cell + " · " + setup.astype(str), _order=order)
-    named = named.sort_values("_order", kind="stable").drop(columns="_order").reset_index(drop=True)
+    data, activation = (pd.factorize(runs[name])[0] for name in ("data.name", "model.activation"))
+    order = np.lexsort((runs["model.depth"].to_numpy(int), activation, data))
+    named = runs.assign(setting=cell, setup=setup.astype(str), arm=cell + " · " + setup.astype(str))
+    named = named.iloc[order].reset_index(drop=True)
     grids = remedy.evaluation_grids(named, history, metric)
     # runs that leave at the target have short histories: the grid is the one of the run that stayed longest
     dense = history[history["metric"] == metric].groupby("run")["step"].agg(list)

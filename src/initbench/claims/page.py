@@ -10,6 +10,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from initbench.claims.prediction import Prediction, load
 from initbench.claims.words import claim_word, number, part_words, spread
@@ -110,9 +112,11 @@ def figure(study: Path, measured: pd.DataFrame) -> str:
     most = max((len(measured[measured["part"] == part]) for part in parts), default=1)
     drawing = {"svg.hashsalt": "initbench", "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 8}
     with mpl.rc_context(drawing):
-        page = Figure(figsize=(3.2 + 3.2 * len(parts), 1.4 + 0.2 * most), layout="constrained")
+        page = Figure(figsize=(3.2 + 3.2 * len(parts), 1.4 + 0.2 * most), layout="constrained", facecolor="white")
         for i, part in enumerate(parts):
             _panel(page.add_subplot(1, len(parts), i + 1), measured[measured["part"] == part], part)
+        keys = [Line2D([], [], color=COLOUR[word], marker=MARK[word], ls="", ms=4, label=word) for word in WORDS]
+        page.legend(handles=keys, loc="outside lower center", ncols=len(WORDS), frameon=False, fontsize=7)
         out = io.StringIO()
         page.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()
@@ -131,11 +135,12 @@ def _panel(ax: Any, rows: pd.DataFrame, part: str) -> None:
     bound = rows["baseline"].str.extract(r"bound ([\d.]+)", expand=False).dropna().astype(float)
     ax.axvline(bound.iloc[0] if len(bound) else 1.0, color=TONES["ink"].light, lw=0.8, ls=":")
     ax.set_xscale("log")
+    within = ax.get_xlim()[1] / ax.get_xlim()[0]
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}x"))
+    ax.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: f"{x:g}x") if within < 8 else NullFormatter())
+    ax.tick_params(axis="x", which="both", labelsize=6, rotation=45)
     ax.set_yticks(range(len(rows)), labels, fontsize=6)
     ax.invert_yaxis()
     ax.set_title(part, fontsize=9, loc="left")
     claims = rows["claims"].iloc[0]
     ax.set_xlabel(f"{rows['quantity'].iloc[0]}, ratio\n(claimed: {claims} the dotted line)", fontsize=7)
-    for word in WORDS:
-        ax.plot([], [], MARK[word], color=COLOUR[word], ms=4, label=word)
-    ax.legend(fontsize=6, frameon=False, loc="best")
