@@ -81,6 +81,8 @@ def constants(tree):
                     skip |= {id(inner) for inner in ast.walk(node.value)}
                 if isinstance(node, (ast.Raise, ast.JoinedStr)):
                     skip |= {id(inner) for inner in ast.walk(node)}
+                if isinstance(node, ast.If) and isinstance(node.body[0], ast.Raise):  # what an argument may be
+                    skip |= {id(inner) for inner in ast.walk(node.test)}
             for node in ast.walk(part):
                 number = isinstance(node, ast.Constant) and type(node.value) in (int, float)
                 if number and id(node) not in skip and abs(node.value) > 1e-5:
