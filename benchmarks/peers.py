@@ -74,9 +74,9 @@ def vmap(cell: Cell) -> Train:
 def initbench(cell: Cell, path: str) -> Train:
     """This project's engine on a path; the start of a chunk (drawing, splits) is not counted, as compiling is not."""
     from initbench import data as datasets
-    from initbench.config import EvaluateConfig, MeasureConfig
     from initbench.engine.pool import chunks
     from initbench.engine.worker import trainer
+    from initbench.groups import EvaluateConfig, MeasureConfig
     from initbench.sweep import expand
 
     arm = expand(

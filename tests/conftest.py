@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from initbench.config import (
-    ArmConfig,
+from initbench.config import ArmConfig
+from initbench.groups import (
     EngineConfig,
     EvaluateConfig,
     InitConfig,

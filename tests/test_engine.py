@@ -13,12 +13,13 @@ from torch import nn
 
 from conftest import TEACHER, VALUES, same_bits, small_arm
 from initbench import data
-from initbench.config import ACTIVATIONS, OPTIMIZERS, RESIDUALS, ArmConfig, EvaluateConfig, OptimConfig, Target
+from initbench.config import ArmConfig
 from initbench.engine import fused, reference
 from initbench.engine.chunk import Chunk
 from initbench.engine.material import Material, Seeds, start_of_seed
 from initbench.engine.optim import RULES, column, lr_factor
 from initbench.errors import NotApplicable
+from initbench.groups import ACTIVATIONS, OPTIMIZERS, RESIDUALS, EvaluateConfig, OptimConfig, Target
 from initbench.measure import MEASURES
 from initbench.store import Store
 

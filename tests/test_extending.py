@@ -16,10 +16,10 @@ from hydra.core.config_store import ConfigStore
 import initbench as ib
 from conftest import small_arm
 from initbench import data, plugins, stats, study
-from initbench.config import InitConfig
 from initbench.controls import control_text, controls
 from initbench.engine import fused
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import InitConfig
 from initbench.initializers.option_files import known, load_option
 from initbench.plan import planned, setting_key
 from initbench.sharing import BUILDERS

@@ -9,8 +9,8 @@ import torch
 import yaml
 
 import initbench.initializers as catalogue
-from initbench.config import LayerSpec
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import LayerSpec
 from initbench.initializers import REGISTRY, initialize, options, resolve
 from initbench.initializers.bias import RULES, fill_bias_, parse_rule
 

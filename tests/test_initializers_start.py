@@ -12,12 +12,12 @@ from torch import nn
 
 from conftest import VALUES, small_arm
 from initbench import data, rng
-from initbench.config import InitConfig
 from initbench.data import split
 from initbench.engine import fused, netstart, reference
 from initbench.engine.material import Material, start_of_seed
 from initbench.engine.pool import chunks
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import InitConfig
 from initbench.initializers import REGISTRY, Contract, lsuv_, source_hash
 from initbench.plan import planned
 from initbench.sweep import expand

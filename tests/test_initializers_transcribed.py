@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from initbench.config import ModelConfig
+from initbench.groups import ModelConfig
 from initbench.initializers import initialize_net, options, resolve
 from initbench.initializers.gradient_dependent import gradient_quotient
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from initbench.config import ACTIVATIONS, LayerSpec, ModelConfig
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import ACTIVATIONS, LayerSpec, ModelConfig
 from initbench.initializers import (
     calculate_gain,
     critical_length,

@@ -12,10 +12,10 @@ import torch
 
 from conftest import small_arm
 from initbench import data, inspect
-from initbench.config import InitConfig
 from initbench.diagnosis import Signals, diagnose, flags
 from initbench.engine.material import Material, Seeds, start_of_seed
 from initbench.errors import InputError
+from initbench.groups import InitConfig
 from initbench.inspect import Inspection
 from initbench.plan import labelled, planned
 from options import option

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import TEACHER, VALUES, same_bits, small_arm
-from initbench import config, data
+from initbench import data, groups
 from initbench.engine import fused, paths
 from initbench.engine.chunk import Chunk
 from initbench.engine.material import Material
@@ -70,7 +70,7 @@ def differences(arm, runs=None) -> dict[str, float]:
 def arms(draw):
     """Everything that the kernel covers, in float32, small."""
     pick = lambda *options: draw(st.sampled_from(options))  # noqa: E731
-    name = pick(*config.OPTIMIZERS)
+    name = pick(*groups.OPTIMIZERS)
     own = {"momentum": 0.9} if name in ("momentum", "nesterov") else {}
     own |= {"betas": [0.8, 0.95]} if name in ("adam", "adamw") and pick(True, False) else {}
     lr = {"sgd": 0.05, "momentum": 0.01, "nesterov": 0.01}.get(name, 0.003)
@@ -184,7 +184,7 @@ def test_runs_stop_at_the_target_as_on_the_torch_path():
         data={"name": "digits"},
         model={"width": 32, "activation": "tanh", "depth": 2},
         optim={"lr": [0.1, 0.5, 1e4], "batch_size": 64},
-        train={"steps": 40, "stop_when_reached": True, "target": config.Target("accuracy/train", 0.8)},
+        train={"steps": 40, "stop_when_reached": True, "target": groups.Target("accuracy/train", 0.8)},
     )
     ours, theirs = train(arm), train(arm, engine=fused)
     assert ours.stopped_at.tolist() == theirs.stopped_at.tolist()
@@ -225,7 +225,7 @@ def test_segments_change_no_bit(monkeypatch):
     whole = train(arm)
     monkeypatch.setattr(run, "LONGEST", 4)
     assert not same_bits(whole.series, train(arm).series)
-    measured = train(replace(arm, measure=config.MeasureConfig("light", schedule={"every": 2})))
+    measured = train(replace(arm, measure=groups.MeasureConfig("light", schedule={"every": 2})))
     assert not same_bits(whole.series, {name: measured.series[name] for name in whole.series})
 
 

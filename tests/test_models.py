@@ -12,11 +12,11 @@ from torch import nn
 
 from conftest import TEACHER, small_arm
 from initbench import data
-from initbench.config import RESIDUALS, EvaluateConfig, InitConfig, LayerSpec, ModelConfig, SharingConfig
 from initbench.engine import fused, reference
 from initbench.engine.material import Material, Seeds, start_of_seed
 from initbench.engine.oracle import MLP
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import RESIDUALS, EvaluateConfig, InitConfig, LayerSpec, ModelConfig, SharingConfig
 from initbench.measure import measure
 from initbench.net import net as net_of
 from initbench.parametrization import Factors, factors

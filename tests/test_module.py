@@ -13,10 +13,10 @@ from torch import nn
 
 import initbench as ib
 from initbench import data
-from initbench.config import ModelConfig
 from initbench.engine import module, module_run, reference
 from initbench.engine.material import Seeds
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import ModelConfig
 from initbench.plan import planned
 
 HERE = Path(__file__).parent

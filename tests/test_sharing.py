@@ -16,11 +16,11 @@ from scipy import linalg, stats
 
 from conftest import VALUES, small_arm
 from initbench import data
-from initbench.config import PARAMETRIZATIONS, RESIDUALS, SHARING_KEYS, InitConfig, ModelConfig, SharingConfig
 from initbench.engine import fused, reference
 from initbench.engine.material import Material, start_of_seed
 from initbench.engine.oracle import MLP
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import PARAMETRIZATIONS, RESIDUALS, SHARING_KEYS, InitConfig, ModelConfig, SharingConfig
 from initbench.plan import planned
 from initbench.sharing import BUILDERS, RULES, label, scheme
 

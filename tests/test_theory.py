@@ -11,10 +11,10 @@ from scipy.integrate import dblquad
 
 from conftest import small_arm
 from initbench import data, theory
-from initbench.config import ACTIVATIONS, InitConfig
 from initbench.engine import fused
 from initbench.engine.material import Material
 from initbench.errors import InputError
+from initbench.groups import ACTIVATIONS, InitConfig
 from initbench.initializers.activations import activation
 from options import option
 

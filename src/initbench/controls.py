@@ -10,7 +10,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import replace
 
-from initbench.config import ArmConfig, ModelConfig, SharingConfig
+from initbench.config import ArmConfig
+from initbench.groups import ModelConfig, SharingConfig
 from initbench.net import net
 from initbench.plan import PlannedArm, parts_label, planned, sharing_label
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from initbench.config import ArmConfig, LayerSpec
+from initbench.config import ArmConfig
+from initbench.groups import LayerSpec
 from initbench.sharing import Scheme
 
 # numbers an optimizer keeps for each stored parameter, and its operations for each at an update
@@ -29,7 +30,7 @@ def costs(arm: ArmConfig, layers: Sequence[LayerSpec], scheme: Scheme, batch: in
     that does not. `others`: stored numbers that belong to no layer. state_bytes = parameters, gradients and optimizer
     state.
 
-    >>> from initbench.config import ModelConfig, OptimConfig, SharingConfig
+    >>> from initbench.groups import ModelConfig, OptimConfig, SharingConfig
     >>> from types import SimpleNamespace
     >>> from initbench.sharing import scheme
     >>> model = ModelConfig(depth=3, width=4)

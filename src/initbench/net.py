@@ -14,8 +14,9 @@ from torch import Tensor
 
 from initbench import model as mlp
 from initbench import residual
-from initbench.config import ArmConfig, LayerSpec, ModelConfig
+from initbench.config import ArmConfig
 from initbench.errors import NotApplicable
+from initbench.groups import LayerSpec, ModelConfig
 from initbench.parametrization import Factors, decay_factor, factors
 from initbench.residual import Branch
 from initbench.sharing import Scheme, scheme

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from initbench.config import LayerSpec, ModelConfig
+from initbench.groups import LayerSpec, ModelConfig
 
 ADAPTIVE = ("adam", "adamw", "adagrad", "rmsprop")  # their update does not grow with the gradient
 DECOUPLED = ("adamw",)

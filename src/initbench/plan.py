@@ -14,10 +14,11 @@ from typing import Any
 
 from initbench import data as data_module
 from initbench import sharing
-from initbench.config import ArmConfig, LayerSpec, ModelConfig, digest, resolve_target
+from initbench.config import ArmConfig, digest, resolve_target
 from initbench.costs import costs
 from initbench.data import Dataset
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import LayerSpec, ModelConfig
 from initbench.sharing import Scheme
 
 

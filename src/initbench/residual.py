@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from initbench.config import LayerSpec, ModelConfig
+from initbench.groups import LayerSpec, ModelConfig
 from initbench.sharing import Slot
 
 if TYPE_CHECKING:

@@ -16,10 +16,11 @@ from typing import Any
 
 from initbench import __version__
 from initbench.checks import check_choice
-from initbench.config import ArmConfig, StudyConfig, Target, resolve_target
+from initbench.config import ArmConfig, StudyConfig, resolve_target
 from initbench.engine import paths
 from initbench.engine.pool import Pool, cores
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import Target
 from initbench.job import Trainer, failure, train_arm
 from initbench.plan import PlannedArm, labelled, planned
 from initbench.store import Store, check_writable

@@ -12,12 +12,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from initbench.config import ArmConfig, OptimConfig, resolve_target
+from initbench.config import ArmConfig, resolve_target
 from initbench.data import Dataset
 from initbench.engine import optim
 from initbench.engine.chunk import Chunk
 from initbench.engine.material import Material, Seeds
 from initbench.engine.recorder import Recorder
+from initbench.groups import OptimConfig
 from initbench.measure import Probe, chosen, measure
 from initbench.model import LOSSES, right
 from initbench.schedule import evaluation_steps, measure_steps

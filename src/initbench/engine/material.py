@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from initbench import rng
-from initbench.config import ArmConfig, LayerSpec
+from initbench.config import ArmConfig
 from initbench.data import Dataset, Split, split
 from initbench.engine.netstart import net_start, training_targets
 from initbench.errors import InputError
+from initbench.groups import LayerSpec
 from initbench.initializers import initialize, needs
 from initbench.measure import PROBE_SAMPLES
 from initbench.net import Net, net

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from initbench import initializers, rng
-from initbench.config import ArmConfig, LayerSpec, ModelConfig
+from initbench.config import ArmConfig
 from initbench.data import Dataset, split
 from initbench.engine.material import Draws, Material
 from initbench.engine.netstart import training_batch, training_targets
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import LayerSpec, ModelConfig
 from initbench.initializers.whole_net import initialize_net, linears
 from initbench.parameters.ties import share_
 from initbench.parameters.uses import quiet

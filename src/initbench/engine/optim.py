@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from initbench.config import OptimConfig
+from initbench.groups import OptimConfig
 
 State = dict[str, Tensor]
 Rule = Callable[[Tensor, Tensor, State, Tensor, int, OptimConfig], None]

@@ -18,7 +18,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from initbench.config import ArmConfig, LayerSpec
+from initbench.config import ArmConfig
+from initbench.groups import LayerSpec
 
 # The stacked tensors of one step should stay near the cache, yet a stack must be large enough to hide the cost of
 # calling torch; measured best between 16 and 128 runs of the default net.
@@ -67,7 +68,7 @@ def whole_seeds(runs: Sequence[tuple[int, float]], bound: int) -> int:
 def run_bytes(arm: ArmConfig, layers: Sequence[LayerSpec]) -> int:
     """Bytes that one run touches in a training step: weights and gradients, activations and their gradients.
 
-    >>> from initbench.config import ModelConfig
+    >>> from initbench.groups import ModelConfig
     >>> from types import SimpleNamespace
     >>> arm = SimpleNamespace(optim=SimpleNamespace(batch_size=64), model=ModelConfig())
     >>> run_bytes(arm, ModelConfig().layers(64, 10))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from initbench.config import ArmConfig, OptimConfig, resolve_target
+from initbench.config import ArmConfig, resolve_target
 from initbench.data import Dataset
 from initbench.engine.chunk import Chunk
 from initbench.engine.fused import Progress
@@ -21,6 +21,7 @@ from initbench.engine.material import Material, Seeds
 from initbench.engine.optim import lr_factor
 from initbench.engine.oracle import MLP
 from initbench.engine.recorder import Recorder
+from initbench.groups import OptimConfig
 from initbench.measure import Probe, chosen, measure
 from initbench.net import Net
 from initbench.schedule import evaluation_steps, measure_steps

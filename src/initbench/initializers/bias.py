@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from initbench.config import LayerSpec
 from initbench.errors import InputError
+from initbench.groups import LayerSpec
 from initbench.initializers._draw import put_
 
 Generator = torch.Generator | None

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from initbench import plugins
-from initbench.config import LayerSpec
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import LayerSpec
 from initbench.initializers.bias import fill_bias_
 from initbench.initializers.registry import REGISTRY
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from initbench.config import LayerSpec
+from initbench.groups import LayerSpec
 from initbench.initializers.activations import activation_name, gain_value
 
 Drawn = Callable[["Case", torch.Tensor, torch.Tensor], bool]

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from initbench.config import LayerSpec
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import LayerSpec
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Contract
 from initbench.initializers.registry import catalogued

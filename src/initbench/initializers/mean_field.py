@@ -12,8 +12,8 @@ from scipy import special
 from torch import Tensor
 from torch.nn import init as torch_init
 
-from initbench.config import LayerSpec
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.activations import activation, activation_name, gaussian_mean
 from initbench.initializers.contract import Case, Contract

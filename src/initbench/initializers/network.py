@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from initbench.config import LayerSpec
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.calling import call_, options
 from initbench.initializers.contract import Case, Contract

@@ -8,8 +8,8 @@ from scipy import linalg
 from torch import Tensor
 from torch.nn import init as torch_init
 
-from initbench.config import LayerSpec
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_, signs
 from initbench.initializers.activations import gain_value
 from initbench.initializers.contract import Case, Contract

@@ -7,8 +7,8 @@ import torch
 from scipy import linalg
 from torch import Tensor
 
-from initbench.config import LayerSpec
 from initbench.errors import NotApplicable
+from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.activations import gain_value
 from initbench.initializers.contract import Case, Contract

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from initbench.config import LayerSpec
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import LayerSpec
 from initbench.initializers.calling import call_, options
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.registry import Entry

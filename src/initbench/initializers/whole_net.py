@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from initbench.config import LayerSpec
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import LayerSpec
 from initbench.initializers.bias import fill_bias_
 from initbench.initializers.calling import call_, check_args, names, needs, resolve
 from initbench.initializers.contract import Contract, NetDraw

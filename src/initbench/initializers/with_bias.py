@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
-from initbench.config import LayerSpec
 from initbench.errors import InputError
+from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.activations import activation_name
 from initbench.initializers.contract import Case, Contract

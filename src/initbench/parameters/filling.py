@@ -12,8 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from initbench.config import LayerSpec
 from initbench.errors import InputError
+from initbench.groups import LayerSpec
 from initbench.initializers.bias import fill_bias_
 from initbench.initializers.calling import call_, catalogued_here, needs, resolve
 from initbench.initializers.option_files import base

@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from initbench import plugins
-from initbench.config import OWN_BIAS, SHARING_KEYS, LayerSpec, SharingConfig
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import OWN_BIAS, SHARING_KEYS, LayerSpec, SharingConfig
 from initbench.sharing.formulas import (
     Coefficients,
     Indexed,
@@ -313,7 +313,7 @@ def scheme(config: SharingConfig, layers: Sequence[LayerSpec], bias: bool = True
     Raises NotApplicable where a named scheme does not fit the net, InputError for impossible explicit groups; both name
     the two layers and the two shapes.
 
-    >>> from initbench.config import ModelConfig
+    >>> from initbench.groups import ModelConfig
     >>> s = scheme(SharingConfig("all"), ModelConfig(depth=3, width=4).layers(2, 1))
     >>> [(slot.name, slot.layers) for slot in s.weights], s.stored_parameters, s.used_parameters
     ([('weight_00', (0,)), ('weight_01', (1, 2)), ('weight_03', (3,))], 37, 57)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from initbench.config import LayerSpec, SharingConfig
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import LayerSpec, SharingConfig
 
 Groups = list[list[int]]
 

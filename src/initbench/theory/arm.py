@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from initbench.config import ArmConfig, LayerSpec
+from initbench.config import ArmConfig
 from initbench.data import Dataset, split
 from initbench.errors import InputError, NotApplicable
+from initbench.groups import LayerSpec
 from initbench.initializers import REGISTRY, Case, needs, options, resolve
 from initbench.initializers.activations import activation, gaussian_nodes
 from initbench.initializers.bias import parse_rule
