@@ -92,7 +92,7 @@ def initbench(cell: Cell, path: str) -> Train:
     if not cell.measured:
         rare = replace(arm.train, evaluate=EvaluateConfig(dense=0, ratio=1e9), eval_samples=1)
         arm = replace(arm, train=rare, measure=MeasureConfig("none"))
-    train, loaded = trainer(arm, path), datasets.load(arm.data)
+    train, loaded = trainer(path), datasets.load(arm.data)
     none = replace(arm, train=replace(arm.train, steps=0))
     layers = arm.model.layers(loaded.inputs, loaded.outputs)
 
