@@ -98,8 +98,10 @@ def sparse_data(true, n):
         layered(runs, "activation_participation_ratio", of(more)),
         layered(runs, "unit_correlation", of(1 / more)),
     )
-    starts = layered(runs, "unit_correlation", lambda row: 1.0, step=0)  # the start says nothing of what was learned
-    return runs, pd.concat([grid(runs), ratio, correlation, starts])
+    # the start says nothing of what was learned
+    measures = ("activation_participation_ratio", "unit_correlation")
+    starts = [layered(runs, metric, lambda row: 1.0, step=0, noise=0.3, seed=4) for metric in measures]
+    return runs, pd.concat([grid(runs), ratio, correlation, *starts])
 
 
 DATA = {
@@ -144,6 +146,22 @@ def test_a_claim_that_is_true_for_one_activation_is_refuted_and_the_page_says_wh
     assert "- parameters: holds on digits relu (depth 3, 5), digits tanh (depth 3, 5)" in page
 
 
+def test_each_control_is_compared_with_its_own_net():
+    """The narrow net is as fast, and has as small a gap, as the shared one; the wide one is twice as slow, with twice the gap."""
+    setups = sharing(1.0)
+    setups["kaiming_normal · none"]["factor"] = 2.0
+    runs = made_runs(setups, 12, base=30.0)
+    rows = reproduce.analysis("sharing-speed").analyse(runs, grid(runs), FAMILY)
+    ratios = rows.groupby("part")["ratio"].median()
+    assert ratios["speed"] == pytest.approx(0.5, rel=0.15)
+    assert ratios["speed per number"] == pytest.approx(1.0, rel=0.15)
+    losses = crossing(runs, lambda row: 0.4 if row["setup"] == "kaiming_normal · none" else 0.2, 0.1)
+    rows = reproduce.analysis("sharing-gap").analyse(runs, losses, FAMILY)
+    ratios = rows.groupby("part")["ratio"].median()
+    assert ratios["same width"] == pytest.approx(0.5, rel=0.1)
+    assert ratios["same numbers"] == pytest.approx(1.0, rel=0.1)
+
+
 def test_equal_is_failing_but_for_no_later():
     module = reproduce.analysis("sharing-speed")
     runs = made_runs(sharing(1.0), 20, noise=0.02)
@@ -177,6 +195,7 @@ def test_the_ratio_and_its_p_of_a_difference_are_those_of_a_paired_t_test():
     row = module.analyse(runs, history, FAMILY).iloc[0]
     assert (row["part"], row["cell"], row["setup"]) == ("participation", "digits, relu, depth 3", "sparse 50%")
     final = history[(history["metric"] == "activation_participation_ratio") & (history["layer"] < 3)]
+    final = final[final["step"] == 300]
     logs = np.log(final.groupby("run")["value"].apply(sps.gmean))
     a, b = (
         [logs[f"digits-relu-3-{name}-0.3-{s}"] for s in range(10)]
@@ -206,6 +225,7 @@ def test_a_run_that_diverges_counts_as_unstable_and_one_without_a_gap_makes_no_p
     lost = (
         history["run"].str.contains("xavier_normal") & (history["step"] == 20) & (history["metric"] == "backward_msq")
     )
+    lost &= history["layer"] == 1  # one layer is enough
     history.loc[lost, "value"] = np.nan
     rows = module.analyse(runs, history, FAMILY)
     assert set(rows.loc[rows["part"] == "stable", "word"]) == {"fails"}
@@ -263,6 +283,8 @@ def test_the_shipped_page_and_figure_are_what_the_command_makes_of_the_shipped_t
     readme = (folder / "README.md").read_text("utf-8")
     assert readme == reproduce.written(readme, module.page(measured))
     assert (folder / "results" / "figure.svg").read_text("utf-8") == module.figure(measured)
+    assert "Quick version" not in readme
+    assert "Quick version" in module.page(measured[measured["cell"] == measured["cell"].iloc[0]])
 
 
 @pytest.fixture(scope="module")
@@ -304,7 +326,7 @@ def test_one_command_runs_a_study_prints_its_table_and_writes_the_same_into_its_
     assert set(measured["n"]) == {8}
     assert re.search(r"^  (CONFIRMED|REFUTED|UNDECIDED): gain 1 ", said, re.MULTILINE)
     # again, quick: the same runs, nothing is trained, and the folder of the study stays as it is
-    marked = "left alone" + readme
+    marked = reproduce.written(readme, "left alone")
     (home / "README.md").write_text(marked, encoding="utf-8")
     store = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.parquet")}
     assert reproduce.main(["orthogonal-relu", "--quick", "--outputs", str(tmp_path), "--workers", "1"]) == 0

@@ -176,6 +176,8 @@ def log_ratio_of_means(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     >>> log_ratio_of_means(np.array([1.0, 3.0]), np.array([2.0, 2.0])).tolist()
     [-0.5, 0.5]
+    >>> log_ratio_of_means(np.array([2.0, 6.0]), np.array([1.0, 3.0])).round(3).tolist()
+    [0.693, 0.693]
     """
     both = np.isfinite(a) & np.isfinite(b)
     a, b = a[both], b[both]
