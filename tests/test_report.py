@@ -23,6 +23,7 @@ from initbench.errors import InputError
 from initbench.report import answer as answers
 from initbench.report import numbers as num
 from initbench.report.__main__ import main
+from initbench.report.figures import forest
 from initbench.report.palette import GROUND, TONES, contrast
 from initbench.report.words import plain
 from initbench.results import Results
@@ -89,6 +90,29 @@ def test_all_censored():
     )
     warning = warned(runs_of({"base": tuned([NEVER] * 10), "arm": tuned([NEVER] * 10)}))
     assert "Nobody reached 95% train accuracy: Train longer: train.steps=600." in warning
+
+
+def test_below_the_gate_nobody_is_first_and_no_ratio_is_promised():
+    few = runs_of({"base": tuned([60.0] * 4 + [NEVER] * 6), "arm": tuned([60.0] * 2 + [NEVER] * 8)})
+    text = told(few)
+    assert text.startswith(
+        "On s no setup reaches 95% train accuracy in at least 80% of its seeds; base does most often, 4/10."
+    )
+    assert "first" not in text
+    assert "No setup reached 95% train accuracy in 80% of its seeds: no ratios" in warned(few)
+    enough = runs_of({"base": tuned([60.0] * 8 + [NEVER] * 2), "arm": tuned([60.0] * 2 + [NEVER] * 8)})
+    assert "On s, base reaches 95% train accuracy first" in told(enough)
+    assert "eached 95%" not in warned(enough)
+
+
+def test_the_map_gives_no_colour_below_the_gate():
+    runs = runs_of({"a": tuned([60.0] * 10), "a · all": tuned([30.0] * 4 + [NEVER] * 6), "b": tuned([90.0] * 10)})
+    figure = forest.sharing_map(source_of(runs, baseline="a").board)
+    cells = figure.axes[0]
+    hatched = [patch for patch in cells.patches if patch.get_hatch()]
+    assert "4/10" in [text.get_text() for text in cells.texts]
+    assert len(hatched) == 1
+    assert len(cells.patches) == 3  # b with all was not run: blank
 
 
 def test_one_arm_and_one_seed():
