@@ -19,14 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import TEACHER, VALUES, same_bits, small_arm
-from initbench import data, groups
+from initbench import data, groups, measure
 from initbench.engine import fused, paths
 from initbench.engine.chunk import Chunk
 from initbench.engine.material import Material
 
 pytest.importorskip("numba")
 
-from initbench.engine.kernel import activations, compiled, net, places, rules, run
+from initbench.engine.kernel import activations, compiled, measured, net, places, rules, run
 from initbench.engine.kernel.layout import layout
 
 SMOOTH = ("tanh", "sigmoid", "gelu", "silu", "softplus", "sin", "erf", "linear", "elu")
@@ -222,11 +222,52 @@ def test_chunks_order_and_diverged_neighbours_change_no_bit(name):
 
 def test_segments_change_no_bit(monkeypatch):
     arm = kernel_arm(train={"steps": 25}, measure={"name": "none"})
-    whole = train(arm)
-    monkeypatch.setattr(run, "LONGEST", 4)
-    assert not same_bits(whole.series, train(arm).series)
-    measured = train(replace(arm, measure=groups.MeasureConfig("light", schedule={"every": 2})))
+    light = replace(arm, measure=groups.MeasureConfig("light", schedule={"every": 2}))
+    whole, measured = train(arm), train(light)
     assert not same_bits(whole.series, {name: measured.series[name] for name in whole.series})
+    monkeypatch.setattr(run, "LONGEST", 4 * arm.optim.batch_size)
+    assert not same_bits(whole.series, train(arm).series)
+    assert not same_bits(measured.series, train(light).series)
+    by_torch = train(replace(light, measure=groups.MeasureConfig("full", schedule={"every": 2})))
+    assert not same_bits(whole.series, {name: by_torch.series[name] for name in whole.series})
+
+
+# ------------------------------------------------------------------------------------------- the compiled probe
+
+
+def test_every_light_measure_is_taken_in_the_kernel():
+    assert set(measured.MEASURES) == set(measure.SETS["light"])
+
+
+@pytest.mark.parametrize(
+    ("eval_samples", "samples", "compiled"), [(512, 400, True), (512, 60, True), (100, 400, False), (300, 400, True)]
+)
+def test_the_probe_is_the_same_however_many_samples_are_evaluated(eval_samples, samples, compiled):
+    arm = kernel_arm(
+        data={**TEACHER, "samples": samples},
+        model={"activation": "tanh", "width": 16},
+        train={"steps": 7, "eval_samples": eval_samples, "evaluate": groups.EvaluateConfig(dense=2, ratio=9.0)},
+        sharing={"name": "all"},
+    )
+    material = Material(arm, data.load(arm.data))
+    assert (run.Training(material, list(arm.runs)).looks is not None) is compiled
+    assert max(v for k, v in differences(arm).items() if not k.startswith("use_grad_co")) <= 1e-5
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_units_that_are_dead_or_saturated_are_counted(activation):
+    """Biases far below 0: most units of a ReLU net are off on every sample, and most tanh at the end of their range."""
+    arm = kernel_arm(
+        data={"name": "digits"},
+        model={"activation": activation, "width": 16, "depth": 3},
+        init_bias=-2.0,
+        measure={"schedule": [0, 1]},
+        train={"steps": 1},
+    )
+    name = "dead_fraction" if activation == "relu" else "saturated_fraction"
+    ours, theirs = (train(arm, engine=engine).series[name].values for engine in (run, fused))
+    assert 0.1 < theirs.mean() < 0.99
+    assert np.array_equal(ours, theirs)
 
 
 # ------------------------------------------------------------------------------------------- functions by themselves

@@ -54,7 +54,7 @@ def functions(arms: Iterable[ArmConfig]) -> list[tuple[str, str]]:
 
     >>> from initbench.sweep import expand
     >>> functions(expand(["init=eye", "sharing=none", "train.loss=cross_entropy"]))[2:]
-    [('loss', 'cross_entropy'), ('phi', 'relu'), ('pull', 'relu'), ('rule', 'sgd')]
+    [('loss', 'cross_entropy'), ('phi', 'relu'), ('pull', 'relu'), ('rule', 'sgd'), ('probe', 'all')]
     """
     found: dict[tuple[str, str], None] = {("entry", "all"): None, ("product", "all"): None}
     arms = list(arms)
@@ -62,6 +62,8 @@ def functions(arms: Iterable[ArmConfig]) -> list[tuple[str, str]]:
     for kind in ("phi", "pull"):
         found |= {(kind, arm.model.activation): None for arm in arms}
     found |= {("rule", arm.optim.name): None for arm in arms}
+    if any(arm.measure.metrics or arm.measure.name == "light" for arm in arms):
+        found["probe", "all"] = None
     return list(found) if arms else []
 
 

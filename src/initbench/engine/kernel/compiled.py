@@ -73,7 +73,7 @@ def machine() -> Any:
 
 @lru_cache(maxsize=64)
 def address(kind: str, name: str = "all") -> int:
-    """Address of a compiled function: entry and product; phi and pull of an activation, a loss, an update rule."""
+    """Address of a compiled function: entry, product and probe; phi and pull of an activation, a loss, an update rule."""
     folder = cache_folder()
     path = folder / f"{kind}-{name}.o" if folder else None
     symbol = f"initbench_{kind}_{name}"
@@ -130,7 +130,7 @@ def compiled(kind: str, name: str, symbol: str) -> bytes:
 
 def source(kind: str, name: str) -> tuple[Any, Callable[..., Any]]:
     """Signature and Python source of a function."""
-    from initbench.engine.kernel import activations, net, rules, training, vector
+    from initbench.engine.kernel import activations, net, probe, rules, training, vector
 
     if kind in ("phi", "pull"):
         signature, place = (vector.PHI, 0) if kind == "phi" else (vector.PULL, 1)
@@ -138,6 +138,7 @@ def source(kind: str, name: str) -> tuple[Any, Callable[..., Any]]:
     known: dict[str, tuple[Any, dict[str, Any]]] = {
         "entry": (training.SEGMENT, {"all": training.segment}),
         "product": (vector.PRODUCT, {"all": net.product}),
+        "probe": (vector.PROBE, {"all": probe.probe}),
         "loss": (vector.LOSS, net.LOSSES),
         "rule": (vector.RULE, rules.RULES),
     }

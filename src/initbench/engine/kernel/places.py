@@ -22,4 +22,13 @@ ZEROS, LIVE, LOSS, TOP, TOTAL = range(52, 57)  # a number a lane
 BATCH_LOSSES, EVALUATIONS = range(57, 59)  # out: (R, T); (R, T, 4)
 BROKEN, DIVERGED, STOPPED = range(59, 62)  # out: (R,) int64 each
 GOAL = 62  # (1,)
-LENGTH = 63
+
+# The compiled probe (see probe.py): Q samples, the first of those held; M measured steps of the segment, K sums a step
+PROBED, SUMS, SLOTS, KINKED, BOUNDED = range(63, 68)  # Q, 0: no probe; K; rows of SLOT_TABLE; what phi has
+MEASURED = 68  # (T + 1,) int64: which of the M a step is, -1: none
+PROBE_AT, PROBE_NET, SLOT_TABLE, USES = range(69, 73)  # the function; tables, see probe.py
+PROBE_GRADIENTS, TOGETHER, SLOPES, ALIVE = range(73, 77)  # buffers
+BOUNDS, START, LD_START, UNITS = range(77, 81)  # (2,) ends of phi's range; (R, UNITS, LD_START) outputs at step 0
+PREVIOUS, PROBES, LOOKS = range(81, 84)  # (R, P) before the last update; M; out: (R, M, K)
+PROBE_DZ, SELF = 84, 85  # a buffer; address of the plan
+LENGTH = 86

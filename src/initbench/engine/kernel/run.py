@@ -1,6 +1,7 @@
-"""A chunk of runs on the kernel: all that stands around the compiled loop. Measures are those of the torch path.
+"""A chunk of runs on the kernel: all that stands around the compiled loop.
 
-Steps go in segments that end where something is measured, so the compiled code is called a few dozen times a chunk.
+Light measures are taken inside it (measured.py). For others it stops at every measured step, and the torch path takes
+them all.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,15 +18,16 @@ from initbench.config import ArmConfig, resolve_target
 from initbench.data import Dataset
 from initbench.engine import fused, optim
 from initbench.engine.chunk import Chunk
-from initbench.engine.kernel import compiled
+from initbench.engine.kernel import compiled, measured
 from initbench.engine.kernel import places as at
 from initbench.engine.kernel.layout import BLOCK, Buffers, constants, layout, means_over, net_table
+from initbench.engine.kernel.plan import Plan
 from initbench.engine.material import Material, Seeds, batch_size
 from initbench.engine.recorder import Recorder
-from initbench.measure import chosen, measure
+from initbench.measure import PROBE_SAMPLES, chosen, measure
 from initbench.schedule import evaluation_steps, measure_steps
 
-LONGEST = 256  # steps of a segment: sample numbers of that many batches are held at once
+LONGEST = 2**15  # samples of a segment's batches, whose numbers are held at once
 
 
 def run_chunk(
@@ -37,32 +38,14 @@ def run_chunk(
         return Training(Material(arm, data), list(runs)).train(progress)
 
 
-class Plan:
-    """The array that the compiled code reads, and every array whose address stands in it."""
-
-    def __init__(self) -> None:
-        self.values = np.zeros(at.LENGTH, dtype=np.int64)
-        self.held: dict[int, np.ndarray] = {}
-
-    def put(self, place: int, array: Any, dtype: Any = np.float32) -> np.ndarray:
-        """Note an array's address, converted to the type that the compiled code expects there."""
-        self.held[place] = np.ascontiguousarray(array, dtype=dtype)
-        self.values[place] = self.held[place].ctypes.data
-        return self.held[place]
-
-    def sizes(self, **sizes: int) -> None:
-        """Set numbers by the names of their places: `sizes(RUNS=5)`."""
-        for name, value in sizes.items():
-            self.values[getattr(at, name)] = value
-
-
 class Training:
     """R runs: their parameters and optimizer state (R, P), and the plan of their training."""
 
     def __init__(self, material: Material, runs: list[tuple[int, float]]) -> None:
         self.material, self.runs = material, runs
         arm, scheme = material.arm, material.scheme
-        # Measures are taken by torch on the whole stack; a lone run would take another path through BLAS there.
+        self.names = chosen(arm.measure)
+        # Where torch takes the measures it does so on the whole stack; a lone run would take another path through BLAS.
         stacked = runs if len(runs) > 1 else [runs[0], runs[0]]
         self.seeds = Seeds(material, tuple(sorted({seed for seed, _ in runs})))
         self.row = torch.tensor([self.seeds.seeds.index(seed) for seed, _ in stacked])
@@ -93,7 +76,12 @@ class Training:
         batch = batch_size(arm, len(self.seeds.splits[0].train))
         self.plan.sizes(BATCH=batch, HELD=held.shape[1], CUT=parts[0].shape[1])
         self.buffers = Buffers(material.layers, self.plan.values, min(batch, BLOCK), held.shape[1])
-        self.plan.put(at.NET, net_table(material.layers, scheme, self.tensors, self.buffers), np.int64)
+        table = self.plan.put(at.NET, net_table(material.layers, scheme, self.tensors, self.buffers), np.int64)
+        probed = self.seeds.first("train", PROBE_SAMPLES).shape[1]
+        # the probe batch must be among the samples that are evaluated
+        inside = bool(self.names) and set(self.names) <= set(measured.MEASURES) and probed <= parts[0].shape[1]
+        about = (scheme, self.tensors, table, arm.model.activation, probed)
+        self.looks = measured.Looks(self.plan, *about) if inside else None
 
     def put_data(self) -> None:
         """The data as they came, and each seed's mean and scale."""
@@ -136,21 +124,27 @@ class Training:
         """All steps with what is evaluated and measured on the way."""
         arm, steps = self.material.arm, self.material.arm.train.steps
         evaluated = set(evaluation_steps(steps, arm.train.evaluate.dense, arm.train.evaluate.ratio))
-        names = chosen(arm.measure)
-        measured = set(measure_steps(steps, arm.measure.schedule)) if names else set()
+        taken = set(measure_steps(steps, arm.measure.schedule)) if self.names else set()
         recorder = Recorder(self.material.scheme)
-        probe = self.stack.on_runs(*self.seeds.probe()) if names else None
+        by_torch = self.names and self.looks is None
+        probe = self.stack.on_runs(*self.seeds.probe()) if by_torch else None
         batches = self.seeds.batches()
-        for first, last in pairwise(bounds(steps, measured)):
-            if first in measured and probe is not None:
-                recorder.add(first, self.measure(probe, names))
-            self.previous = self.parameters.clone() if last in measured else None
-            losses, values = self.segment(range(first, last), evaluated, batches)
+        longest = max(1, LONGEST // int(self.plan.values[at.BATCH]))
+        for first, last in pairwise(bounds(steps, taken if by_torch else set(), longest)):
+            if first in taken and probe is not None:
+                recorder.add(first, self.measure(probe))
+                self.previous = None
+            if last in taken and by_torch:
+                self.previous = self.parameters.clone()
+            losses, values = self.segment(range(first, last), evaluated, taken, batches)
             for t in range(first, last):
                 if t in evaluated:
                     recorder.add(t, dict(zip(self.evaluations, values[:, t - first].unbind(1))))
-                if t in measured:
+                if t in taken:
                     recorder.add(t, {"loss/batch": losses[:, t - first]})
+            if self.looks is not None:
+                for t, found in self.looks.values(self.names):
+                    recorder.add(t, found)
             progress((min(last, steps) - first) * len(self.runs))
         chunk = recorder.chunk(self.runs, torch.from_numpy(self.diverged))
         return stopped_early(chunk, self.stopped, evaluated - {steps}) if arm.train.stop_when_reached else chunk
@@ -161,7 +155,9 @@ class Training:
         accuracies = ("accuracy/train", "accuracy/val") if self.material.data.classes is not None else ()
         return ("loss/train", "loss/val", *accuracies)
 
-    def segment(self, steps: range, evaluated: set[int], batches: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
+    def segment(
+        self, steps: range, evaluated: set[int], taken: set[int], batches: Iterator[Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """Train these steps; batch losses (R, T), and evaluations (R, T, 4) at evaluated steps."""
         plan, c, length = self.plan, self.material.arm.optim, self.material.arm.train.steps
         factors = torch.tensor([optim.lr_factor(c, t, max(length, 1)) for t in steps], dtype=self.material.dtype)
@@ -169,6 +165,10 @@ class Training:
         plan.put(at.EVALUATED, [t in evaluated for t in steps], np.int64)
         plan.put(at.RATES, self.stack.lr[:, None] * factors)
         plan.put(at.CONSTANTS, constants(c, steps))
+        if self.looks is None:
+            plan.put(at.MEASURED, np.full(len(steps) + 1, -1), np.int64)
+        else:
+            self.looks.expect(steps, taken)
         shape = (len(self.row), len(steps))
         losses = plan.put(at.BATCH_LOSSES, np.full(shape, np.nan))
         values = plan.put(at.EVALUATIONS, np.full((*shape, 4), np.nan))
@@ -176,14 +176,14 @@ class Training:
         compiled.entry()(plan.values.ctypes.data)
         return torch.from_numpy(losses), torch.from_numpy(values)
 
-    def measure(self, probe: tuple[Tensor, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    def measure(self, probe: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         """The measures of the torch path on the runs' present parameters."""
         previous = None
         if self.previous is not None:
             previous = {name: tensor.view(self.previous).contiguous() for name, tensor in self.tensors.items()}
         for name, tensor in self.tensors.items():
             self.stack.stored[name].copy_(tensor.view(self.parameters))
-        return measure(self.stack.probe(probe, *self.stack.net.weights(self.stack.stored), previous), names)
+        return measure(self.stack.probe(probe, *self.stack.net.weights(self.stack.stored), previous), self.names)
 
 
 def stopped_early(chunk: Chunk, stopped: np.ndarray, evaluated: set[int]) -> Chunk:
@@ -198,11 +198,11 @@ def stopped_early(chunk: Chunk, stopped: np.ndarray, evaluated: set[int]) -> Chu
     return replace(chunk, stopped_at=last)
 
 
-def bounds(steps: int, measured: set[int]) -> list[int]:
-    """Where segments begin, and steps + 1: at measured steps and the step before each, and after LONGEST steps.
+def bounds(steps: int, stops: set[int], longest: int) -> list[int]:
+    """Where segments begin, and steps + 1: at stops and the step before each, and after `longest` steps.
 
-    >>> bounds(10, {0, 1, 4, 10})
-    [0, 1, 3, 4, 9, 10, 11]
+    >>> bounds(10, {0, 1, 4, 10}, 100), bounds(10, set(), 5)
+    ([0, 1, 3, 4, 9, 10, 11], [0, 5, 11])
     """
-    cuts = {0, steps + 1} | {t for m in measured for t in (m - 1, m) if t >= 0}
-    return sorted(cuts | set(range(0, steps, LONGEST)))
+    cuts = {0, steps + 1} | {t for stop in stops for t in (stop - 1, stop) if t >= 0}
+    return sorted(cuts | set(range(0, steps, longest)))

@@ -26,6 +26,7 @@ from initbench.engine.kernel.net import (
 from initbench.engine.kernel.rules import CONSTANTS
 from initbench.engine.kernel.vector import (
     call_loss,
+    call_probe,
     call_rule,
     floats,
     row_sum,
@@ -109,16 +110,17 @@ def hold(plan, seed):
 
 
 @plain
-def evaluate(plan, net, parameters, out):
+def evaluate(plan, net, parameters, out, samples, r, number):
     """Loss and accuracy on the samples held: the first CUT of them are training ones. Returns the mean of all losses.
 
-    out: loss/train, loss/val, accuracy/train, accuracy/val.
+    out: loss/train, loss/val, accuracy/train, accuracy/val; untouched if only the first `samples` of those held are
+    looked at. The probe of run r takes its sums on the way if this is a measured step, `number` of the segment.
     """
     ld, cut, rows = plan[at.LD_HELD], plan[at.CUT], lanes_of(plan[at.INPUTS])
     live, loss, top, where = floats(plan[at.LIVE]), floats(plan[at.LOSS]), floats(plan[at.TOP]), floats(plan[at.TOTAL])
     train, val = 0.0, 0.0
     right_train, right = 0, 0
-    for start in range(0, plan[at.HELD], BLOCK):
+    for start in range(0, samples, BLOCK):
         count = min(BLOCK, plan[at.HELD] - start)
         lanes = lanes_of(count)
         block = (start // BLOCK) * ld * FLOAT
@@ -128,6 +130,9 @@ def evaluate(plan, net, parameters, out):
         labels, targets = plan[at.HELD_LABELS] + block, plan[at.HELD_TARGETS] + block * plan[at.OUTPUTS]
         mark(live, count, lanes, ONE)
         losses(plan, net, z, ld, lanes, labels, targets)
+        if number >= 0 and start < plan[at.PROBED]:
+            part = min(count, plan[at.PROBED] - start)
+            call_probe(plan[at.PROBE_AT], plan[at.SELF], r, number, start, part, lanes, ld)
         for b in range(count):
             if start + b < cut:
                 train += np.float64(loss[b])
@@ -137,6 +142,8 @@ def evaluate(plan, net, parameters, out):
             right += hits(floats(z), ld, plan[at.OUTPUTS], lanes, floats(labels), live, top, where)
             mark(live, max(0, min(count, cut - start)), lanes, ONE)
             right_train += hits(floats(z), ld, plan[at.OUTPUTS], lanes, floats(labels), live, top, where)
+    if samples < plan[at.HELD]:
+        return ZERO
     rest = plan[at.HELD] - cut
     out[0], out[1] = F(train / cut), F(val / rest)
     if plan[at.CLASSES]:
@@ -174,6 +181,13 @@ def scale(values, n, factor):
     """n floats times `factor`."""
     for i in range(n):
         values[i] *= factor
+
+
+@plain
+def copy(to, source, n):
+    """n floats."""
+    for i in range(n):
+        to[i] = source[i]
 
 
 @plain
@@ -229,24 +243,27 @@ def segment(address):
     net, steps, size = plan[at.NET], plan[at.STEPS], plan[at.BATCH]
     diverged, broken = whole_numbers(plan[at.DIVERGED]), whole_numbers(plan[at.BROKEN])
     stopped, goal = whole_numbers(plan[at.STOPPED]), floats(plan[at.GOAL])[0]
-    evaluated = whole_numbers(plan[at.EVALUATED])
+    evaluated, measured = whole_numbers(plan[at.EVALUATED]), whole_numbers(plan[at.MEASURED])
+    looked_at = plan[at.PROBE_NET] if plan[at.PROBED] else net
+    floats_of_run = plan[at.PARAMETERS]
     batch_losses = floats(plan[at.BATCH_LOSSES])
     seed_held = -1
     for r in range(plan[at.RUNS]):
         seed = whole_numbers(plan[at.ROW])[r]
-        p = plan[at.STATE] + r * plan[at.PARAMETERS] * FLOAT
+        p = plan[at.STATE] + r * floats_of_run * FLOAT
         for t in range(steps):
             if diverged[r] >= 0 or stopped[r] >= 0:
                 break
             ok = broken[r] == 0
             learn = t + 1 < steps or plan[at.UPDATE_LAST] != 0
-            if evaluated[t] != 0:
+            if evaluated[t] != 0 or measured[t] >= 0:
                 if seed_held != seed:
                     hold(plan, seed)
                     seed_held = seed
                 values = floats(plan[at.EVALUATIONS] + (r * steps + t) * 4 * FLOAT)
-                ok &= finite(evaluate(plan, net, p, values))
-                if learn and reached(values, plan[at.STOP], goal):
+                samples = plan[at.HELD] if evaluated[t] != 0 else plan[at.PROBED]
+                ok &= finite(evaluate(plan, looked_at, p, values, samples, r, measured[t]))
+                if evaluated[t] != 0 and learn and reached(values, plan[at.STOP], goal):
                     stopped[r] = plan[at.FIRST_STEP] + t
             index = plan[at.BATCH_INDEX] + (seed * steps + t) * size * 4
             loss = batch(plan, net, p, plan[at.GRADIENTS], seed, index, size, learn)
@@ -254,6 +271,8 @@ def segment(address):
             if not (ok and finite(loss)):
                 diverged[r] = plan[at.FIRST_STEP] + t
             elif learn:
+                if measured[t + 1] >= 0:
+                    copy(floats(plan[at.PREVIOUS] + r * floats_of_run * FLOAT), floats(p), floats_of_run)
                 broken[r] = 0 if update(plan, r, t) else 1
 
 

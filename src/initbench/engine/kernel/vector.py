@@ -204,6 +204,16 @@ def transpose_tile(typing, source, lds, rows, target, ldt):
     return types.void(*[types.intp] * 5), codegen
 
 
+def lane_sum(builder: Any, value: Any) -> Any:
+    """Sum of a vector's lanes, in halves."""
+    width = LANES
+    while width > 1:
+        width //= 2
+        upper = ir.Constant(ir.VectorType(I32, LANES), [(j + width) % LANES for j in range(LANES)])
+        value = builder.fadd(value, builder.shuffle_vector(value, value, upper))
+    return builder.extract_element(value, I32(0))
+
+
 @intrinsic
 def row_sum(typing, row, vectors):
     """Sum of 16 `vectors` floats from `row` on: lane by lane, then the lanes in halves."""
@@ -215,13 +225,7 @@ def row_sum(typing, row, vectors):
         with cgutils.for_range(builder, vectors) as loop:
             more = load(builder, row, builder.mul(loop.index, word(LANES)))
             builder.store(builder.fadd(builder.load(total), more), total)
-        value = builder.load(total)
-        width = LANES
-        while width > 1:
-            width //= 2
-            upper = ir.Constant(ir.VectorType(I32, LANES), [(j + width) % LANES for j in range(LANES)])
-            value = builder.fadd(value, builder.shuffle_vector(value, value, upper))
-        return builder.extract_element(value, I32(0))
+        return lane_sum(builder, builder.load(total))
 
     return types.float32(types.intp, types.intp), codegen
 
@@ -322,4 +326,7 @@ PHI = types.void(POINTER, POINTER, types.intp)
 PULL = types.void(POINTER, POINTER, POINTER, types.intp)
 LOSS = types.void(POINTER, types.intp, types.intp, types.intp, *[POINTER] * 7)
 RULE = types.int32(*[POINTER] * 4, types.intp, types.float32, POINTER)
-call_product, call_phi, call_pull, call_loss, call_rule = map(caller, (PRODUCT, PHI, PULL, LOSS, RULE))
+PROBE = types.void(*[types.intp] * 7)
+call_product, call_phi, call_pull, call_loss, call_rule, call_probe = map(
+    caller, (PRODUCT, PHI, PULL, LOSS, RULE, PROBE)
+)
