@@ -1,10 +1,11 @@
 """A study as a whole, from the command to the last record: initbench against the loop that a careful user would write.
 
-    python -m benchmarks.whole_process [--runs 20,100,400] [--rounds 2]
+    python -m benchmarks.whole_process [--runs 20,100,400] [--rounds 2] [--processes 1,2]
 
 The loop: Hydra -m, a job a run (seed x lr), one nn.Sequential with torch.optim.SGD, the same network, steps and number of
-evaluated samples and steps, mlflow.log_metrics of four metrics at every evaluation into SQLite. Both use one command, peers
-take turns, wall time and processor time (all processes) are printed. Run from the top of the repository.
+evaluated samples and steps, mlflow.log_metrics of four metrics at every evaluation into SQLite. As usually run it is one
+process; at its best it is one process a core, each with a part of the seeds and a database of its own. initbench is one
+command. Peers take turns; wall time and processor time (all processes) are printed. Run from the top of the repository.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 LOOP = """
@@ -66,27 +69,36 @@ main()
 LRS = "0.01,0.03,0.1,0.3,1"
 
 
-def loop(runs: int, folder: Path) -> list[str]:
-    """Command of the careful user's loop."""
+def loop(runs: int, folder: Path, *, processes: int) -> list[list[str]]:
+    """Commands of the careful user's loop, one a process; seeds are dealt out to them."""
     (folder / "loop.py").write_text(LOOP)
-    (folder / "loop.yaml").write_text(f"seed: 0\nlr: 0.1\nuri: sqlite:///{folder}/loop.db\n")
-    seeds = ",".join(map(str, range(runs // 5)))
-    return [sys.executable, "loop.py", "-m", "--config-dir", str(folder), f"seed={seeds}", f"lr={LRS}"]
+    (folder / "loop.yaml").write_text("seed: 0\nlr: 0.1\nuri: none\n")
+    commands = []
+    for i in range(processes):
+        seeds = ",".join(map(str, range(i, runs // 5, processes)))
+        own = [f"uri=sqlite:///{folder}/loop{i}.db", f"hydra.sweep.dir={folder}/multirun{i}"]
+        commands.append(
+            [sys.executable, "loop.py", "-m", "--config-dir", str(folder), f"seed={seeds}", f"lr={LRS}", *own]
+        )
+    return commands
 
 
-def ours(runs: int, folder: Path) -> list[str]:
+def ours(runs: int, folder: Path) -> list[list[str]]:
     """The same runs by initbench."""
-    return [
-        *(sys.executable, "-m", "initbench", "init=kaiming_normal", "sharing=none", f"seeds={runs // 5}"),
-        *(f"optim.lr=[{LRS}]", f"outputs={folder}/outputs", f"track.uri=sqlite:///{folder}/ours.db"),
-    ]
+    command = [sys.executable, "-m", "initbench", "init=kaiming_normal", "sharing=none", f"seeds={runs // 5}"]
+    return [[*command, f"optim.lr=[{LRS}]", f"outputs={folder}/outputs", f"track.uri=sqlite:///{folder}/ours.db"]]
 
 
-def spent(command: list[str], folder: Path) -> tuple[float, float]:
-    """Wall seconds, and processor seconds of the command and its children."""
+def spent(commands: list[list[str]], folder: Path) -> tuple[float, float]:
+    """Wall seconds of commands at once, and processor seconds of them and their children."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, env=environment)
+    if len(commands) > 1:  # else Hydra's one process may use every core
+        environment |= {"OMP_NUM_THREADS": "1"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = [subprocess.Popen(command, cwd=folder, env=environment, **quiet) for command in commands]  # type: ignore[call-overload]
+    if any(process.wait() for process in running):
+        sys.exit(f"failed: {' '.join(commands[0])}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.monotonic() - began, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -95,22 +107,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", default="20,100,400")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--processes", default=f"1,{os.cpu_count()}", help="how many share the loop")
     args = parser.parse_args()
     print(
-        "| runs | loop: wall (cpu) s | initbench: wall (cpu) s | wall ratio | cpu ratio |\n|---|---|---|---|---|",
+        "| runs | who | wall s | cpu s | wall, times initbench | cpu, times initbench |\n|---|---|---|---|---|---|",
         flush=True,
     )
     for runs in map(int, args.runs.split(",")):
-        times: dict[str, list[tuple[float, float]]] = {"loop": [], "ours": []}
+        peers: dict[str, Callable[[Path], list[list[str]]]] = {
+            f"loop, {n} process(es)": partial(loop, runs, processes=int(n)) for n in args.processes.split(",")
+        }
+        peers["initbench"] = partial(ours, runs)
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in peers}
         for _ in range(args.rounds):
-            for name, make in (("loop", loop), ("ours", ours)):
+            for name, commands in peers.items():
                 with tempfile.TemporaryDirectory() as folder:
-                    times[name].append(spent(make(runs, Path(folder)), Path(folder)))
-        (a, a_cpu), (b, b_cpu) = (map(statistics.median, zip(*times[name])) for name in ("loop", "ours"))
-        print(
-            f"| {runs} | {a:.1f} ({a_cpu:.1f}) | {b:.1f} ({b_cpu:.1f}) | {a / b:.1f} | {a_cpu / b_cpu:.1f} |",
-            flush=True,
+                    times[name].append(spent(commands(Path(folder)), Path(folder)))
+        wall, cpu = (
+            {name: statistics.median(one[i] for one in values) for name, values in times.items()} for i in (0, 1)
         )
+        for name in peers:
+            ratios = (f"{spent_by[name] / spent_by['initbench']:.1f}" for spent_by in (wall, cpu))
+            print(f"| {runs} | {name} | {wall[name]:.1f} | {cpu[name]:.1f} | {' | '.join(ratios)} |", flush=True)
 
 
 if __name__ == "__main__":

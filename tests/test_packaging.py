@@ -62,7 +62,7 @@ def test_the_wheel_holds_code_templates_and_configuration(wheel):
     assert "initbench/conf/config.yaml" in held
     assert any("/templates/" in name for name in held)
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert "initbench = initbench.__main__:main" in scripts
+    assert "initbench = initbench.__main__:as_process" in scripts
 
 
 def test_a_wheel_built_from_the_sdist_is_the_same(wheel, tmp_path):
