@@ -15,6 +15,7 @@ from torch import nn
 
 from initbench.groups import ModelConfig
 from initbench.initializers import initialize_net, options, resolve
+from initbench.initializers.data_dependent import _equal_rates_
 from initbench.initializers.gradient_dependent import gradient_quotient
 
 SIZES = (5, 6, 4, 3)
@@ -69,6 +70,8 @@ DEFAULTS = {  # as the definitions state them; what is ours (samples of a batch,
     "metainit": {"steps": 500, "lr": 0.1, "momentum": 0.9, "eps": 1e-5},
     "gradinit": {"optimizer": "sgd", "lr": 1e-3, "iterations": 390, "eta": 0.1, "gamma": 1.0, "floor": 0.01},
     "nio": {"lr": 0.05, "iterations": 100, "gamma": 5.0, "floor": 0.01, "norm_weight": 0.0},
+    "balanced": {"scale": 1.0},
+    "decoupled": {"strength": 0.001},
 }
 OURS = {
     "metainit": {"base": "kaiming_normal", "samples": 64, "floor": 0.01},
@@ -164,22 +167,49 @@ def test_krahenbuhl_between(activation):
     for layer, (n, m) in enumerate(pairwise(SIZES)):
         net.append([randn(m, n, draws=draws), torch.zeros(m, dtype=torch.float64)])
         per_unit(net, layer, x, activation, 0.1)
-    scales = [inputs_of(net, x, activation, layer).abs().mean() for layer in range(3)]
-    for _ in range(10):
+    second_phase(net, x, activation, draws)
+    same(by_initbench("krahenbuhl", activation, between=True), net)
+
+
+def second_phase(net, x, activation, draws):
+    """In place; returns how many times the layers were scaled."""
+    scales = [inputs_of(net, x, activation, layer).abs().mean() for layer in range(len(net))]
+    for done in range(10):
         leaves = [w.clone().requires_grad_() for w, _ in net]
         out = preactivations([(w, b) for w, (_, b) in zip(leaves, net)], x, activation)[-1]
         out.backward(randn(*out.shape, draws=draws))
         r = torch.stack([(w.grad**2).mean().sqrt() / (w.detach() ** 2).mean().sqrt() for w in leaves])
         spread = out.detach().std(0, correction=0).mean()
-        target = r.prod() ** (1 / 3) * spread ** (1 / 3)
+        target = r.prod() ** (1 / len(net)) * spread ** (1 / len(net))
         if ((r.log() / target.log() - 1).abs() < 0.01).all():
-            break
-        for layer in range(3):
+            return done
+        for layer in range(len(net)):
             now = inputs_of(net, x, activation, layer).abs().mean()
             factor = (r[layer] / target).sqrt()
             net[layer] = [net[layer][0] * factor, net[layer][1] * factor * now / scales[layer]]
             scales[layer] = now
-    same(by_initbench("krahenbuhl", activation, between=True), net)
+    return 10
+
+
+def check_stop(function):
+    """One layer, whose random gradients hardly move its rate: it stops where the rule says. The starts are 3% apart
+    in the logarithm that the rule compares with .01, so one of them tells .01 from 5% more.
+    """
+    x, stopped = batch()[0], []
+    for k in range(24):
+        part = nn.Linear(SIZES[0], SIZES[1]).double()
+        net = [[randn(SIZES[1], SIZES[0], draws=generator(1)), torch.zeros(SIZES[1], dtype=torch.float64)]]
+        per_unit(net, 0, x, "relu", 0.0)
+        net[0][0] = net[0][0] * math.exp(1.03**k)
+        part.weight.data, part.bias.data = net[0][0].clone(), net[0][1].clone()
+        stopped.append(second_phase(net, x, "relu", generator(2)))
+        function(nn.Sequential(part), x, generator(2), 10)
+        same([(part.weight.detach(), part.bias.detach())], net)
+    assert 0 < min(stopped) < max(stopped) < 10
+
+
+def test_krahenbuhl_stops():
+    check_stop(_equal_rates_)
 
 
 def test_kmeans_centroids():
@@ -398,3 +428,53 @@ def test_nio(norm_weight):
     assert min(counts) > 0
     asked = {"lr": 0.05, "iterations": 30, "gamma": gamma, "samples": samples, "norm_weight": norm_weight}
     same(by_initbench("nio", "tanh", bias=normal(0.1), **asked), list(zip(expected[::2], expected[1::2])), rtol=2e-6)
+
+
+# ------------------------------------------------------------ one decomposition for the whole net
+
+
+def gram_schmidt(a):
+    """Orthonormal columns with the span of each first k columns of a `(rows, k)`."""
+    columns = []
+    for column in a.T:
+        for _ in range(2):  # twice: the first leaves a rounding error
+            for done in columns:
+                column = column - (done @ column) * done
+        columns.append(column / column.norm())
+    return torch.stack(columns, dim=1)
+
+
+def check_modes(net, product, strengths, frames):
+    """W_N ... W_1 is `product`; behind each hidden layer the modes `frames` carry strength s^(2/N), whatever the signs
+    of the singular vectors."""
+    whole = net[0][0]
+    for w, _ in net[1:]:
+        whole = w @ whole
+    torch.testing.assert_close(whole, product, rtol=1e-9, atol=1e-9 * float(product.abs().max()))
+    carried = strengths ** (2 / len(net))
+    for (w, _), (after, _), q in zip(net, net[1:], frames, strict=False):
+        expected = q @ torch.diag(carried) @ q.T
+        for found in (w @ w.T, after.T @ after):
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9 * float(carried.max()))
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.3])
+def test_balanced(scale):
+    """A ~ scale N(0, 1/n0) = U S V^T; W_l = Q_{l+1} S^(1/N) Q_l^T, Q_0 = V, Q_N = U, others orthonormal."""
+    draws = generator(0)
+    a = scale / math.sqrt(SIZES[0]) * randn(SIZES[-1], SIZES[0], draws=draws)
+    strengths = torch.linalg.eigvalsh(a @ a.T).flip(0).sqrt()
+    frames = [gram_schmidt(randn(width, SIZES[-1], draws=draws)) for width in SIZES[1:-1]]
+    check_modes(by_initbench("balanced", "tanh", scale=scale), a, strengths, frames)
+
+
+@pytest.mark.parametrize("strength", [0.001, 0.5])
+def test_decoupled(strength):
+    """Y^T X / N = U S V^T; W_l = u0^(1/L) Q_{l+1} Q_l^T, Q_0 = V, Q_L = U, others orthonormal."""
+    draws, (x, y) = generator(0), batch()
+    correlation = torch.eye(SIZES[-1], dtype=torch.float64)[y].T @ x / len(x)
+    values, vectors = torch.linalg.eigh(correlation @ correlation.T)
+    polar = vectors @ torch.diag(values**-0.5) @ vectors.T @ correlation  # U V^T
+    frames = [gram_schmidt(randn(width, SIZES[-1], draws=draws)) for width in SIZES[1:-1]]
+    strengths = torch.full((SIZES[-1],), strength, dtype=torch.float64)
+    check_modes(by_initbench("decoupled", "tanh", strength=strength), strength * polar, strengths, frames)

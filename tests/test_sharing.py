@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -359,6 +360,27 @@ def test_one_slot_has_one_start():
         with pytest.raises(NotApplicable, match=r"layers 1 and [23] share one weight, but .* xavier_uniform and "):
             planned(small_arm(init=init, sharing=sharing))
     planned(small_arm(init=init))
+
+
+def test_one_bias_has_one_start():
+    """per_layer: layers that share a bias may not start it by two rules, or by an initializer that fills it; both are
+    named. Biases of their own may."""
+    rules = {1: {"name": "eye", "bias": "torch"}, 3: {"name": "eye", "bias": 0.5}, 2: "eye"}
+    arm = partial(small_arm, init=InitConfig("per_layer", "per_layer", args={"map": rules}, bias=None))
+    for sharing in ({"name": "all"}, {"name": "all", "bias": "only"}, {"name": "tied_at_init"}):
+        with pytest.raises(
+            NotApplicable, match=r"layers 1 and 2 share one bias, but init\.map gives them torch and zeros"
+        ):
+            planned(arm(sharing=sharing))
+    by_hand = {"name": "explicit", "groups": [[1, 3]]}
+    with pytest.raises(NotApplicable, match=r"layers 1 and 3 share one bias, but .* torch and 0\.5"):
+        planned(arm(sharing=by_hand))
+    for free in ({"name": "none"}, {"name": "all", "bias": "untied"}):
+        planned(arm(sharing=free))
+    planned(arm(sharing={"name": "all"}, model={"bias": False}))
+    filling = InitConfig("per_layer", "per_layer", args={"map": {1: "rai"}, "default": "eye"}, bias=0.0)
+    with pytest.raises(NotApplicable, match=r"share one bias, but .* 0\.0 \(rai\) and 0\.0"):
+        planned(small_arm(init=filling, sharing={"name": "all", "bias": "only"}))
 
 
 # -------------------------------------------------------------------------------------------- options and labels

@@ -176,8 +176,10 @@ def check_start(arm: PlannedArm) -> None:
 
     init = arm.config.init
     function = initializers.resolve(init.target)
-    groups = [sorted({slot.origin, *slot.layers}) for slot in arm.scheme.weights]
-    initializers.check_shared(function, init.args, init.bias, arm.layers, groups)
+    tied = (
+        [sorted({slot.origin, *slot.layers}) for slot in slots] for slots in (arm.scheme.weights, arm.scheme.biases)
+    )
+    initializers.check_shared(function, init.args, init.bias, arm.layers, *tied)
     if arm.sees_whole_net:
         netstart.check_net(init.name, net(arm.config, arm.layers))
         return

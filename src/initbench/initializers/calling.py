@@ -222,9 +222,13 @@ def check_shared(
     args: Mapping[str, Any],
     bias_rule: Any,
     layers: Sequence[LayerSpec],
-    groups: Sequence[Sequence[int]],
+    weights: Sequence[Sequence[int]],
+    biases: Sequence[Sequence[int]] = (),
 ) -> None:
-    """NotApplicable, naming both layers, where layers that share a weight are to start by different initializers.
+    """NotApplicable, naming both layers, where layers that share a weight or a bias are to start it in different ways.
+
+    `weights`, `biases`: groups of layers that share one. A bias starts by its rule, and by the initializer if that fills
+    biases.
 
     >>> layers = [LayerSpec(i, 2, 4, 4) for i in range(3)]
     >>> check_shared("per_layer", {"map": {1: "eye"}}, None, layers, [[0, 1], [2]])
@@ -235,15 +239,29 @@ def check_shared(
     delegate = getattr(function, "delegate", None)
     if delegate is None:
         return
-    for group in groups:
-        found = [delegate(layer=layers[index], bias_rule=bias_rule, **args) for index in group]
-        for index, other in zip(group[1:], found[1:]):
-            if other != found[0]:
-                names_ = [getattr(f, "__name__", str(f)).removesuffix("_") for f, _, _ in (found[0], other)]
-                both = names_ if names_[0] != names_[1] else [f"{name} with other arguments" for name in names_]
+    starts = {layer.index: delegate(layer=layer, bias_rule=bias_rule, **args) for layer in layers}
+    fills = {i: (f, own) for i, (f, own, _) in starts.items()}
+    _check_one_start("weight", weights, fills, {i: _name(f) for i, (f, _) in fills.items()})
+    both = {i: (rule, fills[i] if names(f, "bias") else None) for i, (f, _, rule) in starts.items()}
+    words = {i: f"{rule} ({_name(by[0])})" if by else str(rule) for i, (rule, by) in both.items()}
+    _check_one_start("bias", biases, both, words)
+
+
+def _check_one_start(
+    what: str, groups: Sequence[Sequence[int]], starts: Mapping[int, Any], words: Mapping[int, str]
+) -> None:
+    for one, *others in groups:
+        for two in others:
+            if starts[one] != starts[two]:
+                unlike = words[one] != words[two]
+                texts = [words[index] if unlike else f"{words[index]} with other arguments" for index in (one, two)]
                 raise NotApplicable(
-                    f"layers {group[0]} and {index} share one weight, but init.map gives them {both[0]} and {both[1]}"
+                    f"layers {one} and {two} share one {what}, but init.map gives them {texts[0]} and {texts[1]}"
                 )
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", str(function)).removesuffix("_")
 
 
 def needs(function: Target) -> str:

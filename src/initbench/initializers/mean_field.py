@@ -136,7 +136,11 @@ _EDGE: dict[str, Any] = {
     "bias_law": _bias_law,
     "checks": {"bias 0 where sigma_b is 0": lambda c, w, b: _bias_law(c) is not None or bool((b == 0).all())},
     "refuses": _no_edge,
-    "variants": ({"q": 1.0}, {"q": 0.5, "nonlinearity": "tanh"}, {"sigma_b": 0.25, "nonlinearity": "tanh"}),
+    "variants": (
+        {"q": 1.0},
+        {"q": 0.5, "nonlinearity": "tanh"},
+        *({"sigma_b": sigma_b, "nonlinearity": "tanh"} for sigma_b in (0.1, 0.25)),
+    ),
     "activations": ("relu", "tanh", "erf", "gelu", "sigmoid"),
 }
 

@@ -121,6 +121,12 @@ def normal_(weight: Tensor, *, generator: Generator = None, mean: float = 0.0, s
     return torch_init.normal_(weight, mean, std, generator=generator)
 
 
+def _inside(w: Tensor, low: float, high: float) -> bool:
+    """Whether all draws lie between the bounds, but for rounding."""
+    rounding = 1e-6 * max(1.0, abs(low), abs(high))
+    return bool(w.min() >= low - rounding) and bool(w.max() <= high + rounding)
+
+
 @catalogued(
     formula="N(mean, std^2) conditioned on the absolute interval [a, b]",
     source="torch, timm",
@@ -131,6 +137,7 @@ def normal_(weight: Tensor, *, generator: Generator = None, mean: float = 0.0, s
             (c["a"] - c["mean"]) / c["std"], (c["b"] - c["mean"]) / c["std"], c["mean"], c["std"]
         ),
         variants=({"std": 0.02}, {"a": -0.5, "b": 1.0}, {"mean": 0.5, "std": 0.5, "a": -0.1, "b": 1.7}),
+        checks={"a <= W <= b": lambda c, w, b: _inside(w, c["a"], c["b"])},
     ),
 )
 def trunc_normal_(
@@ -164,6 +171,7 @@ def trunc_normal_(
         law=lambda c: TwoSigma(c["mean"], c["std"]),
         mean_square=lambda c: c["mean"] ** 2 + (0.87962566 * c["std"]) ** 2,
         variants=({"std": 0.05}, {"mean": 1.0, "std": 0.5}),
+        checks={"|W - mean| <= 2 std": lambda c, w, b: _inside(w - c["mean"], -2 * c["std"], 2 * c["std"])},
     ),
 )
 def trunc_normal_2sigma_(weight: Tensor, *, generator: Generator = None, mean: float = 0.0, std: float = 1.0) -> Tensor:

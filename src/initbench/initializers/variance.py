@@ -29,16 +29,14 @@ MODES = {
 }
 
 
-def draw_(
-    weight: Tensor, distribution: str, std: float, *, generator: Generator = None, degrees: float = 5.0
-) -> Tensor:
+def draw_(weight: Tensor, distribution: str, std: float, *, degrees: float, generator: Generator = None) -> Tensor:
     """Fill with draws of mean 0 and standard deviation `std` from a named distribution; shape (fan_out,
     fan_in).
 
     rademacher = +-std; student_t has `degrees` degrees of freedom (> 2); arcsine = sqrt 2 std sin(U(0, 2
     pi)).
 
-    >>> draw_(torch.empty(1, 2), "rademacher", 3.0).abs()
+    >>> draw_(torch.empty(1, 2), "rademacher", 3.0, degrees=5.0).abs()
     tensor([[3., 3.]])
     """
     if distribution == "normal":

@@ -19,6 +19,7 @@ from initbench.initializers.calling import call_, check_args, names, needs, reso
 from initbench.initializers.contract import Contract, NetDraw
 from initbench.initializers.option_files import base as base_of
 from initbench.initializers.registry import catalogued
+from initbench.late import stats
 
 Generator = torch.Generator | None
 Batch = tuple[Tensor, Tensor]
@@ -148,10 +149,12 @@ def _balanced_pairs(d: NetDraw) -> bool:
     return all(torch.allclose(b.T @ b, a @ a.T, atol=1e-4) for a, b in pairwise(weights))
 
 
-def _product_variance(d: NetDraw) -> bool:
+def _gaussian_product(d: NetDraw) -> bool:
+    """Whether the sum of squares of the product is one that so many draws of N(0, scale^2/n) give."""
     product = torch.linalg.multi_dot([part.weight.detach().double() for part in reversed(d.linears)])
-    n, m = product.shape[1], product.shape[0]
-    return 0.3 < float(product.square().mean()) * n / d.args["scale"] ** 2 < 3 or n * m < 20
+    law = stats.chi2(product.numel())
+    sum_of_squares = float(product.square().sum()) * product.shape[1] / d.args["scale"] ** 2
+    return law.ppf(1e-6) < sum_of_squares < law.isf(1e-6)
 
 
 @catalogued(
@@ -162,7 +165,8 @@ def _product_variance(d: NetDraw) -> bool:
     needs="module",
     contract=Contract(
         "W_{l+1}^T W_{l+1} = W_l W_l^T; the product of all weights is one Gaussian matrix",
-        net={"balanced": _balanced_pairs, "mean square of the product about scale^2/n": _product_variance},
+        net={"balanced": _balanced_pairs, "sum of squares of the product, of chi^2 law": _gaussian_product},
+        variants=({"scale": 0.1},),
     ),
 )
 def balanced_(
