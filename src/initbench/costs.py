@@ -22,13 +22,21 @@ OPTIMIZER_FLOPS = {
 }
 
 
-def costs(arm: ArmConfig, layers: Sequence[LayerSpec], scheme: Scheme, batch: int, others: int = 0) -> dict[str, Any]:
+def costs(
+    arm: ArmConfig,
+    layers: Sequence[LayerSpec],
+    scheme: Scheme,
+    batch: int,
+    others: int = 0,
+    sees_whole_net: bool = False,
+) -> dict[str, Any]:
     """Costs of one run of an arm.
 
     flops_per_step = 6 B sum n m over layers + optimizer work per stored parameter (no evaluation) + what composing
     weights from a formula and pulling their gradients back costs; a layer that shares its weight costs as much as one
     that does not. `others`: stored numbers that belong to no layer. state_bytes = parameters, gradients and optimizer
-    state.
+    state. init_flops = 0 for a start that is drawn; None for one that sees the whole net: its passes are counted run by
+    run (initializers/passes.py), since how many it makes is known only then.
 
     >>> from initbench.groups import ModelConfig, OptimConfig, SharingConfig
     >>> from types import SimpleNamespace
@@ -45,7 +53,7 @@ def costs(arm: ArmConfig, layers: Sequence[LayerSpec], scheme: Scheme, batch: in
     itemsize = 8 if arm.model.dtype == "float64" else 4
     return {
         "flops_per_step": 6 * batch * products + OPTIMIZER_FLOPS[arm.optim.name] * stored + scheme.flops,
-        "init_flops": 0,  # drawing the start; rules that look at data or gradients cost more
+        "init_flops": None if sees_whole_net else 0,
         "stored_parameters": stored,
         "used_parameters": scheme.used_parameters + others,
         "state_bytes": itemsize * stored * (2 + OPTIMIZER_STATE[arm.optim.name]),

@@ -94,7 +94,14 @@ class PlannedArm:
                 }
                 for layer in self.layers
             ],
-            **costs(self.config, self.layers, self.scheme, train_batch(self.config, self.data), self.others),
+            **costs(
+                self.config,
+                self.layers,
+                self.scheme,
+                train_batch(self.config, self.data),
+                self.others,
+                self.sees_whole_net,
+            ),
             "theory": theory.predictions(self.config, self.layers, self.scheme, self.data),
         }
 

@@ -136,8 +136,10 @@ def run_rows(arm: Mapping[str, Any], asked: Sequence[tuple[int, float]], chunk: 
         steps = np.where(stopped >= 0, stopped, steps)
     frame["steps"] = pd.array(steps, dtype="Int64")
     frame["steps_to_target"] = np.nan
-    for name in ("flops_per_step", "init_flops"):
-        frame[name] = float(arm[name])
+    frame["flops_per_step"] = float(arm["flops_per_step"])
+    counted = chunk.init_flops if chunk is not None else None  # by each run's own start
+    drawn = np.nan if arm["init_flops"] is None else float(arm["init_flops"])
+    frame["init_flops"] = drawn if counted is None else np.where(found, counted[index], np.nan)
     frame["flops_to_target"] = np.nan
     for name in ("stored_parameters", "used_parameters", "state_bytes"):
         frame[name] = arm[name]

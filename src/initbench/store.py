@@ -94,10 +94,18 @@ class Store:
             for name, (steps, layers) in axes.items()
         }
         diverged = np.array([chunk.diverged_at[i] for chunk, i in used], dtype=np.int64)
-        if all(chunk.stopped_at is None for chunk, _ in used):
-            return Chunk(tuple(order), diverged, series)
-        stopped = [-1 if chunk.stopped_at is None else chunk.stopped_at[i] for chunk, i in used]
-        return Chunk(tuple(order), diverged, series, np.array(stopped, dtype=np.int64))
+        stopped = of_runs([(chunk.stopped_at, i) for chunk, i in used], -1)
+        return Chunk(
+            tuple(order), diverged, series, stopped, of_runs([(chunk.init_flops, i) for chunk, i in used], np.nan)
+        )
+
+
+def of_runs(columns: Sequence[tuple[np.ndarray | None, int]], missing: float) -> np.ndarray | None:
+    """One number a run from its chunk's column, `missing` where that has none; None where no chunk has one."""
+    present = next((column for column, _ in columns if column is not None), None)
+    if present is None:
+        return None
+    return np.array([missing if column is None else column[i] for column, i in columns], dtype=present.dtype)
 
 
 Axes = dict[str, tuple[tuple[int, ...], tuple[int, ...] | None]]
@@ -148,6 +156,8 @@ def table_of(arm_key: str, chunk: Chunk) -> pa.Table:
     }
     if chunk.stopped_at is not None:
         columns["stopped_at"] = pa.array(chunk.stopped_at, pa.int64())
+    if chunk.init_flops is not None:
+        columns["init_flops"] = pa.array(chunk.init_flops, pa.float64())
     for name, one in sorted(chunk.series.items()):
         flat = one.values.reshape(len(chunk.runs), -1)
         offsets = np.arange(0, flat.size + 1, flat.shape[1], dtype=np.int32)
@@ -168,7 +178,8 @@ def chunk_of(table: pa.Table) -> Chunk:
         )
     runs = tuple(zip(table["seed"].to_pylist(), table["lr"].to_pylist()))
     stopped = table["stopped_at"].to_numpy().astype(np.int64) if "stopped_at" in table.column_names else None
-    return Chunk(runs, table["diverged_at"].to_numpy().astype(np.int64), series, stopped)
+    flops = table["init_flops"].to_numpy() if "init_flops" in table.column_names else None
+    return Chunk(runs, table["diverged_at"].to_numpy().astype(np.int64), series, stopped, flops)
 
 
 def intact(path: Path) -> pa.Table | None:

@@ -21,12 +21,14 @@ class Chunk:
     """Results of R runs, in the order asked. `diverged_at` (R,) is -1 for runs that stayed finite.
 
     `stopped_at` (R,) is the last step of runs that left early, -1 for the others; None where none may leave.
+    `init_flops` (R,) are the operations of each run's start; None where nothing but drawing was done.
     """
 
     runs: tuple[tuple[int, float], ...]  # (seed, lr)
     diverged_at: np.ndarray
     series: dict[str, Series]
     stopped_at: np.ndarray | None = None
+    init_flops: np.ndarray | None = None
 
 
 def blank_after_divergence(series: dict[str, Series], diverged_at: np.ndarray) -> dict[str, Series]:

@@ -53,6 +53,11 @@ class ModuleMaterial(Material):
         return structure(self)
 
     @cached_property
+    def starts(self) -> dict[int, tuple[dict[str, Tensor], float]]:
+        """Of seeds whose start saw the whole net: the module's parameters, and the operations that it took."""
+        return {}
+
+    @cached_property
     def layers(self) -> tuple[LayerSpec, ...]:
         return self.structure.layers
 
@@ -301,8 +306,16 @@ def start_(module: nn.Module, material: ModuleMaterial, seed: int) -> None:
 
 
 def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int, function: Callable[..., Any]) -> None:
-    """An initializer that sees the net, a batch or gradients: the module itself, if it calls each layer once, in order."""
+    """An initializer that sees the net, a batch or gradients: the module itself, if it calls each layer once, in order.
+
+    Computed once a seed: all learning rates share it.
+    """
     arm, found = material.arm, material.structure
+    if seed in material.starts:
+        with torch.no_grad():
+            for name, parameter in module.named_parameters():
+                parameter.copy_(material.starts[seed][0][name])
+        return
     if found.by_sample or [id(part) for part in linears(module)] != [
         id(module.get_submodule(name)) for name in found.names
     ]:
@@ -311,7 +324,7 @@ def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int, functio
         )
     x, y = training_batch(arm, material.data, material.loss, seed)
     layers = range(len(found.layers))
-    initialize_net(
+    flops = initialize_net(
         module,
         function_or_target=function,
         args=arm.init.args,
@@ -324,3 +337,4 @@ def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int, functio
         bias_generators=[rng.stream(seed, "bias", index) for index in layers],
         targets=partial(training_targets, material.data, material.loss, seed),
     )
+    material.starts[seed] = {name: p.detach().clone() for name, p in module.named_parameters()}, flops

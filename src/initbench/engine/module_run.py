@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,7 +46,10 @@ def run_chunk(
     for (name, step), values in sorted(completed(arm, data, records).items()):
         recorder.add(step, {name: values})
     stopped = torch.tensor([one.stopped_at for one in records]) if arm.train.stop_when_reached else None
-    return recorder.chunk(runs, torch.tensor([one.diverged_at for one in records]), stopped)
+    chunk = recorder.chunk(runs, torch.tensor([one.diverged_at for one in records]), stopped)
+    if not material.starts:
+        return chunk
+    return replace(chunk, init_flops=np.array([material.starts[seed][1] for seed, _ in runs]))
 
 
 def completed(arm: ArmConfig, data: Dataset, records: Sequence[Record]) -> Rows:

@@ -41,7 +41,7 @@ PHI: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda z: z,
 }
 
-_kept: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
+_kept: OrderedDict[str, tuple[dict[str, Tensor], float]] = OrderedDict()
 
 
 class PlainNet(nn.Module):
@@ -103,6 +103,15 @@ def net_start(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) 
     A weight that layers share, or start from, is filled once, as the weight of its first layer. Raises NotApplicable where the
     initializer does not fit net or data.
     """
+    return _start(arm, data, wiring, loss, seed)[0]
+
+
+def start_flops(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) -> float:
+    """Operations of the passes that the start of one seed took, see initializers/passes.py."""
+    return _start(arm, data, wiring, loss, seed)[1]
+
+
+def _start(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) -> tuple[dict[str, Tensor], float]:
     model = {key: value for key, value in asdict(arm.model).items() if key != "dtype"}
     source = source_hash(arm.init.target, arm.init.args)
     key = digest([asdict(arm.init), model, asdict(arm.sharing), data.hash, loss, seed, source])
@@ -113,12 +122,12 @@ def net_start(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) 
     return _kept[key]
 
 
-def _computed(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) -> dict[str, Tensor]:
+def _computed(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) -> tuple[dict[str, Tensor], float]:
     check_net(arm.init.name, wiring)
     scheme = wiring.scheme
     first_of_weight = list(dict.fromkeys(slot.origin for slot in scheme.weights))
     net = PlainNet(wiring)
-    initialize_net(
+    flops = initialize_net(
         net,
         function_or_target=resolve(arm.init.target),
         args=arm.init.args,
@@ -135,7 +144,7 @@ def _computed(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) 
     for attribute, slots in (("weight", scheme.weights), ("bias", scheme.biases)):
         for slot in slots:
             found[slot.name] = getattr(net.layers[slot.layers[0]], attribute).detach()
-    return found
+    return found, flops
 
 
 def training_batch(arm: ArmConfig, data: Dataset, loss: str, seed: int) -> tuple[Tensor, Tensor]:

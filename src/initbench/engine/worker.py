@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from initbench import data
@@ -13,6 +15,8 @@ from initbench.config import ArmConfig
 from initbench.engine import fused, paths, reference
 from initbench.engine.chunk import Chunk
 from initbench.engine.material import Material
+from initbench.engine.netstart import start_flops
+from initbench.initializers import needs
 from initbench.store import Store
 
 
@@ -30,9 +34,19 @@ def work(
 ) -> None:
     """Train the runs (seed, lr) of an arm and publish them as one part of the store at `root`."""
     dataset = data.load(arm.data)
-    path, _ = paths.path(arm, Material(arm, dataset))
+    material = Material(arm, dataset)
+    path, _ = paths.path(arm, material)
     chunk = trainer(path)(arm, runs, dataset, progress)
-    Store(root).write(key, chunk)
+    Store(root).write(key, with_init_flops(chunk, material))
+
+
+def with_init_flops(chunk: Chunk, material: Material) -> Chunk:
+    """A chunk with what each run's start cost, where that was more than drawing. A module's runs know it already."""
+    arm = material.arm
+    if chunk.init_flops is not None or needs(arm.init.target) == "nothing":
+        return chunk
+    flops = [start_flops(arm, material.data, material.net, material.loss, seed) for seed, _ in chunk.runs]
+    return replace(chunk, init_flops=np.array(flops))
 
 
 def ready(functions: Sequence[tuple[str, str]]) -> None:

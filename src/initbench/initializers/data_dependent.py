@@ -10,6 +10,7 @@ from initbench.errors import InputError, NotApplicable
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Contract, NetDraw
 from initbench.initializers.orthogonal import orthogonal_svd_
+from initbench.initializers.passes import gradients
 from initbench.initializers.registry import catalogued
 from initbench.initializers.whole_net import Batch, all_linears, linears, output_of
 
@@ -226,6 +227,7 @@ def _equal_rates_(module: nn.Module, inputs: Tensor, generator: Generator, itera
         output = module(inputs)
         noise = torch.empty_like(output).normal_(generator=generator)
         grads = torch.autograd.grad((output * noise).sum(), [part.weight for part in parts])
+        gradients(module, len(inputs))
         rates = [
             float((g.square().mean() / part.weight.detach().square().mean()).sqrt()) for g, part in zip(grads, parts)
         ]

@@ -11,6 +11,7 @@ from initbench.errors import InputError
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Contract, NetDraw
+from initbench.initializers.passes import gradients
 from initbench.initializers.registry import catalogued
 from initbench.initializers.whole_net import Batch, Loss, fill_base_, linears
 
@@ -101,6 +102,7 @@ def metainit_(
             targets = torch.randint(outputs.shape[-1], shape, generator=generator)
         quotient = gradient_quotient(module, loss(outputs, targets), eps)
         slopes = torch.autograd.grad(quotient, weights, allow_unused=True)
+        gradients(module, samples, order=3)  # the loss, then its Hessian, then their quotient are differentiated
         for k, (w, slope) in enumerate(zip(weights, slopes)):
             norm = float(w.detach().norm())
             if norm == 0 or slope is None:
@@ -213,13 +215,16 @@ def gradinit_(
         grads = _grads(module, parameters, x, y, loss)
         size = _size(grads, "l2" if optimizer == "sgd" else "l1")
         if float(size.detach()) > gamma:
+            gradients(module, len(x), order=2)  # rescale_ differentiates the size of a gradient
             return 0, size
+        gradients(module, len(x))
         # as the authors' code has it, the step is a constant: nothing is differentiated through it
         directions = [g.detach() / size.detach() if optimizer == "sgd" else g.detach().sign() for g in grads]
         moved = {name: p - eta * d for (name, p), d in zip(parameters.items(), directions)}
         fresh = torch.randperm(len(batch[0]), generator=generator)[: len(x) - len(x) // 2]
         half = len(x) // 2
         inputs, targets = torch.cat([x[:half], batch[0][fresh]]), torch.cat([y[:half], batch[1][fresh]])
+        gradients(module, len(inputs))
         return 1, loss(functional_call(module, moved, (inputs,)), targets) / eta
 
     rescale_(module, objective, batch, generator, lr=lr, iterations=iterations, samples=samples, floor=floor)
@@ -272,6 +277,7 @@ def nio_(
         half = max(1, len(x) // 2)
         one = _grads(module, parameters, x[:half], y[:half], loss)
         two = _grads(module, parameters, x[half:], y[half:], loss)
+        gradients(module, len(x), order=2)  # rescale_ differentiates sizes or a cosine of gradients
         sizes = _size(one, "l2"), _size(two, "l2")
         mean = (sizes[0] + sizes[1]) / 2
         if float(mean.detach()) > gamma:

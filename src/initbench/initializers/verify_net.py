@@ -103,7 +103,7 @@ def cases(entry: Entry) -> Iterator[tuple[dict[str, Any], str]]:
 
     >>> from initbench.initializers.registry import REGISTRY
     >>> [activation for _, activation in cases(REGISTRY["balanced"])]
-    ['linear']
+    ['linear', 'linear']
     """
     for variant in ({}, *entry.contract.variants):
         for activation in ("linear",) if entry.name == "balanced" else ("relu", "tanh"):

@@ -18,6 +18,7 @@ from initbench.initializers.bias import fill_bias_
 from initbench.initializers.calling import call_, check_args, names, needs, resolve
 from initbench.initializers.contract import Contract, NetDraw
 from initbench.initializers.option_files import base as base_of
+from initbench.initializers.passes import counted
 from initbench.initializers.registry import catalogued
 from initbench.late import stats
 
@@ -67,8 +68,9 @@ def initialize_net(
     weight_generators: Sequence[Generator] | None = None,
     bias_generators: Sequence[Generator] | None = None,
     targets: Tensor | Callable[[], Tensor] | None = None,
-) -> None:
-    """Fill one run's net in place by an initializer whose `needs` is module, data or gradient.
+) -> float:
+    """Fill one run's net in place by an initializer whose `needs` is module, data or gradient; returns the operations of
+    its passes (see passes.py).
 
     First the bias rule fills every bias, then the function weights and, if its method says so, biases. It
     gets `batch`, `loss`, `layers`, `generator` and `generators` (one a layer, for its base) only if it names them;
@@ -80,7 +82,9 @@ def initialize_net(
     >>> specs = [LayerSpec(0, 1, 2, 4), LayerSpec(1, 1, 4, 1)]
     >>> data = torch.randn(64, 2), torch.zeros(64, 1)
     >>> asked = {"function_or_target": "lsuv", "batch": data, "loss": nn.functional.mse_loss}
-    >>> initialize_net(net, layers=specs, generator=None, **asked)
+    >>> flops = initialize_net(net, layers=specs, generator=None, **asked)
+    >>> flops >= 2 * 2 * 64 * (2 * 4 + 4 * 1)  # a forward pass or more a layer
+    True
     >>> bool(abs(net[0](data[0]).std() - 1) < 0.2)
     True
     """
@@ -100,11 +104,13 @@ def initialize_net(
     given = {"generator": generator, "generators": weight_generators, "batch": batch, "loss": loss, "layers": layers}
     training = module.training
     module.eval()
-    function(module, **{k: v for k, v in given.items() if names(function, k)}, **args)
+    with counted(module) as spent:
+        function(module, **{k: v for k, v in given.items() if names(function, k)}, **args)
     module.train(training)
     module.zero_grad(set_to_none=True)
     if not all(bool(torch.isfinite(p).all()) for p in module.parameters()):
         raise InputError(f"init={function.__name__.removesuffix('_')}: it left NaN or infinity in a weight")
+    return spent.flops
 
 
 def fill_base_(
