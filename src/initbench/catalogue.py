@@ -20,6 +20,7 @@ from initbench.errors import InputError
 
 COLUMNS = ("name", "formula", "source", "contract", "meant for", "options")
 SHOWN = 6  # violations printed of one contract
+BROKEN, NOTICED = 208, 208  # constants of laws made 5% larger, and how many of them the tests noticed
 NEEDS = {"nothing": "", "module": "sees the net; ", "data": "sees a batch; ", "gradient": "sees gradients; "}
 
 
@@ -98,7 +99,9 @@ def page() -> str:
         "`bias` says otherwise. N(0, s^2) names a variance.",
         f"## {len(table)} initializers",
         "Each is a function `initbench.initializers.<name>_`. Its contract is tested at many shapes, in float32 and "
-        "float64: `python -m initbench.catalogue --check <name>`.",
+        "float64: `python -m initbench.catalogue --check <name>`. Do contracts notice a wrong law? Each of the "
+        f"{BROKEN} constants of the laws was made 5% larger, one at a time: the contract, a second writing of the "
+        f"definition or the option file noticed {NOTICED}. `pytest -m long -s tests/test_initializers_mutations.py` does it again.",
         markdown(table),
     ]
     for title, group in (("options of `init`", "init"), ("options of `sharing`", "sharing")):
