@@ -89,9 +89,9 @@ def sweep(overrides: list[str], config_dirs: list[str]) -> int:
     run_steps = sum(
         (len(arm.config.runs) - (0 if plan.config.rerun else stored[arm.key])) * steps[arm.key] for arm in plan.arms
     )
-    warming = study.warm_tracking(plan)
     own_process = "basic" in str(plan.hydra.launcher.get("_target_", ""))
     trainer = study.trainer_of(plan)
+    warming = study.warm_up(plan, report=trainer.pool.workers > 1)
     display = terminal.Display(len(plan.arms), plan.runs - done, run_steps, lambda: trainer.pool.run_steps)
     trainer.told = display.chunk_done
     job.shared_trainer = trainer if own_process else None

@@ -94,16 +94,14 @@ class PlannedArm:
                 }
                 for layer in self.layers
             ],
-            **costs(
-                self.config,
-                self.layers,
-                self.scheme,
-                train_batch(self.config, self.data),
-                self.others,
-                self.sees_whole_net,
-            ),
+            **self.costs(),
             "theory": theory.predictions(self.config, self.layers, self.scheme, self.data),
         }
+
+    def costs(self) -> dict[str, Any]:
+        """Operations and numbers of one run; see `initbench.costs`."""
+        batch = train_batch(self.config, self.data)
+        return costs(self.config, self.layers, self.scheme, batch, self.others, self.sees_whole_net)
 
     @property
     def others(self) -> int:

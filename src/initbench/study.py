@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from initbench.sweep import Expanded, expand_study
 
 # operations that take less time in this process than other processes take to start
 SMALL_WORK = 2e10
+# what a report is made with and takes longest to import
+REPORT_MODULES = ("initbench.report.blocks", "scipy.stats")
 RECORDED_VERSIONS = ("torch", "numpy", "pandas", "hydra-core", "mlflow", "scikit-learn", "scipy")
 
 
@@ -170,16 +173,24 @@ def work(study: Study, stored: Mapping[str, int]) -> float:
     """Operations of the training that is left."""
     total = 0.0
     for arm in study.arms:
-        each = arm.describe()["flops_per_step"] * arm.config.train.steps
+        each = arm.costs()["flops_per_step"] * arm.config.train.steps
         total += each * (len(arm.config.runs) - stored[arm.key])
     return total
 
 
-def warm_tracking(study: Study) -> threading.Thread:
-    """Import MLflow and open its store in the background, while runs train."""
+def warm_up(study: Study, report: bool) -> threading.Thread:
+    """Get ready in the background what comes after training: MLflow and its store, and what the report is made with.
+
+    `report`: also the latter; it pays where other processes train.
+    """
     from initbench import track
 
-    thread = threading.Thread(target=track.warm_up, args=(study.uri,), daemon=True)
+    def work() -> None:
+        track.warm_up(study.uri)
+        for module in REPORT_MODULES if report else ():
+            import_module(module)
+
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from initbench.track import pages
+from initbench.track import pages, template
 from initbench.track.records import Arm, created_ms, plan
 from initbench.track.store import BulkStore, ClientStore
 from initbench.track.uri import link, one_line, sqlite_file, sqlite_uri, unreachable
@@ -187,9 +187,7 @@ def _create(uri: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="initbench-mlflow-", ignore_cleanup_errors=True) as folder:
         made = Path(folder) / "new.db"
-        client = _client(sqlite_uri(made))
-        client.search_experiments(max_results=1)
-        client._tracking_client.store.engine.dispose()
+        template.copied(made, _make)
         beside = file.with_name(f".{file.name}-{os.getpid()}")
         shutil.copyfile(made, beside)
         try:
@@ -200,6 +198,13 @@ def _create(uri: str) -> None:
             os.rename(beside, file)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def _make(file: Path) -> None:
+    """A new file with MLflow's tables, by MLflow."""
+    client = _client(sqlite_uri(file))
+    client.search_experiments(max_results=1)
+    client._tracking_client.store.engine.dispose()
 
 
 def _open(uri: str, study: str, bulk: bool = True) -> ClientStore:

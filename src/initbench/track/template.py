@@ -1,0 +1,83 @@
+"""A SQLite file with MLflow's tables and nothing in them, made once by MLflow itself and kept in the cache folder.
+
+MLflow fills a new file table by table and migration by migration, which takes a second of every first study in a
+folder; a copy of a file takes none. The kept file belongs to exactly the MLflow, and its migrations, that made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from importlib.metadata import version
+from pathlib import Path
+
+MADE_BY = ("mlflow", "sqlalchemy", "alembic")
+
+
+def copied(target: Path, make: Callable[[Path], None]) -> None:
+    """Put a database with MLflow's tables at `target`: the kept one, or else what `make` makes there, which is then kept.
+
+    A cache that cannot be read or written only costs its time.
+    """
+    kept = kept_file()
+    try:
+        if kept is not None and kept.is_file():
+            shutil.copyfile(kept, target)
+            if whole(target):
+                return
+    except OSError:
+        pass
+    target.unlink(missing_ok=True)
+    make(target)
+    if kept is not None:
+        keep(target, kept)
+
+
+def whole(file: Path) -> bool:
+    """Whether SQLite finds nothing wrong with a file."""
+    try:
+        with closing(sqlite3.connect(file)) as database:
+            return database.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+    except sqlite3.Error:
+        return False
+
+
+def keep(made: Path, kept: Path) -> None:
+    """Keep what MLflow made, without the experiment `Default`: MLflow adds it to a file that has none, with its own date
+    and folder."""
+    beside = kept.with_name(f"tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.copyfile(made, beside)
+        with closing(sqlite3.connect(beside)) as database, database:
+            database.execute("DELETE FROM experiments")
+        beside.replace(kept)  # whole or not at all
+    except (OSError, sqlite3.Error):
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def kept_file() -> Path | None:
+    """Where the file of this MLflow stands, below INITBENCH_CACHE, XDG_CACHE_HOME or ~/.cache; None without a home."""
+    own, home = os.environ.get("INITBENCH_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    try:
+        place = Path(own) if own else Path(home or Path("~/.cache").expanduser()) / "initbench"
+    except RuntimeError:
+        return None
+    return place / f"mlflow-{stamp()}.db"
+
+
+def stamp() -> str:
+    """Hash of what decides how the tables look: versions, and the names and sizes of MLflow's migrations and models."""
+    from mlflow.store import db_migrations
+    from mlflow.store.tracking.dbmodels import models
+
+    migrations = Path(str(db_migrations.__file__)).parent / "versions"
+    files = [*sorted(migrations.glob("*.py")), Path(str(models.__file__))]
+    content = repr([*map(version, MADE_BY), sqlite3.sqlite_version, *((f.name, f.stat().st_size) for f in files)])
+    return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,95 @@
+"""What makes a command start and end sooner changes nothing else: late laws, and MLflow's kept tables."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from initbench.late import stats
+from initbench.track import filling, template, uri
+
+
+@given(st.sampled_from(["norm", "uniform"]), st.floats(-1e3, 1e3), st.floats(-1e3, 1e3))
+def test_late_laws_are_scipys_to_the_bit(family, loc, scale):
+    late, law = getattr(stats, family)(loc, scale), getattr(scipy.stats, family)(loc, scale)
+    for moment in ("mean", "var"):
+        mine, theirs = getattr(late, moment)(), float(getattr(law, moment)())
+        assert mine == theirs or (mine != mine and theirs != theirs)
+    if scale > 0:
+        assert late.cdf(loc + scale / 3) == law.cdf(loc + scale / 3)
+
+
+def test_moments_of_late_laws_need_no_scipy_stats():
+    code = "import sys; from initbench.late import stats; stats.norm(0, 2).var(); print('scipy.stats' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def content(file: Path) -> list[str]:
+    """Everything in a database, without the time at which it was made; MLflow makes some indices in any order."""
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("UPDATE experiments SET creation_time = 0, last_update_time = 0")
+        return sorted(database.iterdump())
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A cache folder with the kept file, and the database that MLflow made for it."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch, filling._quiet():
+        patch.setenv("INITBENCH_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        filling._create(uri.sqlite_uri(folder / "mlflows.db"))
+        return template.kept_file(), folder / "mlflows.db"
+
+
+def opened(file: Path, make) -> list[str]:
+    """Content of a database that was made from the cache and opened by MLflow."""
+    template.copied(file, make)
+    with filling._quiet():
+        client = filling._client(uri.sqlite_uri(file))
+        client.search_experiments(max_results=1)
+        client._tracking_client.store.engine.dispose()
+    return content(file)
+
+
+def never(file: Path) -> None:
+    raise AssertionError("MLflow was asked although the tables are kept")
+
+
+def test_kept_tables_are_what_mlflow_makes_here(tmp_path, monkeypatch, kept):
+    file, made_by_mlflow = kept
+    assert file.is_file()
+    monkeypatch.setenv("INITBENCH_CACHE", str(file.parent))
+    monkeypatch.chdir(tmp_path)
+    theirs = [line.replace(str(made_by_mlflow.parent), str(tmp_path)) for line in content(made_by_mlflow)]
+    assert any(f"{tmp_path}/mlruns/0" in line for line in theirs)  # the artifacts of `Default` are here, not there
+    assert opened(tmp_path / "new.db", never) == theirs
+
+
+@pytest.mark.parametrize("harm", ["cut", "no folder", "another MLflow"])
+def test_without_kept_tables_mlflow_makes_them(tmp_path, monkeypatch, kept, harm):
+    file, made_by_mlflow = kept
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("INITBENCH_CACHE", str(cache))
+    if harm == "no folder":
+        cache.write_text("a file where the folder should be")
+    else:
+        cache.mkdir()
+        (cache / file.name).write_bytes(file.read_bytes()[: 300_000 if harm == "cut" else None])
+    if harm == "another MLflow":
+        monkeypatch.setattr(template, "version", lambda name: f"{name} of tomorrow")
+    asked = []
+    template.copied(tmp_path / "new.db", lambda target: asked.append(target.write_bytes(made_by_mlflow.read_bytes())))
+    assert len(asked) == 1
+    assert content(tmp_path / "new.db") == content(made_by_mlflow)
+    if harm != "no folder":  # and what was made is kept for the next
+        template.copied(tmp_path / "next.db", never)
+
