@@ -52,6 +52,14 @@ CELLS = [
 ]
 
 
+QUICK = ("w32_r5", "w32_r20", "w64_r20", "w64_r20_measured")  # a look of a minute or two
+
+
+def named(name: str) -> Cell:
+    """The cell of a name."""
+    return next(cell for cell in CELLS if cell.name == name)
+
+
 def data() -> tuple[np.ndarray, np.ndarray]:
     """Inputs (SAMPLES, 64) and classes (SAMPLES,), the same for every peer."""
     draw = np.random.default_rng(0)

@@ -1,107 +1,182 @@
-"""Does cost stay in proportion? Time of a run-step and peak memory by number of runs, and time of a layer by depth.
+"""Does cost grow linearly? Time by number of runs and by depth, and peak memory of 200 runs against 10,000.
 
-    python -m benchmarks.scaling [--rounds 3]
+    python -m benchmarks.scaling [--rounds 5] [--only runs|depth|memory] [--quick]
 
-Time: one chunk after another in one process on one core, processor time, sizes by turns; 6 x 32 ReLU on digits, batch 64,
-default evaluations and measures; 20 steps. Memory: the whole command with its report in a process of its own, the largest
-resident size of any of its processes. Run from the top of the repository.
+Time: microseconds a run-step of training (its start subtracted) in this process, one thread; sizes take turns in each round;
+ratios to 100 runs, by processor and wall time. Depth: what each further layer costs, from one depth to the next. Memory: a child
+process each; `engine` trains and stores all chunks, `command` is `python -m initbench` with its frames and report, and
+`held` is what the study's frames, which hold a value for every run, step and metric, take in memory by themselves. Prints
+Markdown, writes results/scaling.json. From the top of the repository.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 
 import torch
+from benchmarks.cells import Cell
+from benchmarks.peers import trainings
 
-from initbench import data
-from initbench.engine.pool import chunks
-from initbench.engine.worker import trainer
-from initbench.sweep import expand
-
-LRS = "0.01,0.03,0.1,0.3,1"
-STEPS = 20
-SIZES = {"kernel": (100, 1_000, 10_000), "torch": (100, 1_000, 10_000)}
+RESULTS = Path(__file__).parent / "results" / "scaling.json"
+PATHS = {"kernel": "auto", "torch": "torch"}  # and its name as engine.path
 DEPTHS = (2, 6, 20, 60)
+Pair = tuple[float, float]  # processor seconds, wall seconds
+
+ENGINE = """
+import sys
+from pathlib import Path
+from initbench.engine.pool import Pool
+from initbench.job import Trainer, train_arm
+from initbench.sweep import expand
+folder, *overrides = sys.argv[1:]
+trainer = Trainer(Path(folder) / "store", Pool(1))
+train_arm(trainer, expand(overrides)[0])
+trainer.drain()
+"""
+HELD = """
+import sys
+import initbench
+results = initbench.load(sys.argv[1])
+print(results.history.memory_usage(deep=True).sum() + results.runs.memory_usage(deep=True).sum())
+"""
 
 
-def command(runs: int, *more: str) -> list[str]:
-    """Overrides of one arm of so many runs."""
-    return [
-        *("init=kaiming_normal", "sharing=none", f"seeds={runs // 5}", f"optim.lr=[{LRS}]", f"train.steps={STEPS}"),
-        *more,
-    ]
+def timed(work: Callable[[], None]) -> Pair:
+    """Processor and wall seconds of a call."""
+    cpu, wall = time.process_time(), time.monotonic()
+    work()
+    return time.process_time() - cpu, time.monotonic() - wall
 
 
-def per_run_step(path: str, runs: int, *more: str) -> float:
-    """Microseconds of processor time a run-step, drawing the start included."""
-    arm = expand(command(runs, *more))[0]
-    loaded = data.load(arm.data)
-    train = trainer(path)
-    began = time.process_time()
-    for part in chunks(arm, arm.runs, arm.model.layers(loaded.inputs, loaded.outputs), workers=1):
-        train(arm, part, loaded)
-    return (time.process_time() - began) / runs / STEPS * 1e6
-
-
-def by_turns(rounds: int, measures: dict[str, tuple[str, int, tuple[str, ...]]]) -> dict[str, list[float]]:
-    """Values of each measure, one round after another."""
-    found: dict[str, list[float]] = {name: [] for name in measures}
-    for path, runs, more in measures.values():
-        per_run_step(path, min(runs, 10), *more)  # compiled and warm
+def by_turns(cells: Iterable[Cell], path: str, rounds: int) -> dict[str, list[Pair]]:
+    """Microseconds a run-step of every cell and round."""
+    work = {cell: trainings(cell, path) for cell in cells}
+    for train, _ in work.values():
+        train()  # compiled and warm
+        break
+    found: dict[str, list[Pair]] = {cell.name: [] for cell in work}
     for _ in range(rounds):
-        for name, (path, runs, more) in measures.items():
-            found[name].append(per_run_step(path, runs, *more))
+        for cell, (train, begin) in work.items():
+            (cpu, wall), (cpu_before, wall_before) = timed(train), timed(begin)
+            scale = 1e6 / cell.runs / cell.steps
+            found[cell.name].append(((cpu - cpu_before) * scale, (wall - wall_before) * scale))
     return found
 
 
-def text(values: list[float]) -> str:
-    """Median [smallest, largest]."""
-    return f"{statistics.median(values):.1f} [{min(values):.1f}, {max(values):.1f}]"
+def middle(times: list[Pair], clock: int = 0) -> float:
+    """Median of the rounds by processor (0) or wall (1)."""
+    return statistics.median(pair[clock] for pair in times)
 
 
-def peak(runs: int) -> float:
-    """Megabytes of the largest process of a whole command."""
-    with tempfile.TemporaryDirectory() as folder:
-        whole = [sys.executable, "-m", "initbench", *command(runs, f"outputs={folder}", "track.uri=null")]
-        lone = f"import resource, subprocess; subprocess.run({whole!r}, check=True, capture_output=True); " \
-               "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"  # fmt: skip
-        answer = subprocess.run([sys.executable, "-c", lone], check=True, capture_output=True, text=True)
-    return int(answer.stdout) / 1024
+def of_runs(counts: list[int], rounds: int) -> dict[str, object]:
+    """Time by number of runs, the first as the yardstick; ratios are taken round by round."""
+    found: dict[str, object] = {}
+    print("| path | runs | us a run-step (cpu) | to the first: cpu | wall |\n|---|---|---|---|---|")
+    for path in PATHS:
+        # as many run-steps each, so that each is measured as long
+        cells = [Cell(str(n), n, 32, steps=10 * counts[-1] // n) for n in counts]
+        times = by_turns(cells, path, rounds)
+        for n in counts:
+            ratios = [
+                statistics.median(one[clock] / first[clock] for one, first in zip(times[str(n)], times[str(counts[0])]))
+                for clock in (0, 1)
+            ]
+            print(f"| {path} | {n} | {middle(times[str(n)]):.1f} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True)
+        found[path] = times
+    return found
+
+
+def of_depth(rounds: int) -> dict[str, object]:
+    """Time by depth: a run-step, and what each further layer adds."""
+    found: dict[str, object] = {}
+    print("\n| path | depth | us a run-step (cpu) | each further layer |\n|---|---|---|---|")
+    for path in PATHS:
+        times = by_turns([Cell(str(d), 20, 64, depth=d, steps=max(4, 120 // d)) for d in DEPTHS], path, rounds)
+        before: int | None = None
+        for d in DEPTHS:
+            now = middle(times[str(d)])
+            added = "" if before is None else f"{(now - middle(times[str(before)])) / (d - before):.2f}"
+            print(f"| {path} | {d} | {now:.1f} | {added} |", flush=True)
+            before = d
+        found[path] = times
+    return found
+
+
+def peak(command: list[str]) -> float:
+    """Peak memory of a child process in MiB (all work in that one process)."""
+    child = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        sys.exit(f"{' '.join(command)[-300:]} ended with status {child.returncode}")
+    return used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def of_memory(counts: list[int], steps: int) -> dict[str, object]:
+    """Peak memory by number of runs of one arm."""
+    found: dict[str, object] = {}
+    print("\n| what | path | runs | peak MiB | to the first | frames MiB |\n|---|---|---|---|---|---|")
+    for path in PATHS:
+        for what in ("engine", "command"):
+            first = 0.0
+            for runs in counts:
+                with tempfile.TemporaryDirectory() as folder:
+                    overrides = [
+                        *(
+                            "init=kaiming_normal",
+                            "sharing=none",
+                            f"seeds={runs // 5}",
+                            "optim.lr=[.01,.02,.03,.04,.05]",
+                        ),
+                        *(f"train.steps={steps}", f"engine.path={PATHS[path]}", "engine.workers=1", "track.uri=null"),
+                    ]
+                    if what == "engine":
+                        used, held = peak(["-c", ENGINE, folder, *overrides]), ""
+                    else:
+                        used = peak(["-m", "initbench", *overrides, f"outputs={folder}", "study=scaling"])
+                        said = subprocess.run(
+                            [sys.executable, "-c", HELD, f"{folder}/scaling"],
+                            capture_output=True,
+                            text=True,
+                            check=True,
+                        )
+                        held = f"{int(said.stdout) / 2**20:.0f}"
+                first = first or used
+                print(f"| {what} | {path} | {runs} | {used:.0f} | {used / first:.2f} | {held} |", flush=True)
+                found[f"{what} {path} {runs}"] = used
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the runs, one round")
+    parser.add_argument("--steps", type=int, default=300, help="of the memory part")
     parser.add_argument("--only", choices=("runs", "depth", "memory"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    if args.only in (None, "runs"):
-        print("| path | runs | us a run-step | times that of 100 |\n|---|---|---|---|", flush=True)
-        for path, sizes in SIZES.items():
-            found = by_turns(args.rounds, {str(n): (path, n, ()) for n in sizes})
-            for n in sizes:
-                ratio = [a / b for a, b in zip(found[str(n)], found["100"])]
-                print(f"| {path} | {n} | {text(found[str(n)])} | {statistics.median(ratio):.2f} |", flush=True)
-    if args.only in (None, "depth"):
-        print("\n| path | depth | us a run-step | us a layer |\n|---|---|---|---|", flush=True)
-        for path in SIZES:
-            found = by_turns(args.rounds, {str(d): (path, 50, (f"model.depth={d}",)) for d in DEPTHS})
-            for d in DEPTHS:
-                each = statistics.median(found[str(d)]) / (d + 1)
-                print(f"| {path} | {d} | {text(found[str(d)])} | {each:.2f} |", flush=True)
-    if args.only in (None, "memory"):
-        small, large = peak(200), peak(10_000)
-        print(
-            f"\npeak memory of the whole command: {small:.0f} MB at 200 runs, {large:.0f} MB at 10,000: {large / small:.2f} times"
-        )
+    rounds = 1 if args.quick else args.rounds
+    parts: dict[str, Callable[[], dict[str, object]]] = {
+        "runs": lambda: of_runs([20, 100, 1000] if args.quick else [100, 1000, 10000], rounds),
+        "depth": lambda: of_depth(rounds),
+        "memory": lambda: of_memory([200, 1000] if args.quick else [200, 10000], 30 if args.quick else args.steps),
+    }
+    found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for name, part in parts.items():
+        if args.only in (None, name):
+            found[name] = {"rounds": rounds, "quick": args.quick, **part()}
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

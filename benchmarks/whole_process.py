@@ -13,12 +13,14 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -103,6 +105,20 @@ def spent(commands: list[list[str]], folder: Path) -> tuple[float, float]:
     return time.monotonic() - began, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def once(commands: list[list[str]], runs: int, folder: Path) -> tuple[float, float]:
+    """`spent`; ends the program unless every run is in MLflow, finished and with its curve of the training loss."""
+    times = spent(commands, folder)
+    sql = """SELECT COUNT(DISTINCT runs.run_uuid) FROM runs JOIN metrics ON runs.run_uuid = metrics.run_uuid
+             WHERE status = 'FINISHED' AND metrics.key = 'loss/train'"""
+    there = 0
+    for file in folder.glob("*.db"):
+        with closing(sqlite3.connect(file)) as database:
+            there += database.execute(sql).fetchone()[0]
+    if there < runs:
+        sys.exit(f"{there} of {runs} runs are in MLflow: {' '.join(commands[0])}")
+    return times
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", default="20,100,400")
@@ -122,7 +138,7 @@ def main() -> None:
         for _ in range(args.rounds):
             for name, commands in peers.items():
                 with tempfile.TemporaryDirectory() as folder:
-                    times[name].append(spent(commands(Path(folder)), Path(folder)))
+                    times[name].append(once(commands(Path(folder)), runs, Path(folder)))
         wall, cpu = (
             {name: statistics.median(one[i] for one in values) for name, values in times.items()} for i in (0, 1)
         )
