@@ -92,4 +92,3 @@ def test_without_kept_tables_mlflow_makes_them(tmp_path, monkeypatch, kept, harm
     assert content(tmp_path / "new.db") == content(made_by_mlflow)
     if harm != "no folder":  # and what was made is kept for the next
         template.copied(tmp_path / "next.db", never)
-
