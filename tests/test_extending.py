@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from hydra.core.config_store import ConfigStore
 
@@ -18,6 +19,7 @@ from conftest import small_arm
 from initbench import data, plugins, stats, study
 from initbench.controls import control_text, controls
 from initbench.engine import fused
+from initbench.engine.material import Material, start_of_seed
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import InitConfig
 from initbench.initializers.option_files import known, load_option
@@ -165,6 +167,95 @@ def test_a_broken_package_is_refused_in_one_line(folder, example):
 def test_unknown_names_offer_those_of_installed_packages(folder, example):
     with pytest.raises(InputError, match="sharing=multipels: unknown; allowed are multiples"):
         study.plan(["sharing=multipels", *SMALL])
+
+
+# ------------------------------------------------------------------------------------------- from the current folder
+
+OWN_SHARING = """
+from initbench.sharing import Parts, main_slots
+
+def ends(config, layers):
+    return [[1, len(layers) - 2]]
+
+def thirds(config, layers):  # the same as Parts
+    return Parts(main_slots([[0], [1, 4], [2], [3], [5], [6]], layers))
+
+def broken(config, layers):
+    raise RuntimeError("two\\nlines")
+
+def beyond(config, layers):
+    return [[1, 99]]
+
+def shapeless(config, layers):
+    return 3
+"""
+
+
+@pytest.fixture
+def own(folder, monkeypatch):
+    """A module of one's own in the current folder; its name."""
+    (folder / "own_sharing.py").write_text(OWN_SHARING)
+    monkeypatch.syspath_prepend(str(folder))
+    yield "own_sharing"
+    sys.modules.pop("own_sharing", None)
+    ConfigStore.instance().repo.get("sharing", {}).clear()
+
+
+def test_ones_own_sharing_is_an_option(folder, own):
+    """Tied as the same groups by hand are: the same numbers; editing the file trains anew."""
+    small = ["init=kaiming_normal", "seeds=2", "optim.lr=0.001", "train.steps=5", *SMALL]
+    results = ib.run([f"sharing={own}.ends,{own}.thirds", *small])
+    by_hand = ib.run(["sharing=explicit", "sharing.groups=[[1,5]]", *small])
+    assert by_hand.runs["loss/train"].notna().all()
+    losses = results.runs.groupby("sharing.name")["loss/train"].agg(list)
+    assert losses[f"{own}.ends"] == by_hand.runs["loss/train"].tolist()
+    untied = results.runs.groupby("sharing.name")["stored_parameters"].first()
+    assert untied[f"{own}.ends"] == by_hand.runs["stored_parameters"].iloc[0]
+    assert set(results.runs["setup"]) == {f"kaiming_normal · {own}.ends", f"kaiming_normal · {own}.thirds"}
+    before = {arm.key for arm in study.plan([f"sharing={own}.ends", *small]).arms}
+    (folder / f"{own}.py").write_text(OWN_SHARING + "# edited\n")
+    assert before.isdisjoint(arm.key for arm in study.plan([f"sharing={own}.ends", *small]).arms)
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("own_sharing.broken", "it raised RuntimeError: two"),
+        ("own_sharing.beyond", r"layer 99.*0 to 6"),
+        ("own_sharing.shapeless", "it returned 3; allowed: groups of layers"),
+        ("own_sharing.nothing", "own_sharing has no 'nothing'"),
+        ("no_such_file.f", "no module named 'no_such_file'"),
+    ],
+)
+def test_ones_own_sharing_is_refused_in_one_line(folder, own, target, words):
+    with pytest.raises(InputError, match=rf"^sharing={target}: .*{words}") as refusal:
+        study.plan([f"sharing={target}", *SMALL])
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_option_of_a_config_dir_may_be_a_base(folder):
+    """`base` and `map` find mine.yaml, also where it takes another option's content; its values are in the key."""
+    options = folder / "own" / "init"
+    options.mkdir(parents=True)
+    (options / "seventh.yaml").write_text("# mine\nname: seventh\n_target_: constant\nvalue: 0.7\nbias: 0.2\n")
+    (options / "heir.yaml").write_text("defaults: [xavier_normal]\nname: heir\ngain: 3.0\n")
+    asked = ["init=per_layer", "init.map={1: seventh, 2: heir, 3: {name: seventh, value: 4}}", "init.default=zeros"]
+    more = ["sharing=none", "seeds=1", "optim.lr=0.1", "train.steps=1", *SMALL]
+    (arm,) = study.plan([*asked, *more], ["own"]).arms
+    start = start_of_seed(Material(arm.config, arm.data), 0)
+    assert (start["weight_01"] == torch.tensor(0.7)).all()
+    assert (start["bias_01"] == torch.tensor(0.2)).all()
+    assert (start["weight_03"] == 4).all()
+    assert start["weight_02"].std().item() == pytest.approx(3 / 32**0.5, rel=0.1)
+    assert (start["weight_04"] == 0).all()
+    assert "1: 'seventh', 2: 'heir', 3:" in arm.setup  # as it was typed
+    results = ib.run([*asked, *more], ["own"])
+    assert results.runs["arm_key"].unique().tolist() == [arm.key]  # the job reads the same option
+    assert set(results.runs["status"]) == {"completed"}
+    (options / "seventh.yaml").write_text("# mine\nname: seventh\n_target_: constant\nvalue: 0.6\nbias: 0.2\n")
+    assert study.plan([*asked, *more], ["own"]).arms[0].key != arm.key
+    with pytest.raises(InputError, match="seventh"):
+        study.plan([*asked, *more])
 
 
 # ------------------------------------------------------------------------------------------------ sweeps over all

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -124,10 +124,16 @@ def run_key(arm_key: str, seed: int, lr: float) -> str:
     return digest([arm_key, seed, float(lr)])
 
 
-def arm_from_hydra(cfg: Any, init_option: Mapping[str, Any] | None = None) -> ArmConfig:
+def arm_from_hydra(
+    cfg: Any,
+    init_option: Mapping[str, Any] | None = None,
+    own_option: Callable[[str], Mapping[str, Any] | None] = lambda name: None,
+) -> ArmConfig:
     """The arm of one composed configuration (a DictConfig); raises InputError with one line.
 
-    `init_option` is the initializer's option file, so that the label can name what differs from it.
+    `init_option` is the initializer's option file, so that the label can name what differs from it. `own_option` is the
+    content of an option that is not ours: where an initializer names one as its base, the content takes its place, so
+    that all that reads the arm later (workers, the key) needs no option file.
     """
     init = container(cfg.init)
     data = container(cfg.data)
@@ -147,7 +153,7 @@ def arm_from_hydra(cfg: Any, init_option: Mapping[str, Any] | None = None) -> Ar
             name=init.get("name") or init["_target_"],
             target=init["_target_"],
             bias=init.get("bias", "zeros"),
-            args=args,
+            args=with_own_options(args, own_option),
             changed={key: value for key, value in given.items() if value != option.get(key, "zeros")},
         ),
         sharing=typed(cfg.sharing),
@@ -157,6 +163,32 @@ def arm_from_hydra(cfg: Any, init_option: Mapping[str, Any] | None = None) -> Ar
         engine=typed(cfg.engine),
         seeds=parse_seeds(cfg.seeds),
     )
+
+
+def with_own_options(args: Mapping[str, Any], own_option: Callable[[str], Mapping[str, Any] | None]) -> dict[str, Any]:
+    """The arguments of an initializer, with the options that `base`, `default` and `map` name written out.
+
+    >>> mine = {"name": "mine", "_target_": "constant", "value": 3, "bias": "zeros"}
+    >>> with_own_options({"map": {1: "mine", 2: "eye"}}, {"mine": mine}.get)
+    {'map': {1: {'name': 'constant', 'value': 3, 'bias': 'zeros'}, 2: 'eye'}}
+    """
+
+    def written(spec: Any) -> Any:
+        given = {"name": spec} if isinstance(spec, str) else spec
+        name = given.get("name") if isinstance(given, dict) else None
+        option = own_option(name) if isinstance(name, str) and "." not in name else None
+        if option is None:
+            return spec
+        own = {key: value for key, value in option.items() if key not in ("name", "_target_") and value != "???"}
+        return {"name": option["_target_"], **own, **{key: value for key, value in given.items() if key != "name"}}
+
+    out = dict(args)
+    for key in ("base", "default"):
+        if out.get(key) is not None:
+            out[key] = written(out[key])
+    if isinstance(out.get("map"), dict):
+        out["map"] = {place: written(spec) for place, spec in out["map"].items()}
+    return out
 
 
 def study_from_hydra(cfg: Any, name: str) -> StudyConfig:

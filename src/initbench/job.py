@@ -60,7 +60,9 @@ shared_trainer: Trainer | None = None
 
 def run_job(cfg: Any) -> None:
     """The task function of Hydra: train what is missing of one arm."""
-    arm_config = arm_from_hydra(cfg)
+    from initbench.sweep import own_option
+
+    arm_config = arm_from_hydra(cfg, own_option=own_option)
     if shared_trainer is not None:
         train_with_controls(shared_trainer, arm_config)
         return

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,35 @@ def expand_study(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> E
     with composer(overrides, config_dirs) as compose:
         swept = sweep_axes(overrides, compose)
         composed = [compose(job) for job in combinations(swept)]
-        arms = [arm_from_hydra(cfg, compose.init_option(cfg.hydra.runtime.choices["init"])) for cfg in composed]
+        arms = [
+            arm_from_hydra(
+                cfg,
+                compose.init_option(cfg.hydra.runtime.choices["init"]),
+                partial(own_option, search=compose.search),
+            )
+            for cfg in composed
+        ]
         study = study_from_hydra(composed[0], study_name(overrides, composed[0]))
         return Expanded(study, arms, composed[0].hydra)
+
+
+def own_option(name: str, search: Sequence[str] = ()) -> Mapping[str, Any] | None:
+    """The content of an `init` option that is not ours but of a person's --config-dir; None where there is none.
+
+    Composed by the Hydra that is initialized, so that a `defaults` list in the file works.
+    """
+    from hydra import compose
+    from hydra.errors import MissingConfigException
+
+    if (config_folder() / "init" / f"{name}.yaml").is_file() or not re.fullmatch(r"\w+", name):
+        return None
+    try:
+        content = container(compose(CONFIG_NAME, overrides=[f"init={name}", *search]).init)
+    except MissingConfigException:
+        return None
+    if "_target_" not in content:
+        raise InputError(f"init={name}: an option file needs name and _target_, e.g. _target_: my_module.my_init")
+    return content
 
 
 class Composer:
@@ -179,7 +206,7 @@ def unknown(group: str, option: str, known: Sequence[str]) -> str:
         return f"{group}={option}: {ELSEWHERE[f'{group}={option}']}"
     near = get_close_matches(option, known, n=3, cutoff=0.4)
     rest = [name for name in known if name not in near]
-    hint = " or module.function in the current folder" if group == "init" else ""
+    hint = " or module.function in the current folder" if group in ("init", "sharing") else ""
     return f"{group}={option}: unknown; allowed are {', '.join([*near, *rest])}{hint}"
 
 
@@ -203,7 +230,7 @@ def composer(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> Itera
 
 
 def prepare(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> None:
-    """Register the schema, and every `init=` value with a dot as an option of that name."""
+    """Register the schema, and every value of `init=` or `sharing=` with a dot as an option of that name."""
     register_schema()
     for folder in config_dirs:
         if not Path(folder).is_dir():
@@ -211,25 +238,20 @@ def prepare(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> None:
     for override in parsed(overrides):
         if override.key_or_group in ("init", "sharing"):
             register_installed(override)
-        if override.key_or_group == "init" and not is_glob(override):
+        if override.key_or_group in ("init", "sharing") and not is_glob(override):
             for value in values(override):
                 if "." in value:
-                    register_initializer(value)
+                    REGISTER[override.key_or_group](value)
 
 
 def register_installed(override: Any) -> None:
     """Make the initializers and sharing schemes of installed packages that an override names options of their group;
     all of them for a glob."""
-    from hydra.core.config_store import ConfigStore
-
     group = {"init": plugins.INITIALIZERS, "sharing": plugins.SHARING}[override.key_or_group]
     asked = plugins.installed(group) if is_glob(override) else values(override)
     for name in asked:
         if name in plugins.installed(group) and not (config_folder() / override.key_or_group / f"{name}.yaml").exists():
-            if override.key_or_group == "init":
-                register_initializer(name)
-            else:
-                ConfigStore.instance().store(name, {"name": name}, group="sharing")
+            REGISTER[override.key_or_group](name)
 
 
 def register_initializer(target: str) -> None:
@@ -247,6 +269,19 @@ def register_initializer(target: str) -> None:
     own = initializers.options(function)
     args = {key: "???" if value is Parameter.empty else value for key, value in own.items()}
     ConfigStore.instance().store(target, {"name": target, "_target_": target, **args, "bias": "zeros"}, group="init")
+
+
+def register_sharing(target: str) -> None:
+    """Make a dotted path, or the name of an installed package's sharing scheme, an option of the group sharing."""
+    from hydra.core.config_store import ConfigStore
+
+    from initbench import sharing
+
+    sharing.builder(target)  # refused here if it cannot be imported
+    ConfigStore.instance().store(target, {"name": target}, group="sharing")
+
+
+REGISTER = {"init": register_initializer, "sharing": register_sharing}
 
 
 def parsed(overrides: Sequence[str]) -> list[Any]:

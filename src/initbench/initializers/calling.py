@@ -1,9 +1,7 @@
 """From a name in the configuration to a filled weight: find the function, check its arguments, call it."""
 
-import importlib
 import inspect
 import random
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -42,30 +40,7 @@ def resolve(target: str) -> Callable[..., Any]:
         return REGISTRY[target].function
     if target in plugins.installed(plugins.INITIALIZERS):
         return plugins.load(plugins.INITIALIZERS, target)
-    module_name, _, name = target.rpartition(".")
-    if not module_name:
-        raise InputError(f"init={target}: not known; {ALLOWED}")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        missing = getattr(error, "name", None) or module_name
-        what = f"no module named '{missing}'" if isinstance(error, ModuleNotFoundError) else _line(error)
-        raise InputError(f"init={target}: {what}; {ALLOWED}") from None
-    except Exception as error:  # whatever the person's own module raises
-        raise InputError(f"init={target}: importing {module_name} failed: {_line(error)}; {ALLOWED}") from error
-    function = getattr(module, name, None)
-    if function is None:
-        raise InputError(f"init={target}: {module_name} has no '{name}'; {ALLOWED}")
-    if not callable(function):
-        raise InputError(f"init={target}: '{name}' is not a function; {ALLOWED}")
-    return function
-
-
-def _line(error: BaseException) -> str:
-    first = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return plugins.imported("init", target, ALLOWED)
 
 
 def options(function: Callable[..., Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """From a configuration to a scheme: one builder a scheme, `(config, layers) -> Parts`.
 
-The builders below and those of installed packages (entry point group `initbench.sharing`) have one contract. A builder
+The builders below, those of installed packages (entry point group `initbench.sharing`) and a person's own
+(`sharing=my_module.my_sharing`) have one contract. A builder
 may return plain groups of layers, or Parts where weights are more than look-ups.
 """
 
@@ -301,6 +302,8 @@ def builder(name: str) -> Builder:
     installed = plugins.installed(plugins.SHARING)
     if name in installed:
         return plugins.load(plugins.SHARING, name)
+    if "." in name:
+        return plugins.imported("sharing", name, "allowed: an option of conf/sharing or module.function")
     known = (*BUILDERS, *installed)
     near = get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
@@ -318,8 +321,7 @@ def scheme(config: SharingConfig, layers: Sequence[LayerSpec], bias: bool = True
     >>> [(slot.name, slot.layers) for slot in s.weights], s.stored_parameters, s.used_parameters
     ([('weight_00', (0,)), ('weight_01', (1, 2)), ('weight_03', (3,))], 37, 57)
     """
-    build = builder(config.name)
-    built = build(config, layers)
+    built = built_by(builder(config.name), config, layers)
     if not isinstance(built, Parts):
         groups = alone_too([sorted(group) for group in built], layers)
         check_one_shape(config, groups, layers)
@@ -344,6 +346,30 @@ def scheme(config: SharingConfig, layers: Sequence[LayerSpec], bias: bool = True
         ties=tuple(tie for tie in built.ties if bias or not tie[0].startswith("bias")),
         untie_at=config.step if built.ties else 0,
     )
+
+
+def built_by(build: Builder, config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts | Groups:
+    """What a builder returns; whatever a person's own one does wrong is an InputError in one line."""
+    if config.name in BUILDERS:
+        return build(config, layers)
+    try:
+        built = build(config, layers)
+    except (InputError, NotApplicable):
+        raise
+    except Exception as error:
+        raise InputError(f"sharing={config.name}: it raised {plugins.line(error)}") from error
+    if isinstance(built, Parts):
+        return built
+    if not isinstance(built, (list, tuple)) or not all(isinstance(group, (list, tuple)) for group in built):
+        raise InputError(
+            f"sharing={config.name}: it returned {built}; allowed: groups of layers, e.g. [[1, 2]], or Parts"
+        )
+    for layer in (layer for group in built for layer in group):
+        if layer not in range(len(layers)):
+            raise InputError(
+                f"sharing={config.name}: it names layer {layer}; the net has layers 0 to {len(layers) - 1}"
+            )
+    return [list(group) for group in built]
 
 
 def bias_slots(config: SharingConfig, tied: Groups, built: Parts, layers: Sequence[LayerSpec]) -> tuple[Slot, ...]:
