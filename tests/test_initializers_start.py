@@ -66,6 +66,26 @@ def test_ten_seeds_times_five_rates_start_ten_times(counted, engine):
     assert len(counted) == 10
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        init("gradinit", iterations=2),
+        init("metainit", steps=2),
+        init("nio", iterations=2),
+        init("krahenbuhl", between=True),
+    ],
+    ids=lambda option: option.name,
+)
+def test_a_start_that_looks_at_gradients_needs_no_gradients_around_it(option, monkeypatch):
+    """The compiled kernel starts its nets where torch keeps no gradients."""
+    arm = small_arm(init=option, seeds=[0])
+    first = start(arm, 0)
+    monkeypatch.setattr(netstart, "_kept", type(netstart._kept)())
+    with torch.no_grad():
+        again = start(arm, 0)
+    assert all(torch.equal(again[name], first[name]) for name in first)
+
+
 def test_another_engine_dtype_or_optimizer_starts_no_more_another_width_does(counted):
     arm = small_arm(init=init("counting"), seeds=[3])
     first = start(arm, 3)

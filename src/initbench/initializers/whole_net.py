@@ -104,7 +104,7 @@ def initialize_net(
     given = {"generator": generator, "generators": weight_generators, "batch": batch, "loss": loss, "layers": layers}
     training = module.training
     module.eval()
-    with counted(module) as spent:
+    with torch.enable_grad(), counted(module) as spent:  # engines start nets where no gradients are kept
         function(module, **{k: v for k, v in given.items() if names(function, k)}, **args)
     module.train(training)
     module.zero_grad(set_to_none=True)
