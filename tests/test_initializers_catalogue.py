@@ -38,6 +38,26 @@ def not_finite(weight, *, generator):
     weight.normal_(generator=generator)[0, 0] = float("nan")
 
 
+def not_finite_at_64(weight, *, generator):
+    weight.normal_(generator=generator)[0, 0] *= float("nan") if weight.shape == (64, 64) else 1
+
+
+def wrong_shape(weight):
+    return torch.ones(3)
+
+
+def whole(module, *, batch):
+    for parameter in module.parameters():
+        parameter.data.fill_(0.1)
+
+
+whole.needs = "data"
+
+
+def asks(weight, *, scale):
+    weight.fill_(scale)
+
+
 def broken(weight, *, generator):
     raise RuntimeError("two\\nlines")
 
@@ -110,7 +130,9 @@ def test_a_function_of_ones_own_that_keeps_the_rules(capsys, mine, name):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("not_finite", "it left NaN or infinity"),
+        ("not_finite", "init=not_finite: it left NaN or infinity"),
+        ("not_finite_at_64", "init=not_finite_at_64: it left NaN or infinity"),
+        ("wrong_shape", "it returned shape (3,)"),
         ("broken", "it raised RuntimeError: two"),
         ("forgetful", "the same generator state gave other numbers"),
     ],
@@ -121,6 +143,16 @@ def test_a_function_of_ones_own_that_breaks_them(capsys, mine, name, words):
     assert out.startswith(f"{mine}.{name}: contract BROKEN")
     assert words in out
     assert len(out.splitlines()) <= 8
+
+
+def test_a_deterministic_start_of_a_whole_net_passes(capsys, mine):
+    assert run(capsys, "--check", f"{mine}.whole")[0] == 0
+
+
+def test_an_argument_without_a_value_is_wrong_input(capsys, mine):
+    status, out, err = run(capsys, "--check", f"{mine}.asks")
+    assert (status, out) == (2, "")
+    assert "init.scale: asks needs it" in err
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """python -m initbench.catalogue: every initializer with its formula, source, contract and what it is meant for.
 
 `--markdown` prints docs/catalogue.md: the initializers, their options, bias rules and sharing schemes. `--check` draws
-what a contract speaks of and compares: an entry, an option, or a function of one's own (module.function, or of an installed package), for which
-the common rules count: it fills the matrix with finite numbers, the same for the same generator. One that fills the
-same numbers whatever the generator is called deterministic, which is no fault.
+what a contract speaks of and compares: an entry, an option, or a function of one's own (module.function, or of an
+installed package), for which the common rules count: it fills the matrix with finite numbers, the same for the same
+generator. One that fills the same numbers whatever the generator is called deterministic, which is no fault.
 
 Exit status: 0 done; 1 a contract is broken (--check; also a function of one's own that raises or leaves NaN); 2 wrong
-input: nothing of that name can be imported.
+input: nothing of that name can be imported, or an argument has no value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from initbench.errors import InputError
+from initbench.errors import InputError, NotApplicable
+from initbench.plugins import line
 
 COLUMNS = ("name", "formula", "source", "contract", "meant for", "options")
 SHOWN = 6  # violations printed of one contract
@@ -141,7 +142,7 @@ def check_entry(target: str) -> list[str]:
     >>> check_entry("orthogonal"), check_entry("lsuv")
     ([], [])
     """
-    from initbench.initializers import needs, verify_net
+    from initbench.initializers import check_args, needs, verify_net
     from initbench.initializers.contract import Contract
     from initbench.initializers.verify import check, draw_all
 
@@ -151,13 +152,17 @@ def check_entry(target: str) -> list[str]:
         return verify_net.check(known, changed)
     if known is not None:
         return check(known, args=changed)
+    check_args(function, args)
     try:
         if needs(function) != "nothing":
             whole = replace(stranger(), function=function, needs=needs(function))
             return without_unused(verify_net.use_of_generator(whole, args))
         violations = draw_all(function, Contract("one's own"), args)
+        measured(target)
+    except (InputError, NotApplicable) as refusal:
+        return [str(refusal)]
     except Exception as error:  # whatever the person's own function raises
-        return [f"it raised {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"]
+        return [f"it raised {line(error)}"]
     return without_unused(violations)
 
 
