@@ -1,6 +1,6 @@
 """Is a command faster than at an earlier commit? Both take turns, each with its own sources, in the same environment.
 
-    python -m benchmarks.against 7a13708 [--rounds 7] [--tracked] -- [overrides of python -m initbench]
+    python -m benchmarks.against 7a13708 [--rounds 7] [--tracked] [overrides of python -m initbench]
 
 Without overrides: the default study. Each round is an empty folder; a first round of each, not counted, warms the caches.
 Prints wall and processor seconds (children that were waited for included) and the ratio of medians. From the top of a clone.
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tracked", action="store_true", help="with MLflow; else track.uri=null")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as folder:
         then = Path(folder) / "then"
         subprocess.run(
