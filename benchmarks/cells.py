@@ -19,7 +19,7 @@ class Cell:
     width: int
     depth: int = 6
     steps: int = 60
-    measured: bool = False  # with the default evaluations and measures (of initbench only)
+    measured: bool = False  # with the default evaluations and light measures (JAX: most of them)
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ Seconds are of the processor, or of the wall where a clock is given: `time.proce
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import numpy as np
 import torch
 from benchmarks.cells import BATCH, LR, Cell, batches, data, start
 from torch import nn
+
+from initbench.schedule import evaluation_steps, measure_steps
 
 Train = Callable[[], float]
 Clock = Callable[[], float]
@@ -157,7 +160,8 @@ class Jax:
 
     def __init__(self, python: str, cell: Cell, clock: str = "cpu") -> None:
         place = {"PYTHONPATH": str(Path(__file__).parents[1]), "JAX_PLATFORMS": "cpu"}
-        self.share = Share([python, "-m", "benchmarks.jax_peer", clock], cell.name, place)
+        work = [cell.name, evaluation_steps(cell.steps), measure_steps(cell.steps, {"log": 15})]
+        self.share = Share([python, "-m", "benchmarks.jax_peer", clock], json.dumps(work), place)
         self.compiled = self.share.answer()
 
     def __call__(self) -> float:
