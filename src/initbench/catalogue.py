@@ -3,7 +3,8 @@
 `--markdown` prints docs/catalogue.md: the initializers, their options, bias rules and sharing schemes. `--check` draws
 what a contract speaks of and compares: an entry, an option, or a function of one's own (module.function, or of an
 installed package), for which the common rules count: it fills the matrix with finite numbers, the same for the same
-generator. One that fills the same numbers whatever the generator is called deterministic, which is no fault.
+generator, others for another. One that always fills the same numbers leaves `generator` out of its signature: then equal
+seeds are no fault; one that takes a generator and ignores it cannot be told from one that seeds itself.
 
 Exit status: 0 done; 1 a contract is broken (--check; also a function of one's own that raises or leaves NaN); 2 wrong
 input: nothing of that name can be imported, or an argument has no value.
@@ -156,22 +157,27 @@ def check_entry(target: str) -> list[str]:
     try:
         if needs(function) != "nothing":
             whole = replace(stranger(), function=function, needs=needs(function))
-            return without_unused(verify_net.use_of_generator(whole, args))
+            return with_word_on_unused(function, verify_net.use_of_generator(whole, args))
         violations = draw_all(function, Contract("one's own"), args)
         measured(target)
     except (InputError, NotApplicable) as refusal:
         return [str(refusal)]
     except Exception as error:  # whatever the person's own function raises
         return [f"it raised {line(error)}"]
-    return without_unused(violations)
+    return with_word_on_unused(function, violations)
 
 
 UNUSED = "the generator is not used"
+DETERMINISTIC = "a deterministic initializer leaves `generator` out of its signature"
 
 
-def without_unused(violations: Sequence[str]) -> list[str]:
-    """What is broken of a function of one's own: that it draws nothing is its right."""
-    return [words for words in violations if UNUSED not in words]
+def with_word_on_unused(function: Callable[..., Any], violations: Sequence[str]) -> list[str]:
+    """What is broken of a function of one's own: that it draws nothing is its right if it asks for no generator."""
+    from initbench.initializers.calling import names
+
+    others = [words for words in violations if UNUSED not in words]
+    alike = [f"{words}; {DETERMINISTIC}" for words in violations if UNUSED in words]
+    return [*alike[:1], *others] if names(function, "generator") else others
 
 
 def found(target: str) -> tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]:

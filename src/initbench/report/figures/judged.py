@@ -87,7 +87,7 @@ def effects(table: pd.DataFrame, words: dict[str, str], against: str = "the refe
 
 def _fitting(low: float, high: float) -> list[float]:
     """Five ticks or so between the ends: powers of two, with steps between where there is room."""
-    fine = [0.5, 0.67, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0]
+    fine = [0.5, 0.67, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0] if high < 4 * low else [0.33, 0.5, 0.67, 1.0, 1.5, 2.0, 3.0]
     found = [tick for tick in _TICKS if low <= tick <= high]
     return found if len(found) >= 4 else [tick for tick in fine if low <= tick <= high]
 

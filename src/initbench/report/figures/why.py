@@ -31,6 +31,7 @@ FLOW = (
 )
 DECADES = 12  # of a log axis at most: what is fainter lies on its lower edge
 PANEL = 1.35  # inches
+GAP = 0.62  # between the columns: the end labels of one and the tick labels of the other
 
 
 def flow(panels: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]) -> Figure:
@@ -41,16 +42,16 @@ def flow(panels: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]) -> Figur
     """
     figure = canvas(len(panels) * PANEL + 0.7)
     height = figure.get_size_inches()[1]
-    wide = (WIDTH - 0.75) / 2
+    wide = (WIDTH - 0.5 - GAP) / 2
     for column, (metric, title) in enumerate(FLOW):
         shown = [one[metric] for _, one in panels if metric in one]
         low, top = bounds([v for one in shown for v in everything(one)])
         figure.text(
-            (0.5 + column * (wide + 0.25)) / WIDTH, 1 - 0.12 / height, title, fontsize=8, color=MUTED, va="center"
+            (0.5 + column * (wide + GAP)) / WIDTH, 1 - 0.12 / height, title, fontsize=8, color=MUTED, va="center"
         )
         for row, (name, one) in enumerate(panels):
             bottom = 0.42 + (len(panels) - 1 - row) * PANEL
-            ax = inches(figure, 0.5 + column * (wide + 0.25), bottom, wide, PANEL - 0.34)
+            ax = inches(figure, 0.5 + column * (wide + GAP), bottom, wide, PANEL - 0.34)
             ax.set_yscale("log")
             ax.set_ylim(low, top)
             rule(ax, "y")
