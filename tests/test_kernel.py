@@ -449,3 +449,8 @@ def test_a_second_start_needs_no_compiler_and_a_cache_of_other_sources_is_not_us
 def test_a_folder_that_cannot_be_written_only_costs_the_cache(tmp_path):
     (tmp_path / "file").write_text("")
     assert started({"INITBENCH_CACHE": str(tmp_path / "file")}).split()[-1] == "None"
+
+
+def test_what_stands_around_the_compiled_code_imports_no_numba():
+    code = "import sys; from initbench.engine.kernel import run; print('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from initbench.engine.kernel import compiled, net
+from initbench.engine.kernel import compiled
 from initbench.engine.kernel import places as at
-from initbench.engine.kernel import probe as p
+from initbench.engine.kernel import tables as col
 from initbench.engine.kernel.layout import FLOAT, Place, padded, row_length
 from initbench.engine.kernel.plan import Plan
 from initbench.measure import axis, shared
@@ -83,11 +83,11 @@ def per_layer(s: Sums, of_slots: Sequence[np.ndarray]) -> np.ndarray:
 
 def use_grad_norm(s: Sums) -> np.ndarray:
     shrink = [by for slot, by in zip(s.scheme.slots, s.shrink) if slot in shared(s.scheme)]
-    return per_layer(s, [np.sqrt(squares) * by for squares, by in zip(s.of_uses(p.USE2), shrink)])
+    return per_layer(s, [np.sqrt(squares) * by for squares, by in zip(s.of_uses(col.USE2), shrink)])
 
 
 def use_grad_cosine(s: Sums) -> np.ndarray:
-    parts = zip(*(s.of_uses(column) for column in (p.USE2, p.OTHERS2, p.USE_OTHERS)))
+    parts = zip(*(s.of_uses(column) for column in (col.USE2, col.OTHERS2, col.USE_OTHERS)))
     return per_layer(s, [product / (np.sqrt(own) * np.sqrt(others)) for own, others, product in parts])
 
 
@@ -106,29 +106,31 @@ def use_grad_coherence(s: Sums) -> np.ndarray:
 def together(s: Sums) -> list[tuple[np.ndarray, np.ndarray]]:
     """Of each shared weight: |sum of its uses' gradients|^2, (R,), and their norms, (R, uses)."""
     where = [s.scheme.slots.index(slot) for slot in shared(s.scheme)]
-    return [(s.slot(p.G2)[:, i], np.sqrt(squares)) for i, squares in zip(where, s.of_uses(p.USE2))]
+    return [(s.slot(col.G2)[:, i], np.sqrt(squares)) for i, squares in zip(where, s.of_uses(col.USE2))]
 
 
 MEASURES: dict[str, Callable[[Sums], np.ndarray | None]] = {
-    "weight_mean": lambda s: s.of_weight(s.slot(p.W1) / s.entries),
-    "weight_std": lambda s: s.of_weight(np.sqrt(s.slot(p.W_DEVIATION) / s.entries)),
-    "weight_norm": lambda s: s.of_weight(np.sqrt(s.slot(p.W2))),
-    "bias_norm": lambda s: np.sqrt(s.slot(p.W2))[:, s.biases],
-    "grad_norm": lambda s: (np.sqrt(s.slot(p.G2)) * s.shrink)[:, s.weights],
-    "grad_std": lambda s: (np.sqrt(s.slot(p.G_DEVIATION) / s.entries) * s.shrink)[:, s.weights],
-    "bias_grad_norm": lambda s: (np.sqrt(s.slot(p.G2)) * s.shrink)[:, s.biases],
+    "weight_mean": lambda s: s.of_weight(s.slot(col.W1) / s.entries),
+    "weight_std": lambda s: s.of_weight(np.sqrt(s.slot(col.W_DEVIATION) / s.entries)),
+    "weight_norm": lambda s: s.of_weight(np.sqrt(s.slot(col.W2))),
+    "bias_norm": lambda s: np.sqrt(s.slot(col.W2))[:, s.biases],
+    "grad_norm": lambda s: (np.sqrt(s.slot(col.G2)) * s.shrink)[:, s.weights],
+    "grad_std": lambda s: (np.sqrt(s.slot(col.G_DEVIATION) / s.entries) * s.shrink)[:, s.weights],
+    "bias_grad_norm": lambda s: (np.sqrt(s.slot(col.G2)) * s.shrink)[:, s.biases],
     "use_grad_norm": use_grad_norm,
     "use_grad_cosine": use_grad_cosine,
     "use_grad_alignment": use_grad_alignment,
     "use_grad_coherence": use_grad_coherence,
-    "update_ratio": lambda s: np.sqrt(s.slot(p.MOVED2) / s.slot(p.W2))[:, s.weights],
-    "preactivation_msq": lambda s: s.layer(p.Z2) / (s.units * s.samples),
-    "activation_msq": lambda s: s.layer(p.H2) / (s.units * s.samples),
-    "activation_mean": lambda s: s.layer(p.H1) / (s.units * s.samples),
-    "dead_fraction": lambda s: s.hidden_share(p.DEAD, 1) if ACTIVATIONS[s.activation].kinked else None,
-    "saturated_fraction": lambda s: s.hidden_share(p.SATURATED, s.samples) if ACTIVATIONS[s.activation].range else None,
-    "backward_msq": lambda s: s.layer(p.D2) / (s.units * s.samples),
-    "activation_change_msq": lambda s: s.layer(p.CHANGE) / (s.units * s.samples),
+    "update_ratio": lambda s: np.sqrt(s.slot(col.MOVED2) / s.slot(col.W2))[:, s.weights],
+    "preactivation_msq": lambda s: s.layer(col.Z2) / (s.units * s.samples),
+    "activation_msq": lambda s: s.layer(col.H2) / (s.units * s.samples),
+    "activation_mean": lambda s: s.layer(col.H1) / (s.units * s.samples),
+    "dead_fraction": lambda s: s.hidden_share(col.DEAD, 1) if ACTIVATIONS[s.activation].kinked else None,
+    "saturated_fraction": lambda s: (
+        s.hidden_share(col.SATURATED, s.samples) if ACTIVATIONS[s.activation].range else None
+    ),
+    "backward_msq": lambda s: s.layer(col.D2) / (s.units * s.samples),
+    "activation_change_msq": lambda s: s.layer(col.CHANGE) / (s.units * s.samples),
 }
 SINCE_THE_START = ("update_ratio", "activation_change_msq")  # absent at step 0
 
@@ -140,7 +142,7 @@ class Looks:
         self, plan: Plan, scheme: Scheme, tensors: dict[str, Place], table: np.ndarray, activation: str, samples: int
     ) -> None:
         self.plan, self.scheme, self.activation, self.samples = plan, scheme, activation, samples
-        self.units = table[:, net.FAN_OUT]
+        self.units = table[:, col.FAN_OUT]
         runs, parameters = plan.values[at.RUNS], plan.values[at.PARAMETERS]
         lanes = max(plan.values[at.LD], plan.values[at.LD_HELD])
         low, high = ACTIVATIONS[activation].range or (0.0, 0.0)
@@ -156,7 +158,7 @@ class Looks:
         plan.put(at.PROBE_GRADIENTS, np.zeros(places))
         plan.sizes(
             PROBED=samples,
-            SUMS=len(table) * p.LAYER_SUMS + len(scheme.slots) * p.SLOT_SUMS,
+            SUMS=len(table) * col.LAYER_SUMS + len(scheme.slots) * col.SLOT_SUMS,
             SLOTS=len(scheme.slots),
             KINKED=ACTIVATIONS[activation].kinked,
             BOUNDED=ACTIVATIONS[activation].range is not None,
@@ -170,12 +172,12 @@ class Looks:
         """The net with a gradient of its own for every use, the stored tensors, their uses; floats of all gradients."""
         own, end = table.copy(), 0
         for row in own:
-            row[net.DW], end = end * FLOAT, end + row[net.FAN_OUT] * row[net.LDW]
-            row[net.DB], end = end * FLOAT, end + row_length(int(row[net.FAN_OUT]))
+            row[col.DW], end = end * FLOAT, end + row[col.FAN_OUT] * row[col.LDW]
+            row[col.DB], end = end * FLOAT, end + row_length(int(row[col.FAN_OUT]))
         backward = self.plan.put(at.PROBE_DZ, np.zeros(sum(padded(int(n)) for n in self.units) * lanes))
         above = np.cumsum([0, *(padded(int(n)) * lanes * FLOAT for n in self.units[:-1])])
-        own[:, net.DZ] = backward.ctypes.data + above
-        own[:, [net.LAST_USE, net.LAST_BIAS_USE]] = 1
+        own[:, col.DZ] = backward.ctypes.data + above
+        own[:, [col.LAST_USE, col.LAST_BIAS_USE]] = 1
         self.plan.put(at.PROBE_NET, own, np.int64)
         slots: list[list[int]] = []
         uses: list[list[int]] = []
@@ -184,7 +186,7 @@ class Looks:
             rows, columns = (1, *place.shape)[-2:]
             is_shared = slot in shared(self.scheme)
             slots.append([place.first, rows, columns, place.ld, len(slot.layers), len(uses), is_shared])
-            uses += [[own[layer, net.DW if weight else net.DB], layer] for layer in slot.layers]
+            uses += [[own[layer, col.DW if weight else col.DB], layer] for layer in slot.layers]
         self.plan.put(at.SLOT_TABLE, slots, np.int64)
         self.plan.put(at.USES, uses, np.int64)
         return int(end)
@@ -206,9 +208,9 @@ class Looks:
             return
         runs, steps, length = self.found.shape
         found = self.found.reshape(runs * steps, length).astype(np.float64)
-        cut = len(self.units) * p.LAYER_SUMS
-        layers = found[:, :cut].reshape(len(found), -1, p.LAYER_SUMS)
-        slots = found[:, cut:].reshape(len(found), -1, p.SLOT_SUMS)
+        cut = len(self.units) * col.LAYER_SUMS
+        layers = found[:, :cut].reshape(len(found), -1, col.LAYER_SUMS)
+        slots = found[:, cut:].reshape(len(found), -1, col.SLOT_SUMS)
         sums = Sums(self.scheme, layers, slots, self.units, self.samples, self.activation)
         with np.errstate(all="ignore"):  # 0 / 0 is NaN, a value as any other
             asked = {name: MEASURES[name](sums) for name in names if axis(name, self.scheme)}

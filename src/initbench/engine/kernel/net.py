@@ -11,6 +11,21 @@ from numba import njit
 
 from initbench.engine.kernel.elementary import ONE, F, exp, fma, log
 from initbench.engine.kernel.layout import FLOAT
+from initbench.engine.kernel.tables import (
+    BIAS,
+    COLUMNS,
+    DB,
+    DW,
+    DZ,
+    FAN_IN,
+    FAN_OUT,
+    LAST_BIAS_USE,
+    LAST_USE,
+    LDW,
+    WEIGHT,
+    H,
+    Z,
+)
 from initbench.engine.kernel.vector import (
     LANES,
     call_phi,
@@ -24,12 +39,6 @@ from initbench.engine.kernel.vector import (
 )
 
 ZERO, TWO = F(0), F(2)
-
-# Columns of the table of layers (int64). WEIGHT and BIAS (-1: none) are bytes from the start of a run's parameters, DW
-# and DB from the start of its gradients; Z, H and DZ are addresses. LAST_USE and LAST_BIAS_USE: no layer above this one
-# has the same tensor, so its gradient starts here.
-FAN_OUT, FAN_IN, LDW, WEIGHT, BIAS, DW, DB, Z, H, DZ, LAST_USE, LAST_BIAS_USE = range(12)
-COLUMNS = 12
 
 tiles = product_of(8, 2)
 # only called from one another: Python's wrappers would double the time to compile

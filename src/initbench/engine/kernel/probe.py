@@ -13,12 +13,7 @@ from initbench.engine.kernel.activations import MAGNITUDE
 from initbench.engine.kernel.elementary import ONE, F
 from initbench.engine.kernel.layout import BLOCK, FLOAT, LANES
 from initbench.engine.kernel.net import (
-    DZ,
-    FAN_IN,
-    FAN_OUT,
     ZERO,
-    H,
-    Z,
     backward,
     layer_of,
     plain,
@@ -32,20 +27,40 @@ from initbench.engine.kernel.sums import (
     square_deviation,
     square_distance,
 )
+from initbench.engine.kernel.tables import (
+    CHANGE,
+    COLUMNS_OF,
+    D2,
+    DEAD,
+    DZ,
+    FAN_IN,
+    FAN_OUT,
+    FIRST,
+    FIRST_USE,
+    G2,
+    G_DEVIATION,
+    H1,
+    H2,
+    LAYER_SUMS,
+    LD_OF,
+    MOVED2,
+    OTHERS2,
+    ROWS,
+    SATURATED,
+    SHARED_WEIGHT,
+    SLOT_COLUMNS,
+    SLOT_SUMS,
+    USE2,
+    USE_OTHERS,
+    USES_OF,
+    W1,
+    W2,
+    W_DEVIATION,
+    Z2,
+    H,
+    Z,
+)
 from initbench.engine.kernel.vector import bits, call_pull, floats, whole_numbers
-
-# Sums of a layer: of z^2; of its output h and h^2; of (d loss_i / d z)^2; of h's squared change since step 0; units whose
-# slope is 0 on all samples; entries near the ends of phi's range. Then of its weight's gradient g of this use alone, if
-# the weight is shared: |g|^2, |G - g|^2 and <g, G - g>, G the sum over uses.
-Z2, H1, H2, D2, CHANGE, DEAD, SATURATED, USE2, OTHERS2, USE_OTHERS = range(10)
-LAYER_SUMS = 10
-# Sums of a stored tensor w: w, w^2, (w - mean)^2, (w - before the last update)^2; G^2 and (G - mean)^2.
-W1, W2, W_DEVIATION, MOVED2, G2, G_DEVIATION = range(6)
-SLOT_SUMS = 6
-# Columns of the table of stored tensors: first float, rows, columns, floats between rows, number of uses, first of its
-# uses in the list of byte offsets of their gradients, and whether it is a weight that layers share (layers follow).
-FIRST, ROWS, COLUMNS_OF, LD_OF, USES_OF, FIRST_USE, SHARED_WEIGHT = range(7)
-SLOT_COLUMNS = 7
 
 
 @plain
