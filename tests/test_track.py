@@ -23,7 +23,7 @@ import pytest
 from initbench import track
 from initbench.errors import InputError
 from initbench.track import filling, pages, uri
-from initbench.track.points import NEVER, History, bands, per_run
+from initbench.track.points import NEVER, History, bands, per_run, thinned
 from initbench.track.records import key_of, plan
 from initbench.track.store import BulkStore, ClientStore
 from track_studies import retimed, study, with_files
@@ -593,15 +593,24 @@ def test_quantiles_rank_a_diverged_run_worst(seeds, quantile):
 def test_rows_in_any_order_and_doubled_rows(tmp_path):
     given = study(tmp_path)
     shuffled = given.history.sample(frac=1, random_state=1)
-    for every in (True, False):
-        one = per_run(History.of(given.history, given.runs), len(given.runs), every)
-        two = per_run(History.of(shuffled, given.runs), len(given.runs), every)
-        assert [p.digest() for p in one] == [p.digest() for p in two]
-        assert len({p.digest() for p in one}) == len(one)
     twice = pd.concat([given.history, given.history], ignore_index=True)
-    assert [len(p) for p in per_run(History.of(twice, given.runs), len(given.runs), True)] == [
-        len(p) for p in per_run(History.of(given.history, given.runs), len(given.runs), True)
+    for kept in (History.of, lambda history, runs: thinned(History.of(history, runs))):
+        one, two, three = (per_run(kept(h, given.runs), len(given.runs)) for h in (given.history, shuffled, twice))
+        assert [p.digest() for p in one] == [p.digest() for p in two] == [p.digest() for p in three]
+        assert len({p.digest() for p in one}) == len(one)
+
+
+def test_parts_of_a_history_join(tmp_path):
+    given = study(tmp_path)
+    layered = given.history["layer"].notna()
+    parts = [History.of(given.history[rows], given.runs) for rows in (layered, ~layered)]
+    whole, joined = History.of(given.history, given.runs), History.concat(parts)
+    assert joined.names.tolist() == whole.names.tolist()
+    assert joined.headline.tolist() == whole.headline.tolist()
+    assert [p.digest() for p in per_run(joined, len(given.runs))] == [
+        p.digest() for p in per_run(whole, len(given.runs))
     ]
+    assert len(History.concat([]).run) == 0
 
 
 def test_content_does_not_depend_on_time_or_company(tmp_path):

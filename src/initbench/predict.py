@@ -21,6 +21,7 @@ import pandas as pd
 
 from initbench import stats
 from initbench.errors import InputError
+from initbench.history import History, HistoryFile, history_of
 from initbench.rng import numpy_stream
 
 ALPHAS = np.geomspace(1e-1, 1e4, 11)  # strengths of the ridge penalty that the inner folds choose from
@@ -40,13 +41,13 @@ PLAIN = (
 FLOOR = 1e-30  # what a size of 0 counts as, so that dead nets have a place in the ranking
 
 
-def features(history: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def features(history: History, runs: pd.DataFrame) -> pd.DataFrame:
     """Signals at step 0 of each arm, a row an arm: medians over its runs.
 
     Of each metric over layers: `first`, `last` (layer) and `mean`, of sizes in log10 also `slope`, their growth a layer;
     of whole-net ones (the loss) their value. Metrics that were not measured are not there.
     """
-    start = history[(history["step"] == 0)]
+    start = history.at_step(0) if isinstance(history, HistoryFile) else history[history["step"] == 0]
     arm_of = dict(zip(runs["run"].astype(str), runs["arm"].astype(str)))
     start = start[start["run"].astype(str).isin(arm_of.keys())]
     frame = pd.DataFrame(
@@ -303,7 +304,7 @@ def predict(results: Any) -> Prediction:
             "no run reached the target: there is no speed to foretell; raise train.steps or lower the target"
         )
     arms = outcomes(runs)
-    x = features(results.history, runs).reindex(arms.index)
+    x = features(history_of(results), runs).reindex(arms.index)
     if x.empty or x.shape[1] == 0:
         raise InputError("nothing was measured at step 0; run the study with measure=full")
     predicted = held_out(x, arms)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from initbench import stats
 from initbench.config import run_key
-from initbench.engine.chunk import Chunk
+from initbench.engine.chunk import Series
 from initbench.errors import InputError
-from initbench.store import Store
+from initbench.history import HISTORY_SCHEMA, History, HistoryFile, whole, write
+from initbench.store import Store, Stored
 
 SCHEMA = 1  # of study.json and of both frames
 
@@ -31,20 +34,28 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Results:
-    """A study: its two frames, what study.json says of it, and its folder."""
+    """A study: its two frames, what study.json says of it, and its folder.
+
+    `measured` is the history where it stands, on disk after a sweep; `history` is all of it in memory.
+    """
 
     runs: pd.DataFrame
-    history: pd.DataFrame
+    measured: History
     study: dict[str, Any]
     folder: Path
 
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """Every measured value, long: run, step, metric, layer (null = whole net), value."""
+        return whole(self.measured)
+
     def compare(self, baseline: str | None = None) -> pd.DataFrame:
         """Each setup against the baseline inside its setting, as in comparisons.csv."""
-        return stats.comparisons(self.runs, baseline, self.study, self.history)
+        return stats.comparisons(self.runs, baseline, self.study, self.measured)
 
     def leaderboard(self) -> pd.DataFrame:
         """Arms by rank, as in leaderboard.csv."""
-        return stats.leaderboard(self.runs, self.study, history=self.history)
+        return stats.leaderboard(self.runs, self.study, history=self.measured)
 
     def report(self, **options: Any) -> dict[str, Path]:
         """Write the report again; options are those of `initbench.report.build`."""
@@ -55,7 +66,10 @@ class Results:
     def save(self) -> None:
         """Write frames and study.json into the folder; each file appears whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, frame in (("runs", self.runs), ("history", self.history)):
+        frames = {"runs": self.runs}
+        if isinstance(self.measured, pd.DataFrame):
+            frames["history"] = self.measured
+        for name, frame in frames.items():
             temporary = self.folder / f".{name}.tmp"
             frame.to_parquet(temporary, index=False, compression="zstd")
             temporary.replace(self.folder / f"{name}.parquet")
@@ -80,34 +94,37 @@ def load(path: str | Path) -> Results:
     study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     if study.get("schema") != SCHEMA:
         raise InputError(f"{folder}: written as schema {study.get('schema')}; this version reads {SCHEMA}")
-    history = pd.read_parquet(folder / "history.parquet")
-    return Results(pd.read_parquet(folder / "runs.parquet"), history, study, folder)
+    return Results(pd.read_parquet(folder / "runs.parquet"), HistoryFile(folder / "history.parquet"), study, folder)
 
 
-def frames(study: Mapping[str, Any], store: Store) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both frames of the arms that `study` (the content of study.json) lists, from the parts of the store."""
-    run_parts, history_parts = [], []
-    for arm in study["arms"]:
-        if arm["status"] == "not applicable":
-            continue
-        asked = [(seed, lr) for seed in arm["seeds"] for lr in arm["lrs"]]
-        chunk = store.read(arm["arm_key"], asked)
-        run_parts.append(run_rows(arm, asked, chunk))
-        if chunk is not None:
-            history_parts.append(history_rows(arm["arm_key"], chunk))
-    runs = pd.concat(run_parts, ignore_index=True) if run_parts else pd.DataFrame({"run": []})
-    history = joined(history_parts, runs["run"].tolist())
-    for column in ("diverged_at", "steps"):
-        if column in runs:
-            runs[column] = runs[column].astype("Int64")
-    runs = runs.apply(plain_column)
-    target = study["target"]
-    if target is not None and len(runs):
-        runs = stats.retarget(runs, history, target["metric"], target["value"])
-    return runs, history
+def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.DataFrame, HistoryFile]:
+    """The frames of the arms that `study` (the content of study.json) lists, from the parts of the store.
+
+    `runs` in memory, `history` as history.parquet in `folder`, where it appears whole or not at all.
+    """
+    arms = [arm for arm in study["arms"] if arm["status"] != "not applicable"]
+    asked = [[(seed, lr) for seed in arm["seeds"] for lr in arm["lrs"]] for arm in arms]
+    found = [store.read(arm["arm_key"], runs) for arm, runs in zip(arms, asked)]
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary, path = folder / ".history.tmp", folder / "history.parquet"
+    try:
+        history = write(temporary, (one for arm, stored in zip(arms, found) for one in tables(arm, stored)))
+        parts = [run_rows(*one) for one in zip(arms, asked, found)]
+        runs = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})
+        for column in ("diverged_at", "steps"):
+            if column in runs:
+                runs[column] = runs[column].astype("Int64")
+        runs = runs.apply(plain_column)
+        target = study["target"]
+        if target is not None and len(runs):
+            runs = stats.retarget(runs, history, target["metric"], target["value"])
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return runs, HistoryFile(path)
 
 
-def run_rows(arm: Mapping[str, Any], asked: Sequence[tuple[int, float]], chunk: Chunk | None) -> pd.DataFrame:
+def run_rows(arm: Mapping[str, Any], asked: Sequence[tuple[int, float]], stored: Stored | None) -> pd.DataFrame:
     """The asked runs of an arm; those that the store lacks have failed."""
     fixed = {name: arm[name] for name in ("label", "arm_key", "setup", "setting")}
     frame = pd.DataFrame(
@@ -120,36 +137,36 @@ def run_rows(arm: Mapping[str, Any], asked: Sequence[tuple[int, float]], chunk: 
             "seed": [seed for seed, _ in asked],
         }
     )
-    row = {run: i for i, run in enumerate(chunk.runs)} if chunk is not None else {}
+    row = {run: i for i, run in enumerate(stored.runs)} if stored is not None else {}
     index = np.array([row.get(run, -1) for run in asked])
     found = index >= 0
     diverged = np.full(len(asked), -1)
-    if chunk is not None:
-        diverged[found] = chunk.diverged_at[index[found]]
+    if stored is not None:
+        diverged[found] = stored.diverged_at[index[found]]
     status = np.where(diverged >= 0, Status.DIVERGED.value, Status.COMPLETED.value)
     frame["path"] = arm.get("path", "torch")  # what trained them: kernel, torch or reference
     frame["status"] = np.where(found, status, Status.FAILED.value)
     frame["diverged_at"] = pd.array([d if d >= 0 else pd.NA for d in diverged], dtype="Int64")
     steps = np.full(len(asked), arm["config"]["train"]["steps"])
-    if chunk is not None and chunk.stopped_at is not None:
-        stopped = np.where(found, chunk.stopped_at[index], -1)
+    if stored is not None and stored.stopped_at is not None:
+        stopped = np.where(found, stored.stopped_at[index], -1)
         steps = np.where(stopped >= 0, stopped, steps)
     frame["steps"] = pd.array(steps, dtype="Int64")
     frame["steps_to_target"] = np.nan
     frame["flops_per_step"] = float(arm["flops_per_step"])
-    counted = chunk.init_flops if chunk is not None else None  # by each run's own start
+    counted = stored.init_flops if stored is not None else None  # by each run's own start
     drawn = np.nan if arm["init_flops"] is None else float(arm["init_flops"])
     frame["init_flops"] = drawn if counted is None else np.where(found, counted[index], np.nan)
     frame["flops_to_target"] = np.nan
     for name in ("stored_parameters", "used_parameters", "state_bytes"):
         frame[name] = arm[name]
     frame["gap_at_target"] = np.nan
-    if chunk is not None:
-        for name, one in sorted(chunk.series.items()):
-            if one.layers is None:
+    if stored is not None:
+        for name, (steps_of, layers) in sorted(stored.axes.items()):
+            if layers is None:
                 last = np.full(len(asked), np.nan)
-                at = np.searchsorted(one.steps, steps[found], side="right") - 1  # the run's own last step
-                last[found] = one.values[index[found], at]
+                at = np.searchsorted(steps_of, steps[found], side="right") - 1  # the run's own last step
+                last[found] = stored.series(name).values[index[found], at]
                 frame[name] = last
     return frame
 
@@ -205,52 +222,32 @@ def plain_column(column: pd.Series) -> pd.Series:
     return column.map(lambda value: None if value is None or value != value else str(value))
 
 
-def history_rows(arm_key: str, chunk: Chunk) -> dict[str, Any]:
-    """The long columns of one arm, series by series: run number, step, metric, layer (-1 = whole net), value."""
-    blocks = []
-    n = len(chunk.runs)
-    for name, one in sorted(chunk.series.items()):
-        layers = np.array([-1] if one.layers is None else one.layers, dtype=np.int16)
-        steps = np.array(one.steps, dtype=np.int32)
-        block: dict[str, np.ndarray] = {
-            "run": np.repeat(np.arange(n, dtype=np.int32), len(steps) * len(layers)),
-            "step": np.tile(np.repeat(steps, len(layers)), n),
-            "layer": np.tile(layers, n * len(steps)),
-            "value": one.values.ravel(),
-        }
-        if chunk.stopped_at is not None:  # the history of a run that left ends there
-            end = np.where(chunk.stopped_at >= 0, chunk.stopped_at, np.iinfo(np.int32).max)
-            stays = block["step"] <= end[block["run"]]
-            block = {key: column[stays] for key, column in block.items()}
-        blocks.append({"metric": name, **block})
-    return {"keys": [run_key(arm_key, seed, lr) for seed, lr in chunk.runs], "blocks": blocks}
+def tables(arm: Mapping[str, Any], stored: Stored | None) -> Iterator[tuple[str, pa.Table]]:
+    """The history of an arm: each metric and its rows."""
+    if stored is None:
+        return
+    keys = pa.array([run_key(arm["arm_key"], seed, lr) for seed, lr in stored.runs], pa.string())
+    for name in sorted(stored.axes):
+        yield name, rows_of(name, stored.series(name), keys, stored.stopped_at)
 
 
-def joined(arms: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> pd.DataFrame:
-    """The history frame of several arms."""
-    code = {run: i for i, run in enumerate(runs)}
-    metrics = sorted({block["metric"] for arm in arms for block in arm["blocks"]})
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in ("run", "step", "metric", "layer", "value")}
-    for arm in arms:
-        codes = np.array([code[key] for key in arm["keys"]], dtype=np.int32)
-        for block in arm["blocks"]:
-            parts["run"].append(codes[block["run"]])
-            parts["metric"].append(np.full(len(block["run"]), metrics.index(block["metric"]), dtype=np.int16))
-            for name in ("step", "layer", "value"):
-                parts[name].append(block[name])
-    empty = {"run": np.int32, "step": np.int32, "metric": np.int16, "layer": np.int16, "value": np.float64}
-    column = {name: np.concatenate(values) if values else np.empty(0, empty[name]) for name, values in parts.items()}
-    return pd.DataFrame(
-        {
-            "run": categorical(column["run"], runs),
-            "step": column["step"],
-            "metric": categorical(column["metric"], metrics),
-            "layer": pd.arrays.IntegerArray(column["layer"], column["layer"] < 0),
-            "value": column["value"],
-        }
+def rows_of(name: str, one: Series, keys: pa.Array, stopped_at: np.ndarray | None) -> pa.Table:
+    """The rows of one metric of an arm, by run, step and layer; `keys` (R,) are the runs' own.
+
+    The history of a run that left early (`stopped_at` (R,), -1 = it did not) ends there.
+    """
+    layers = np.array([-1] if one.layers is None else one.layers, dtype=np.int16)
+    steps = np.array(one.steps, dtype=np.int32)
+    n = len(keys)
+    run = np.repeat(np.arange(n, dtype=np.int32), len(steps) * len(layers))
+    step = np.tile(np.repeat(steps, len(layers)), n)
+    layer = np.tile(layers, n * len(steps))
+    metric = pa.DictionaryArray.from_arrays(np.zeros(len(run), np.int32), pa.array([name]))
+    table = pa.Table.from_arrays(
+        [pa.DictionaryArray.from_arrays(run, keys), step, metric, pa.array(layer, mask=layer < 0), one.values.ravel()],
+        schema=HISTORY_SCHEMA,
     )
-
-
-def categorical(codes: np.ndarray, names: Sequence[str]) -> Any:
-    """Codes as names, each held once."""
-    return pd.Categorical.from_codes(codes, categories=pd.Index(list(names)))
+    if stopped_at is None:
+        return table
+    end = np.where(stopped_at >= 0, stopped_at, np.iinfo(np.int32).max)
+    return table.filter(pa.array(step <= end[run]))

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,65 +71,109 @@ class Store:
             temporary.unlink(missing_ok=True)
         return path
 
-    def read(self, arm_key: str, runs: Iterable[tuple[int, float]]) -> Chunk | None:
+    def read(self, arm_key: str, runs: Iterable[tuple[int, float]]) -> Stored | None:
         """The stored ones among the asked runs, sorted by (seed, lr); None if there are none."""
         wanted = set(runs)
-        chunks = []
+        heads: dict[tuple[int, float], tuple[Part, int]] = {}
         for path in self.parts(arm_key):
             table = intact(path)
             if table is not None:
-                chunks.append(chunk_of(table))
-        rows: dict[tuple[int, float], tuple[Chunk, int]] = {}
-        for chunk in chunks:
-            for i, run in enumerate(chunk.runs):
-                if run in wanted:
-                    rows.setdefault(run, (chunk, i))
-        if not rows:
+                part = Part.of(path, table)
+                for i, run in enumerate(part.runs):
+                    if run in wanted:
+                        heads.setdefault(run, (part, i))
+        if not heads:
             return None
-        order = sorted(rows)
-        used = [rows[run] for run in order]
-        axes = joint_axes([chunk for chunk, _ in used])
-        series = {
-            name: Series(steps, layers, np.stack([on_axis(chunk, i, name, steps, layers) for chunk, i in used]))
-            for name, (steps, layers) in axes.items()
-        }
-        diverged = np.array([chunk.diverged_at[i] for chunk, i in used], dtype=np.int64)
-        stopped = of_runs([(chunk.stopped_at, i) for chunk, i in used], -1)
-        return Chunk(
-            tuple(order), diverged, series, stopped, of_runs([(chunk.init_flops, i) for chunk, i in used], np.nan)
+        return Stored.of({run: heads[run] for run in sorted(heads)})
+
+
+Axes = dict[str, tuple[tuple[int, ...], tuple[int, ...] | None]]  # steps and layers of every series
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What a part file holds beside its series, which are read when they are asked for."""
+
+    path: Path
+    runs: list[tuple[int, float]]
+    columns: dict[str, np.ndarray]  # those of ONE_A_RUN that it has
+    axes: Axes
+
+    @staticmethod
+    def of(path: Path, table: pa.Table) -> Part:
+        found = [name for name in ONE_A_RUN if name in table.column_names]
+        axes = json.loads(table.schema.metadata[b"axes"])
+        return Part(
+            path,
+            list(zip(table["seed"].to_pylist(), table["lr"].to_pylist())),
+            {name: table[name].to_numpy() for name in found},
+            {name: (tuple(s), None if k is None else tuple(k)) for name, (s, k) in axes.items()},
         )
 
-
-def of_runs(columns: Sequence[tuple[np.ndarray | None, int]], missing: float) -> np.ndarray | None:
-    """One number a run from its chunk's column, `missing` where that has none; None where no chunk has one."""
-    present = next((column for column, _ in columns if column is not None), None)
-    if present is None:
-        return None
-    return np.array([missing if column is None else column[i] for column, i in columns], dtype=present.dtype)
-
-
-Axes = dict[str, tuple[tuple[int, ...], tuple[int, ...] | None]]
+    def values(self, name: str) -> np.ndarray:
+        """A series of all runs of the part: (runs, steps) or (runs, steps, k)."""
+        steps, layers = self.axes[name]
+        flat = pq.read_table(self.path, columns=[name], use_threads=False)[name].combine_chunks().flatten()
+        shape = (len(self.runs), len(steps)) if layers is None else (len(self.runs), len(steps), len(layers))
+        return flat.to_numpy(zero_copy_only=False).reshape(shape).astype(np.float64)
 
 
-def joint_axes(chunks: Sequence[Chunk]) -> Axes:
-    """Steps and layers of every series that some chunk holds: the chunks' steps differ where runs stopped early."""
+# numbers of a run, and what stands for them where a part has no such column; the first has every part
+ONE_A_RUN = {"diverged_at": -1, "stopped_at": -1, "init_flops": np.nan}
+
+
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """R runs of an arm in the store, as `Chunk` has them; a series is read from the parts when it is asked for."""
+
+    runs: tuple[tuple[int, float], ...]
+    diverged_at: np.ndarray
+    stopped_at: np.ndarray | None
+    init_flops: np.ndarray | None
+    axes: Axes
+    places: list[tuple[Part, np.ndarray, np.ndarray]]  # of each part: its rows that are used, and where they stand here
+
+    @staticmethod
+    def of(rows: Mapping[tuple[int, float], tuple[Part, int]]) -> Stored:
+        """`rows`: the part and the row in it of each run."""
+        used: dict[Part, list[tuple[int, int]]] = {}
+        for place, (part, row) in enumerate(rows.values()):
+            used.setdefault(part, []).append((row, place))
+        places = [(part, *np.array(pairs).T) for part, pairs in used.items()]
+
+        def column(name: str, missing: float) -> np.ndarray | None:
+            """One number a run from its part's column, `missing` where that has none; None where no part has one."""
+            kinds = [part.columns[name].dtype for part in used if name in part.columns]
+            if not kinds:
+                return None
+            values = np.full(len(rows), missing, dtype=kinds[0])
+            for part, own, place in places:
+                if name in part.columns:
+                    values[place] = part.columns[name][own]
+            return values
+
+        diverged, stopped, flops = (column(*one) for one in ONE_A_RUN.items())
+        assert diverged is not None
+        return Stored(tuple(rows), diverged, stopped, flops, joint_axes(used), places)
+
+    def series(self, name: str) -> Series:
+        """One quantity of all runs; NaN at steps that a run's part does not have."""
+        steps, layers = self.axes[name]
+        values = np.full((len(self.runs), len(steps), *([] if layers is None else [len(layers)])), np.nan)
+        for part, own, place in self.places:
+            if name in part.axes:
+                there = np.flatnonzero(np.isin(steps, part.axes[name][0]))
+                values[place[:, None], there] = part.values(name)[own]
+        return Series(steps, layers, values)
+
+
+def joint_axes(parts: Iterable[Part]) -> Axes:
+    """Steps and layers of every series that some part holds: their steps differ where runs stopped early."""
     axes: Axes = {}
-    for chunk in {id(chunk): chunk for chunk in chunks}.values():
-        for name, one in chunk.series.items():
-            steps = axes[name][0] if name in axes else ()
-            axes[name] = one.steps if steps in ((), one.steps) else tuple(sorted({*steps, *one.steps})), one.layers
+    for part in parts:
+        for name, (steps, layers) in part.axes.items():
+            axes[name] = tuple(sorted({*steps, *axes.get(name, ((), None))[0]})), layers
     return axes
-
-
-def on_axis(chunk: Chunk, i: int, name: str, steps: tuple[int, ...], layers: tuple[int, ...] | None) -> np.ndarray:
-    """Values of one run at these steps, `(steps,)` or `(steps, k)`; NaN where its chunk has none."""
-    one = chunk.series.get(name)
-    if one is not None and one.steps == steps:
-        return one.values[i]
-    values = np.full((len(steps),) if layers is None else (len(steps), len(layers)), np.nan)
-    if one is not None:
-        values[np.isin(steps, one.steps)] = one.values[i]
-    return values
 
 
 def check_writable(folder: Path) -> None:
@@ -164,22 +208,6 @@ def table_of(arm_key: str, chunk: Chunk) -> pa.Table:
         columns[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.ravel()))
     axes = {name: [list(s.steps), None if s.layers is None else list(s.layers)] for name, s in chunk.series.items()}
     return pa.table(columns).replace_schema_metadata({"axes": json.dumps(axes, sort_keys=True)})
-
-
-def chunk_of(table: pa.Table) -> Chunk:
-    """The chunk that a table came from."""
-    axes = json.loads(table.schema.metadata[b"axes"])
-    series = {}
-    for name, (steps, layers) in axes.items():
-        flat = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        shape = (table.num_rows, len(steps)) if layers is None else (table.num_rows, len(steps), len(layers))
-        series[name] = Series(
-            tuple(steps), None if layers is None else tuple(layers), flat.reshape(shape).astype(np.float64)
-        )
-    runs = tuple(zip(table["seed"].to_pylist(), table["lr"].to_pylist()))
-    stopped = table["stopped_at"].to_numpy().astype(np.int64) if "stopped_at" in table.column_names else None
-    flops = table["init_flops"].to_numpy() if "init_flops" in table.column_names else None
-    return Chunk(runs, table["diverged_at"].to_numpy().astype(np.int64), series, stopped, flops)
 
 
 def intact(path: Path) -> pa.Table | None:

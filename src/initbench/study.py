@@ -209,7 +209,7 @@ def collect(
     content = describe(study, elapsed)
     if all(arm["status"] == "not applicable" for arm in content["arms"]):
         raise InputError("; ".join(dict.fromkeys(arm["reason"] for arm in content["arms"])))
-    runs, history = frames(content, Store(study.root))
+    runs, history = frames(content, Store(study.root), study.folder)
     absent = set(runs.loc[runs["status"] == "failed", "arm"]) if len(runs) else set()
     for arm in content["arms"]:
         if arm["status"] == "done" and arm["label"] in absent:

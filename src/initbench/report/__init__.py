@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from initbench.errors import InputError
 from initbench.report.source import Source, open_source
 
 FORMATS = ("html", "md", "csv", "latex", "figures", "archive")
 DEFAULT = ("html", "md", "csv", "figures", "archive")
+Content = str | bytes | Callable[[IO[bytes]], None]  # of a file, or what writes it
 
 
 def build(
@@ -68,9 +70,9 @@ def _wanted(formats: Iterable[str] | str) -> list[str]:
     return wanted
 
 
-def _files(wanted: list[str], source: Source) -> dict[str, str | bytes]:
+def _files(wanted: list[str], source: Source) -> dict[str, Content]:
     """{name: content} in the order of FORMATS; imported when asked for: a CSV needs no matplotlib."""
-    files: dict[str, str | bytes] = {}
+    files: dict[str, Content] = {}
     if {"html", "figures"} & set(wanted):
         from initbench.report.blocks import blocks
         from initbench.report.export import figure_files
@@ -100,18 +102,20 @@ def _files(wanted: list[str], source: Source) -> dict[str, str | bytes]:
     if "archive" in wanted:
         from initbench.report.export import archive
 
-        files["study.zip"] = archive(source, "study.zip")
+        files["study.zip"] = partial(archive, source, "study.zip")
     return files
 
 
-def _write(path: Path, content: str | bytes) -> Path:
+def _write(path: Path, content: Content) -> Path:
     """Whole or not at all: a reader never sees half a page."""
     path.parent.mkdir(exist_ok=True)
-    data = content.encode("utf-8", errors="backslashreplace") if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as out:
-            out.write(data)
+            if callable(content):
+                content(out)
+            else:
+                out.write(content.encode("utf-8", errors="backslashreplace") if isinstance(content, str) else content)
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
+from initbench.history import whole
 from initbench.report.palette import TONES
 from initbench.report.source import Source
 
@@ -73,21 +77,24 @@ def recolour(figure: Figure) -> None:
             put(new if many else new[0])
 
 
-def archive(source: Source, name: str) -> bytes:
-    """A zip of both frames and study.json, as they are on disk, else as they would be; stored, not packed again."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as out:
-        for file, data in {**_frames(source), **_words(source, name)}.items():
-            out.writestr(zipfile.ZipInfo(file, _STAMP), data)
-    return content.getvalue()
+def archive(source: Source, name: str, file: IO[bytes]) -> None:
+    """Write a zip of both frames and study.json into `file`: as they are on disk, else as they would be.
 
-
-def _frames(source: Source) -> dict[str, bytes]:
-    found = {}
-    for name, frame in zip(FRAMES, (source.own_runs, source.history)):
-        path = source.folder / name
-        found[name] = path.read_bytes() if path.is_file() else _parquet(frame)
-    return found
+    Stored, not packed again, and copied piece by piece: a history may be large.
+    """
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as out:
+        for frame in FRAMES:
+            path = source.folder / frame
+            if path.is_file():
+                entry = zipfile.ZipInfo(frame, _STAMP)
+                entry.file_size = path.stat().st_size
+                with path.open("rb") as content, out.open(entry, "w") as copy:
+                    shutil.copyfileobj(content, copy)
+            else:
+                own = source.own_runs if frame == "runs.parquet" else whole(source.history)
+                out.writestr(zipfile.ZipInfo(frame, _STAMP), _parquet(own))
+        for text, data in _words(source, name).items():
+            out.writestr(zipfile.ZipInfo(text, _STAMP), data)
 
 
 def _words(source: Source, name: str) -> dict[str, bytes]:
@@ -95,9 +102,9 @@ def _words(source: Source, name: str) -> dict[str, bytes]:
     return {"study.json": study.encode(), "README.txt": _README.format(name=name).encode()}
 
 
-def _parquet(frame: object) -> bytes:
+def _parquet(frame: pd.DataFrame) -> bytes:
     content = io.BytesIO()
-    frame.to_parquet(content, index=False, compression="zstd")  # type: ignore[attr-defined]
+    frame.to_parquet(content, index=False, compression="zstd")
     return content.getvalue()
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from initbench import stats
 from initbench.errors import InputError
+from initbench.history import History, HistoryFile, history_of, readable, whole
 
 _RUN_COLUMNS = ("run", "arm", "setup", "setting", "optim.lr", "seed", "status", "steps_to_target")
 _HISTORY_COLUMNS = ("run", "step", "metric", "layer", "value")
@@ -26,7 +27,7 @@ class Source:
     """The frames of a study, the target in force, and every table the report shows (each computed once)."""
 
     runs: pd.DataFrame
-    history: pd.DataFrame
+    history: History
     study: Mapping[str, Any]
     folder: Path
     target: tuple[str, float] | None
@@ -113,7 +114,7 @@ def open_source(results: Any, *, baseline: str | None = None, target: Any = None
     if isinstance(results, (str, Path)):
         folder, (runs, history, study) = read_study(Path(results))
     else:
-        runs, history, study = results.runs, results.history, results.study
+        runs, history, study = results.runs, history_of(results), results.study
         folder = Path(results.folder)
     _check(runs, _RUN_COLUMNS, "runs")
     _check(history, _HISTORY_COLUMNS, "history")
@@ -151,7 +152,7 @@ def parse_target(text: Any, known: tuple[str, float] | None = None) -> tuple[str
     return str(metric), number
 
 
-def read_study(path: Path) -> tuple[Path, tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]]:
+def read_study(path: Path) -> tuple[Path, tuple[pd.DataFrame, History, dict[str, Any]]]:
     """(folder of its report, (runs, history, study)) of a study folder or of an archive of one.
 
     The report of an archive goes into a folder of its name beside it.
@@ -162,12 +163,13 @@ def read_study(path: Path) -> tuple[Path, tuple[pd.DataFrame, pd.DataFrame, dict
 
     try:
         with tempfile.TemporaryDirectory() as folder:
-            return path.with_suffix(""), _read(unpacked(path, Path(folder)))
+            runs, history, study = _read(unpacked(path, Path(folder)))
+            return path.with_suffix(""), (runs, whole(history), study)
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: no archive of a study ({error})") from None
 
 
-def _read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+def _read(folder: Path) -> tuple[pd.DataFrame, HistoryFile, dict[str, Any]]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; a study folder holds runs.parquet, history.parquet, study.json")
     missing = [name for name in ("runs.parquet", "history.parquet", "study.json") if not (folder / name).is_file()]
@@ -179,17 +181,12 @@ def _read(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
         raise InputError(f"{folder / 'study.json'}: not JSON ({error})") from None
     if not isinstance(study, dict):
         raise InputError(f"{folder / 'study.json'}: an object is expected, got a {type(study).__name__}")
-    frames = []
-    for name in ("runs.parquet", "history.parquet"):
-        try:
-            frames.append(pd.read_parquet(folder / name))
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"{folder / name}: cannot be read ({reason})") from None
-    return frames[0], frames[1], study
+    with readable(folder / "runs.parquet"):
+        runs = pd.read_parquet(folder / "runs.parquet")
+    return runs, HistoryFile(folder / "history.parquet"), study
 
 
-def _check(frame: pd.DataFrame, columns: tuple[str, ...], name: str) -> None:
-    missing = [column for column in columns if column not in frame]
+def _check(frame: History, columns: tuple[str, ...], name: str) -> None:
+    missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise InputError(f"{name}: columns {', '.join(missing)} are missing")

@@ -34,7 +34,7 @@ from initbench.stats.remedy import more_seeds, wider
 from initbench.stats.studies import compare_studies
 from initbench.stats.summary import performance_profile, summary
 from initbench.stats.survival import kaplan_meier, restricted_mean
-from initbench.stats.target import left_before, retarget, select, steps_to_target, value_at, whole_net
+from initbench.stats.target import left_before, metrics, retarget, select, steps_to_target, value_at, whole_net
 
 __all__ = [
     "GATE",
@@ -61,6 +61,7 @@ __all__ = [
     "loss_bands",
     "lr_profile",
     "median_interval",
+    "metrics",
     "more_seeds",
     "performance_profile",
     "ranked",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from initbench.errors import InputError
+from initbench.history import History
 from initbench.stats import remedy, student, verdict
 from initbench.stats.crossfit import Crossfit, crossfit
 from initbench.stats.intervals import ratio_interval
@@ -39,7 +40,7 @@ def judge(
     runs: pd.DataFrame,
     study: Mapping[str, Any] | None = None,
     baseline: str | None = None,
-    history: pd.DataFrame | None = None,
+    history: History | None = None,
     metric: str | None = None,
 ) -> Judged:
     """Rank and compare; everything a report says of speed comes from here.
@@ -80,7 +81,7 @@ def leaderboard(
     runs: pd.DataFrame,
     study: Mapping[str, Any] | None = None,
     baseline: str | None = None,
-    history: pd.DataFrame | None = None,
+    history: History | None = None,
 ) -> pd.DataFrame:
     """One row per arm, ranked inside its setting. Columns: LEADERBOARD_COLUMNS.
 
@@ -97,7 +98,7 @@ def comparisons(
     runs: pd.DataFrame,
     baseline: str | None = None,
     study: Mapping[str, Any] | None = None,
-    history: pd.DataFrame | None = None,
+    history: History | None = None,
 ) -> pd.DataFrame:
     """Each setup against the baseline of its setting, paired by seed. Columns: COMPARISON_COLUMNS.
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from initbench.stats.intervals import blocks
 from initbench.stats.panel import Panel
 
 HALVINGS = 20
@@ -43,14 +44,10 @@ def halvings(n: int) -> np.ndarray:
 @lru_cache(maxsize=64)
 def weights(n: int, resamples: int = RESAMPLES) -> np.ndarray:
     """(resamples, n) how often each seed is drawn; every row sums to n."""
-    rng = np.random.default_rng([_SEED, n, 2])
-    return rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
-
-
-@lru_cache(maxsize=8)
-def _sided(n: int, resamples: int) -> np.ndarray:
-    """(HALVINGS, n, resamples) weights of the seeds on side 1, else 0."""
-    return np.stack([np.ascontiguousarray((weights(n, resamples) * side).T) for side in halvings(n)])
+    rng, drawn = np.random.default_rng([_SEED, n, 2]), np.empty((resamples, n), np.uint32)
+    for rows in blocks(resamples, n):
+        drawn[rows] = rng.multinomial(n, np.full(n, 1 / n), size=len(drawn[rows]))
+    return drawn
 
 
 def crossfit(panel: Panel, resamples: int = RESAMPLES) -> Crossfit:
@@ -73,9 +70,11 @@ def crossfits(panels: Sequence[Panel], resamples: int = RESAMPLES) -> list[Cross
     if rates == 1 or n == 1:
         best = np.argmin(keys.mean(axis=2), axis=1)
         only = np.take_along_axis(logs, best[:, None, None], axis=1)[:, 0]  # (A, n)
-        draws = only @ weights(n, resamples).T / n
+        drawn = weights(n, resamples)
+        draws = np.concatenate([only @ drawn[rows].astype(float).T / n for rows in blocks(*drawn.shape)], axis=1)
         return [Crossfit(float(y.mean()), d, np.full((HALVINGS, n), b)) for y, d, b in zip(only, draws, best)]
-    draws = _draws(keys, logs, resamples)
+    drawn = weights(n, resamples)
+    draws = np.concatenate([_draws(keys, logs, drawn[rows].astype(float)) for rows in blocks(*drawn.shape)], axis=1)
     judged_at = [_rates(key, halvings(n)) for key in keys]
     return [
         Crossfit(float(judged(panel.log, at).mean()), draw, at) for panel, draw, at in zip(panels, draws, judged_at)
@@ -93,21 +92,21 @@ def _rates(key: np.ndarray, sides: np.ndarray) -> np.ndarray:
     return np.where(sides == 1, on_zero[:, None], on_one[:, None])
 
 
-def _draws(keys: np.ndarray, logs: np.ndarray, resamples: int) -> np.ndarray:
-    """(A, resamples) theta under each draw; a halving with an empty side cannot choose and is left out."""
+def _draws(keys: np.ndarray, logs: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """(A, D) theta under each of D draws (D, n); a halving with an empty side cannot choose and is left out."""
     arms, rates, n = keys.shape
-    both = np.concatenate([keys, logs]).reshape(2 * arms * rates, n)
+    both, weight = np.concatenate([keys, logs]).reshape(2 * arms * rates, n), np.ascontiguousarray(drawn.T)
 
-    def sums(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted sums over seeds of key and log outcome, each (A, L, resamples); w (n, resamples)."""
-        key, log = (both @ w).reshape(2, arms, rates, resamples)
+    def sums(side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted sums of key and log outcome over the seeds where `side` (n,) is 1, each (A, L, D)."""
+        key, log = ((both * side) @ weight).reshape(2, arms, rates, -1)
         return key, log
 
-    all_key, all_log = sums(weights(n, resamples).T)
-    total, count = np.zeros((arms, resamples)), np.zeros(resamples)
-    for on_one in _sided(n, resamples):
-        key, log = sums(on_one)
-        size = on_one.sum(axis=0)
+    all_key, all_log = sums(np.ones(n))
+    total, count = np.zeros((arms, len(drawn))), np.zeros(len(drawn))
+    for side in halvings(n):
+        key, log = sums(side)
+        size = drawn @ side
         can = (size > 0) & (size < n)
         total += np.where(can, _at_best(key, all_log - log) + _at_best(all_key - key, log), 0.0)
         count += can

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from initbench.history import History
 from initbench.stats.intervals import wilson
 from initbench.stats.rates import at_chosen_lr, budget
 from initbench.stats.target import select
@@ -43,7 +44,7 @@ def trained_by_step(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def loss_bands(
-    history: pd.DataFrame, runs: pd.DataFrame, metric: str = "loss/train", low: float = 0.1, high: float = 0.9
+    history: History, runs: pd.DataFrame, metric: str = "loss/train", low: float = 0.1, high: float = 0.9
 ) -> pd.DataFrame:
     """Median and band of a metric over the seeds of each arm among `runs`, per step; NaN (diverged) = +inf.
 
@@ -58,7 +59,7 @@ def loss_bands(
     return pd.DataFrame({"arm": names[keys[0]], "step": keys[1].astype(int), "n": n, **columns, "lost": lost})
 
 
-def layer_maps(history: pd.DataFrame, runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+def layer_maps(history: History, runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Median of a per-layer metric over the seeds of each arm. Long: arm, layer, step, n, median."""
     part, arm, names = _rows_of(history, runs, metric)
     inside = part["layer"].notna().to_numpy()
@@ -82,7 +83,7 @@ def layer_map(history: pd.DataFrame, metric: str) -> pd.DataFrame:
     return layer_maps(history, runs, metric).pivot(index="layer", columns="step", values="median")
 
 
-def _rows_of(history: pd.DataFrame, runs: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def _rows_of(history: History, runs: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Rows of the metric that belong to `runs`, the arm number of each row, the arms' names."""
     part = select(history, metric, runs["run"])
     numbers, names = pd.factorize(runs["arm"].astype(str))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -31,7 +32,26 @@ def wilson(k: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
 @lru_cache(maxsize=64)
 def resamples(n: int) -> np.ndarray:
     """(RESAMPLES, n) indices, with replacement; the same for every arm, so that arms stay paired by seed."""
-    return np.random.default_rng([_SEED, n]).integers(0, n, size=(RESAMPLES, n))
+    rng, drawn = np.random.default_rng([_SEED, n]), np.empty((RESAMPLES, n), np.int32)
+    for rows in blocks(RESAMPLES, n):
+        drawn[rows] = rng.integers(0, n, size=drawn[rows].shape)
+    return drawn
+
+
+def blocks(draws: int, n: int, most: int = 2**20) -> Iterator[slice]:
+    """Slices of the draws with about `most` numbers each: a bootstrap of thousands of seeds is not held at once.
+
+    >>> list(blocks(5, 4, most=8))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 6, None)]
+    """
+    size = max(1, most // max(n, 1))
+    return (slice(first, first + size) for first in range(0, draws, size))
+
+
+def resampled(values: np.ndarray, of: Callable[..., np.ndarray]) -> np.ndarray:
+    """(RESAMPLES,) a statistic (of the last axis) of bootstrap draws of values (n,)."""
+    drawn = resamples(len(values))
+    return np.concatenate([of(values[drawn[rows]], axis=1) for rows in blocks(*drawn.shape)])
 
 
 def median(values: np.ndarray) -> float:
@@ -64,7 +84,7 @@ def median_interval(values: np.ndarray) -> tuple[float, float, float]:
     if len(values) < 3:
         return median(values), float("nan"), float("nan")
     with np.errstate(invalid="ignore"):
-        draws = np.median(values[resamples(len(values))], axis=1)
+        draws = resampled(values, np.median)
     low, high = np.quantile(draws, [0.025, 0.975], method="inverted_cdf")
     return median(values), float(low), float(high)
 
@@ -83,7 +103,7 @@ def ratio_interval(difference: np.ndarray) -> tuple[float, float, float]:
     mean = float(difference.mean())
     half = float("nan")
     if n >= 3:
-        error = float(difference[resamples(n)].mean(axis=1).std())
+        error = float(resampled(difference, np.mean).std())
         half = float(student.ppf(0.975, n - 1)) * error
     # rounded, so that the last bits of a sum are no spread
     centre, low, high = (round(float(np.exp(x)), 12) for x in (mean, mean - half, mean + half))

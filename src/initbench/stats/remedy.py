@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from initbench.history import History
 from initbench.stats.target import select
 
 REASONS = {
@@ -69,7 +70,7 @@ def denser(steps: float) -> str:
     return f"train.evaluate.dense={math.ceil(steps)}"
 
 
-def evaluation_grids(runs: pd.DataFrame, history: pd.DataFrame, metric: str) -> dict[str, np.ndarray]:
+def evaluation_grids(runs: pd.DataFrame, history: History, metric: str) -> dict[str, np.ndarray]:
     """{arm: the steps at which the metric was evaluated}, from one run of each arm that has any."""
     rows = select(history, metric, runs.loc[runs["status"] != "failed"].drop_duplicates("arm")["run"])
     arm_of = dict(zip(runs["run"].astype(str), runs["arm"].astype(str)))

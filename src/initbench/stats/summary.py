@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from initbench.stats.intervals import median_interval, resamples
+from initbench.history import History
+from initbench.stats.intervals import median_interval, resampled
 from initbench.stats.ranking import groups
 from initbench.stats.rates import GATE, at_chosen_lr, budget, column
 from initbench.stats.survival import kaplan_meier, restricted_mean
@@ -20,7 +21,7 @@ SUMMARY_COLUMNS = [
 ]  # fmt: skip
 
 
-def summary(runs: pd.DataFrame, history: pd.DataFrame | None = None) -> pd.DataFrame:
+def summary(runs: pd.DataFrame, history: History | None = None) -> pd.DataFrame:
     """One row per arm at its chosen learning rate, with 95% intervals over seeds. Columns: SUMMARY_COLUMNS.
 
     steps: median, inf = never. restricted_mean: mean of min(T, tau) with ``+- 1.96`` standard errors, the area above
@@ -69,12 +70,12 @@ def over_seeds(values: np.ndarray, of: Callable[..., np.ndarray]) -> tuple[float
     with np.errstate(invalid="ignore"):
         if len(values) < 3:
             return float(of(values)), float("nan"), float("nan")
-        draws = of(values[resamples(len(values))], axis=1)
+        draws = resampled(values, of)
     low, high = np.quantile(draws, [0.025, 0.975], method="inverted_cdf")
     return float(of(values)), float(low), float(high)
 
 
-def loss_area(runs: pd.DataFrame, history: pd.DataFrame, metric: str = "loss/train") -> np.ndarray:
+def loss_area(runs: pd.DataFrame, history: History, metric: str = "loss/train") -> np.ndarray:
     """``1 / tau integral_0^tau loss`` of each run (len(runs),), trapezoids between evaluations.
 
     Infinite for a run that diverged or lacks a value up to its budget.

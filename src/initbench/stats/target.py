@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from initbench.errors import InputError
+from initbench.history import History, HistoryFile
 
 
-def steps_to_target(history: pd.DataFrame, runs: pd.DataFrame, metric: str, value: float) -> pd.Series:
+def steps_to_target(history: History, runs: pd.DataFrame, metric: str, value: float) -> pd.Series:
     """T: the first evaluated step at or past the target, a float per row of `runs`; NaN = never arrived.
 
     ``T = min {step : value(step) >= target}`` for ``accuracy/*``, ``<=`` for ``loss/*``. It stands even if
@@ -26,7 +27,7 @@ def steps_to_target(history: pd.DataFrame, runs: pd.DataFrame, metric: str, valu
     if not metric.startswith(("accuracy", "loss")):
         raise InputError(f"target metric {metric!r}: accuracy/* (at or above) or loss/* (at or below) is allowed")
     part = select(history, metric)
-    if part.empty and len(history):
+    if part.empty and not history.empty:
         raise InputError(f"target metric {metric!r} is not in the history; it holds {', '.join(whole_net(history))}")
     values = part["value"].to_numpy(float)
     hit = part[values >= value if metric.startswith("accuracy") else values <= value]
@@ -35,7 +36,7 @@ def steps_to_target(history: pd.DataFrame, runs: pd.DataFrame, metric: str, valu
     return found.astype(float).rename("steps_to_target")
 
 
-def retarget(runs: pd.DataFrame, history: pd.DataFrame, metric: str, value: float) -> pd.DataFrame:
+def retarget(runs: pd.DataFrame, history: History, metric: str, value: float) -> pd.DataFrame:
     """A copy of `runs` with the steps, FLOPs and gap of another target, from the history."""
     out = runs.copy()
     steps = out["steps_to_target"] = steps_to_target(history, runs, metric, value)
@@ -67,7 +68,7 @@ def left_before(runs: pd.DataFrame, steps: pd.Series) -> int:
     return int((early.fillna(False) & steps.isna()).sum())
 
 
-def value_at(history: pd.DataFrame, run: pd.Series, step: pd.Series, metric: str) -> np.ndarray:
+def value_at(history: History, run: pd.Series, step: pd.Series, metric: str) -> np.ndarray:
     """Value of a whole-net metric at one step per run (len(run),); NaN where it was not evaluated."""
     wanted = pd.DataFrame({"run": run.astype(str).to_numpy(), "step": step.to_numpy(float)})
     rows = select(history, metric, wanted.loc[wanted["step"].notna(), "run"])
@@ -76,17 +77,26 @@ def value_at(history: pd.DataFrame, run: pd.Series, step: pd.Series, metric: str
     return wanted.merge(rows, on=["run", "step"], how="left")["value"].to_numpy(float)
 
 
-def whole_net(history: pd.DataFrame) -> list[str]:
+def whole_net(history: History) -> list[str]:
     """Names of the metrics the history holds for the whole net (no layer), sorted."""
+    if isinstance(history, HistoryFile):
+        return [name for name, whole in history.metrics.items() if whole]
     return sorted(history.loc[history["layer"].isna(), "metric"].astype(str).unique())
 
 
-def select(history: pd.DataFrame, metric: str, runs: Iterable[str] | None = None) -> pd.DataFrame:
+def metrics(history: History) -> list[str]:
+    """Names of the metrics the history holds, sorted."""
+    return sorted(history.metrics if isinstance(history, HistoryFile) else history["metric"].astype(str).unique())
+
+
+def select(history: History, metric: str, runs: Iterable[str] | None = None) -> pd.DataFrame:
     """Rows of one metric, of these runs only (None: all); by category codes: there are millions of rows."""
-    names = history["metric"]
-    if isinstance(names.dtype, pd.CategoricalDtype):
-        code = names.cat.categories.get_indexer(pd.Index([metric]))[0]
-        part = history[names.cat.codes.to_numpy() == code] if code >= 0 else history.iloc[:0]
+    if isinstance(history, HistoryFile):
+        part = history.metric(metric)
+    elif isinstance(history["metric"].dtype, pd.CategoricalDtype):
+        names = history["metric"].cat
+        code = names.categories.get_indexer(pd.Index([metric]))[0]
+        part = history[names.codes.to_numpy() == code] if code >= 0 else history.iloc[:0]
     else:
-        part = history[names.to_numpy() == metric]
+        part = history[history["metric"].to_numpy() == metric]
     return part if runs is None else part[part["run"].isin(list(runs))]

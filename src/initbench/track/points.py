@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -15,6 +15,7 @@ import pandas as pd
 
 QUANTILES = (("", 0.5), ("p10", 0.1), ("p90", 0.9))
 HIGHER_IS_BETTER = ("accuracy",)  # a diverged run ranks as -inf there, as +inf elsewhere
+HEADLINE = ("loss/", "accuracy/")  # of the whole net: what the record of a run shows
 NEVER = np.iinfo(np.int64).max
 
 
@@ -80,7 +81,7 @@ class History:
         code = np.zeros(int(used.max(initial=0)) + 1, np.int32)
         code[used[order]] = np.arange(len(used), dtype=np.int32)
         names = np.array([named[i] for i in order], dtype=object)
-        whole = [p % layers == 0 and metrics[p // layers].startswith(("loss/", "accuracy/")) for p in used[order]]
+        whole = [p % layers == 0 and metrics[p // layers].startswith(HEADLINE) for p in used[order]]
         return History(
             run=np.append(where, -1).astype(np.int32)[run.cat.codes.to_numpy(np.int64)],
             name=code[pair],
@@ -88,6 +89,27 @@ class History:
             value=history["value"].to_numpy(np.float64, na_value=np.nan),
             names=names,
             headline=np.array(whole, bool),
+        )
+
+    @staticmethod
+    def concat(parts: Sequence[History]) -> History:
+        """The rows of parts whose runs are numbered alike."""
+        names, code = np.unique([name for part in parts for name in part.names], return_inverse=True)
+        codes = np.split(code.astype(np.int32), np.cumsum([len(part.names) for part in parts])[:-1])
+        headline = np.zeros(len(names), bool)
+        for part, own in zip(parts, codes):
+            headline[own] |= part.headline
+
+        def joined(arrays: Iterable[np.ndarray], dtype: type) -> np.ndarray:
+            return np.concatenate([np.empty(0, dtype), *arrays])
+
+        return History(
+            joined((part.run for part in parts), np.int32),
+            joined((own[part.name] for part, own in zip(parts, codes)), np.int32),
+            joined((part.step for part in parts), np.int64),
+            joined((part.value for part in parts), np.float64),
+            names.astype(object),
+            headline,
         )
 
     @cached_property
@@ -143,27 +165,32 @@ def thin(index: np.ndarray, length: np.ndarray, points: int) -> np.ndarray:
     return (length <= points) | (np.round(np.round(index / spacing) * spacing) == index)
 
 
-def per_run(history: History, runs: int, every: bool, points: int = 20) -> list[Points]:
-    """The points of each of the `runs` runs: all of them, or losses and accuracies thinned to about `points`.
+def thinned(history: History, points: int = 20) -> History:
+    """Losses and accuracies, thinned to about `points` a curve.
 
     The last finite point of a curve is always kept, so that the value a table shows is the last one.
     """
     keep = history.run >= 0
-    if not every and len(history.names):
+    if len(history.names):
         keep &= history.headline[history.name]
     rows = _sorted(history.where(keep))
+    if not len(rows.run):
+        return rows
     finite = np.isfinite(rows.value)
-    if every or not len(rows.run):
-        rows = rows.where(finite)
-    else:
-        curve = rows.run.astype(np.int64) * len(rows.names) + rows.name
-        first = np.flatnonzero(np.r_[True, curve[1:] != curve[:-1]])
-        length = np.diff(np.append(first, len(curve)))
-        index = np.arange(len(curve)) - np.repeat(first, length)
-        place = np.where(finite, np.arange(len(curve)), -1)
-        stays = thin(index, np.repeat(length, length), points)
-        stays[np.maximum(np.maximum.reduceat(place, first), 0)] = True
-        rows = rows.where(stays & finite)
+    curve = rows.run.astype(np.int64) * len(rows.names) + rows.name
+    first = np.flatnonzero(np.r_[True, curve[1:] != curve[:-1]])
+    length = np.diff(np.append(first, len(curve)))
+    index = np.arange(len(curve)) - np.repeat(first, length)
+    place = np.where(finite, np.arange(len(curve)), -1)
+    stays = thin(index, np.repeat(length, length), points)
+    stays[np.maximum(np.maximum.reduceat(place, first), 0)] = True
+    return rows.where(stays & finite)
+
+
+def per_run(history: History, runs: int) -> list[Points]:
+    """The finite points of each of the `runs` runs."""
+    rows = _sorted(history.where(history.run >= 0))
+    rows = rows.where(np.isfinite(rows.value))
     bounds = np.searchsorted(rows.run, np.arange(runs + 1))
     keys = rows.names[rows.name] if len(rows.names) else np.array([], dtype=object)
     cut = [slice(a, b) for a, b in pairwise(bounds)]

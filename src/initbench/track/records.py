@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from initbench.errors import InputError
-from initbench.stats import GATE, budget, lr_profile
+from initbench.history import history_of
+from initbench.stats import GATE, budget, lr_profile, metrics, select
 from initbench.track import pages
-from initbench.track.points import NEVER, History, Points, bands, clean, per_run
+from initbench.track.points import HEADLINE, NEVER, History, Points, bands, clean, per_run, thinned
 
 CHILDREN = ("headline", "full", "none")
 FORMAT = "1"  # of what is written; a change of names rewrites a study
@@ -91,7 +92,6 @@ def plan(results: Any, children: str = "headline") -> list[Arm]:
     number = {key: i for i, key in enumerate(infos)}
     arm_of = runs["arm_key"].astype(str).map(number).to_numpy(int) if len(runs) else np.array([], int)
     profile = lr_profile(runs) if len(runs) else pd.DataFrame(columns=["arm"])
-    history = History.of(results.history, runs)
     diverged = runs["diverged_at"].to_numpy(dtype="float64", na_value=np.nan) if len(runs) else np.array([])
     diverged_at = np.where(np.isnan(diverged), NEVER, np.nan_to_num(diverged).astype(np.int64))
 
@@ -99,17 +99,32 @@ def plan(results: Any, children: str = "headline") -> list[Arm]:
     lr = runs["optim.lr"].to_numpy(float) if len(runs) else np.array([])
     best = np.array([chosen.get(a, np.nan) for a in runs["arm"].astype(str)], float) if len(runs) else lr
     at_best = (lr == best) | (np.isnan(lr) & np.isnan(best))
-    curves = bands(history, np.where(at_best, arm_of, -1), len(infos), diverged_at)
-    grid = _evaluation_steps(history, arm_of, len(infos))
+
+    curves: list[list[Points]] = [[] for _ in infos]
+    grids = [[np.empty(0, np.int64)] for _ in infos]
+    kept: list[History] = []
+    history = history_of(results)
+    for name in metrics(history):  # one at a time: there may be millions of rows
+        of_runs = children == "full" or name.startswith(HEADLINE)
+        one = History.of(select(history, name, None if of_runs else runs["run"][at_best]), runs)
+        for i, points in enumerate(bands(one, np.where(at_best, arm_of, -1), len(infos), diverged_at)):
+            curves[i].append(points)
+        for i, steps in enumerate(_evaluation_steps(one, arm_of, len(infos))):
+            grids[i].append(steps)
+        if of_runs and children != "none":
+            kept.append(one if children == "full" else thinned(one))
 
     start = created_ms(study)
-    own = _run_records(runs, history, study, start, children) if children != "none" else []
+    own = []
+    if children != "none":
+        own = _run_records(runs, per_run(History.concat(kept), len(runs)), study, start)
     arms = []
     for key, i in number.items():
         info, mine = infos[key], np.flatnonzero(arm_of == i)
         lrs = profile[profile["arm"] == info["label"]] if len(profile) else profile
         frame = runs.iloc[mine]
-        parent = _arm_record(info, frame, frame[at_best[mine]], lrs, curves[i], grid[i], study, start)
+        points, grid = Points.concat(curves[i]), np.unique(np.concatenate(grids[i]))
+        parent = _arm_record(info, frame, frame[at_best[mine]], lrs, points, grid, study, start)
         arms.append(Arm(parent, [own[j] for j in mine] if own else []))
     return arms
 
@@ -148,10 +163,7 @@ def _common_tags(kind: str, study: Mapping[str, Any]) -> dict[str, str]:
 # --- runs ----------------------------------------------------------------------
 
 
-def _run_records(
-    runs: pd.DataFrame, history: History, study: Mapping[str, Any], start: int, children: str
-) -> list[Record]:
-    points = per_run(history, len(runs), every=children == "full")
+def _run_records(runs: pd.DataFrame, points: Sequence[Points], study: Mapping[str, Any], start: int) -> list[Record]:
     configured = [c for c in runs.columns if "." in c and "/" not in c] + ["setup", "seed"]
     text = {clean(c): _texts(runs[c]) for c in configured if c in runs}
     finals = [c for c in ("steps_to_target", "flops_to_target", "gap_at_target", "diverged_at") if c in runs]
