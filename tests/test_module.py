@@ -210,7 +210,7 @@ def test_runs_stop_at_the_target_where_that_is_asked(arm):
 @pytest.mark.parametrize(
     ("target", "changes", "words"),
     [
-        ("Nowhere", {}, ["has no class or function 'Nowhere'"]),
+        ("Nowhere", {}, ["has no 'Nowhere'"]),
         ("Plain", {"args": {"wdith": 3}}, ["model.args.wdith", "allowed: width, depth"]),
         ("Plain", {"args": {"width": "wide"}}, ["making it failed", "model.args.KEY"]),
         ("broken", {}, ["making it failed", "no such luck"]),

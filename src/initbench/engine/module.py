@@ -7,19 +7,17 @@ Other parameters are trained too, from the start that the module gives them.
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from initbench import initializers, rng
+from initbench import initializers, plugins, rng
 from initbench.config import ArmConfig
 from initbench.data import Dataset, split
 from initbench.engine.material import Draws, Material
@@ -73,24 +71,7 @@ def imported(target: str) -> Callable[..., nn.Module]:
     <class 'torch.nn.modules.linear.Linear'>
     """
     allowed = "a class or function that makes an nn.Module, e.g. model.target=my_module.MyNet"
-    path, _, name = target.rpartition(".")
-    if not path:
-        raise InputError(f"model.target={target}: {allowed}")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        made = getattr(importlib.import_module(path), name, None)
-    except Exception as error:  # whatever the person's own module raises
-        raise InputError(f"model.target={target}: importing {path} failed ({line(error)}); {allowed}") from None
-    if not callable(made):
-        raise InputError(f"model.target={target}: {path} has no class or function '{name}'; {allowed}")
-    return made
-
-
-def line(error: BaseException) -> str:
-    """An exception in one line."""
-    first = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return cast("Callable[..., nn.Module]", plugins.imported("model.target", target, allowed))
 
 
 def made(model: ModelConfig, data: Dataset, seed: int) -> nn.Module:
@@ -117,7 +98,9 @@ def made(model: ModelConfig, data: Dataset, seed: int) -> nn.Module:
         with seeded(rng.key(seed, "module")):
             module = make(**args)
     except Exception as error:
-        raise InputError(f"model.target={target}: making it failed ({line(error)}); set model.args.KEY=VALUE") from None
+        raise InputError(
+            f"model.target={target}: making it failed ({plugins.line(error)}); set model.args.KEY=VALUE"
+        ) from None
     finally:
         torch.set_default_dtype(before)
     if not isinstance(module, nn.Module):
@@ -229,7 +212,9 @@ def forward_calls(module: nn.Module, x: Tensor, arm: ArmConfig, data: Dataset) -
                 calls.clear()
                 outputs = call(module, x[:1], by_sample=True).expand(len(x), 1)
     except Exception as error:
-        raise InputError(f"{where}: its forward pass on inputs {tuple(x.shape)} failed ({line(error)})") from None
+        raise InputError(
+            f"{where}: its forward pass on inputs {tuple(x.shape)} failed ({plugins.line(error)})"
+        ) from None
     if not isinstance(outputs, Tensor):
         raise InputError(f"{where}: its forward pass returns a {type(outputs).__name__}; a tensor is needed")
     shape = tuple(outputs.shape)
