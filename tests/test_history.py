@@ -16,10 +16,11 @@ from pandas.testing import assert_frame_equal
 
 import initbench as ib
 from initbench import history, stats
+from initbench import store as store_module
 from initbench.engine.chunk import Chunk, Series
 from initbench.errors import InputError
 from initbench.history import HISTORY_SCHEMA, HistoryFile
-from initbench.results import Results, rows_of
+from initbench.results import Results, history_rows
 from initbench.stats import crossfit, intervals
 from initbench.stats.panel import Panel
 from initbench.store import Store
@@ -71,7 +72,10 @@ def test_statistics_are_the_same_from_the_file_and_from_memory(results, tmp_path
     given = pa.Table.from_pandas(whole, schema=HISTORY_SCHEMA, preserve_index=False)
     per_run = (given.filter(pa.compute.field("run") == run) for run in results.runs["run"])
     tables = ((n, run.filter(pa.compute.field("metric") == n)) for run in per_run for n in stats.metrics(whole))
-    file = history.write(tmp_path / "history.parquet", tables)
+    file = HistoryFile(tmp_path / "history.parquet")
+    with history.writing(file.path) as add:
+        for name, table in tables:
+            add(name, table)
     assert_frame_equal(plain(file.frame()), plain(whole))
     in_pieces, at_once = (Results(results.runs, h, results.study, tmp_path) for h in (file, whole))
     assert_frame_equal(in_pieces.compare(), at_once.compare())
@@ -87,15 +91,15 @@ def test_statistics_are_the_same_from_the_file_and_from_memory(results, tmp_path
 def test_no_more_than_a_block_is_held_while_writing(tmp_path, monkeypatch):
     monkeypatch.setattr(history, "BLOCK", 10_000)
     one = Series(tuple(range(10)), tuple(range(10)), np.random.default_rng(0).normal(size=(20, 10, 10)))
+    store = Store(tmp_path / "store")
+    store.write("k", Chunk(tuple((i, 0.1) for i in range(20)), np.full(20, -1), {"m": one}))
+    stored = store.read("k", [(i, 0.1) for i in range(20)])
     held = []
-
-    def tables(arms: int):
-        for arm in range(arms):
-            held.append(tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes())
-            yield f"metric {arm % 3}", rows_of("m", one, pa.array([f"{arm} {i}" for i in range(20)]), None)
-
     tracemalloc.start()
-    history.write(tmp_path / "a", tables(100))
+    with history.writing(tmp_path / "a") as add:
+        for arm in range(100):
+            add(f"metric {arm % 3}", history_rows(pa.array([f"{arm} {i}" for i in range(20)]), stored, "m"))
+            held.append(tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes())
     tracemalloc.stop()
     assert pq.read_metadata(tmp_path / "a").num_rows == 100 * 2000
     # of 3.8 MB
@@ -138,8 +142,10 @@ def test_frames_that_fail_leave_the_old_history(results, tmp_path, monkeypatch):
     assert (folder / "history.parquet").read_bytes() == before
 
 
-def test_parts_with_other_series_join(tmp_path):
+@pytest.mark.parametrize("kept", [0, 10**9])
+def test_parts_with_other_series_join(tmp_path, monkeypatch, kept):
     """Runs of one arm whose parts hold other steps and other series: what a part lacks is NaN."""
+    monkeypatch.setattr(store_module, "KEPT", kept)
     store = Store(tmp_path)
     one = Series((0, 1, 2), None, np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
     two = Series((0, 2, 5), None, np.array([[7.0, 8.0, 9.0]]))

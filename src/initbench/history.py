@@ -7,7 +7,7 @@ other metrics.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -61,7 +61,7 @@ class HistoryFile:
     def frame(self) -> pd.DataFrame:
         """All rows."""
         with readable(self.path):
-            return as_frame(pq.ParquetFile(self.path).read())
+            return pq.ParquetFile(self.path).read().to_pandas()
 
     @cached_property
     def metrics(self) -> dict[str, bool]:
@@ -95,7 +95,7 @@ class HistoryFile:
                 if known is not None and known.has_min_max and not known.min <= value <= known.max:
                     continue
                 found.append(file.read_row_group(i).filter(pc.field(column) == value))
-            return as_frame(pa.concat_tables(found))
+            return pa.concat_tables(found).to_pandas()
 
 
 History = pd.DataFrame | HistoryFile  # whole in memory, or on disk
@@ -109,10 +109,6 @@ def readable(path: Path) -> Iterator[None]:
     except (OSError, ValueError) as error:  # Arrow's own errors are ValueErrors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be read ({reason})") from None
-
-
-def as_frame(table: pa.Table) -> pd.DataFrame:
-    return table.to_pandas(types_mapper={pa.int16(): pd.Int16Dtype()}.get)
 
 
 def size(frame: pd.DataFrame) -> int:
@@ -130,21 +126,24 @@ def history_of(results: Any) -> History:
     return results.measured if hasattr(results, "measured") else results.history
 
 
-def write(path: Path, rows: Iterable[tuple[str, pa.Table]]) -> HistoryFile:
-    """Write (metric, its rows as a table of HISTORY_SCHEMA) one after another, a block at a time."""
+@contextmanager
+def writing(path: Path) -> Iterator[Callable[[str, pa.Table], None]]:
+    """Gives a function that takes a metric and rows of it, as a table of HISTORY_SCHEMA; they are written by blocks."""
+    waiting: dict[str, list[pa.Table]] = {}
+    count = 0
+
+    def flush() -> None:
+        for name in sorted(waiting):
+            out.write_table(pa.concat_tables(waiting.pop(name)).unify_dictionaries().combine_chunks())
+
+    def add(name: str, table: pa.Table) -> None:
+        nonlocal count
+        waiting.setdefault(name, []).append(table)
+        count += len(table)
+        if count >= BLOCK:
+            flush()
+            count = 0
+
     with pq.ParquetWriter(path, HISTORY_SCHEMA, compression="zstd") as out:
-        waiting: dict[str, list[pa.Table]] = {}
-        count = 0
-
-        def flush() -> None:
-            for name in sorted(waiting):
-                out.write_table(pa.concat_tables(waiting.pop(name)).unify_dictionaries().combine_chunks())
-
-        for name, table in rows:
-            waiting.setdefault(name, []).append(table)
-            count += len(table)
-            if count >= BLOCK:
-                flush()
-                count = 0
+        yield add
         flush()
-    return HistoryFile(path)

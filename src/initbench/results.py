@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -16,9 +16,8 @@ import pyarrow as pa
 
 from initbench import stats
 from initbench.config import run_key
-from initbench.engine.chunk import Series
 from initbench.errors import InputError
-from initbench.history import HISTORY_SCHEMA, History, HistoryFile, whole, write
+from initbench.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
 from initbench.store import Store, Stored
 
 SCHEMA = 1  # of study.json and of both frames
@@ -102,14 +101,21 @@ def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.Dat
 
     `runs` in memory, `history` as history.parquet in `folder`, where it appears whole or not at all.
     """
-    arms = [arm for arm in study["arms"] if arm["status"] != "not applicable"]
-    asked = [[(seed, lr) for seed in arm["seeds"] for lr in arm["lrs"]] for arm in arms]
-    found = [store.read(arm["arm_key"], runs) for arm, runs in zip(arms, asked)]
     folder.mkdir(parents=True, exist_ok=True)
     temporary, path = folder / ".history.tmp", folder / "history.parquet"
     try:
-        history = write(temporary, (one for arm, stored in zip(arms, found) for one in tables(arm, stored)))
-        parts = [run_rows(*one) for one in zip(arms, asked, found)]
+        parts = []
+        with writing(temporary) as add:
+            for arm in study["arms"]:
+                if arm["status"] == "not applicable":
+                    continue
+                asked = [(seed, lr) for seed in arm["seeds"] for lr in arm["lrs"]]
+                stored = store.read(arm["arm_key"], asked)
+                parts.append(run_rows(arm, asked, stored))
+                if stored is not None:
+                    keys = pa.array([run_key(arm["arm_key"], seed, lr) for seed, lr in stored.runs], pa.string())
+                    for name in sorted(stored.axes):
+                        add(name, history_rows(keys, stored, name))
         runs = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})
         for column in ("diverged_at", "steps"):
             if column in runs:
@@ -117,7 +123,7 @@ def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.Dat
         runs = runs.apply(plain_column)
         target = study["target"]
         if target is not None and len(runs):
-            runs = stats.retarget(runs, history, target["metric"], target["value"])
+            runs = stats.retarget(runs, HistoryFile(temporary), target["metric"], target["value"])
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -222,32 +228,20 @@ def plain_column(column: pd.Series) -> pd.Series:
     return column.map(lambda value: None if value is None or value != value else str(value))
 
 
-def tables(arm: Mapping[str, Any], stored: Stored | None) -> Iterator[tuple[str, pa.Table]]:
-    """The history of an arm: each metric and its rows."""
-    if stored is None:
-        return
-    keys = pa.array([run_key(arm["arm_key"], seed, lr) for seed, lr in stored.runs], pa.string())
-    for name in sorted(stored.axes):
-        yield name, rows_of(name, stored.series(name), keys, stored.stopped_at)
-
-
-def rows_of(name: str, one: Series, keys: pa.Array, stopped_at: np.ndarray | None) -> pa.Table:
-    """The rows of one metric of an arm, by run, step and layer; `keys` (R,) are the runs' own.
-
-    The history of a run that left early (`stopped_at` (R,), -1 = it did not) ends there.
-    """
+def history_rows(keys: pa.Array, stored: Stored, name: str) -> pa.Table:
+    """One metric of an arm, by run (their `keys`), step and layer. The history of a run that left early ends there."""
+    one = stored.series(name)
     layers = np.array([-1] if one.layers is None else one.layers, dtype=np.int16)
     steps = np.array(one.steps, dtype=np.int32)
-    n = len(keys)
-    run = np.repeat(np.arange(n, dtype=np.int32), len(steps) * len(layers))
-    step = np.tile(np.repeat(steps, len(layers)), n)
-    layer = np.tile(layers, n * len(steps))
+    run = np.repeat(np.arange(len(keys), dtype=np.int32), len(steps) * len(layers))
+    step = np.tile(np.repeat(steps, len(layers)), len(keys))
+    layer = np.tile(layers, len(keys) * len(steps))
     metric = pa.DictionaryArray.from_arrays(np.zeros(len(run), np.int32), pa.array([name]))
     table = pa.Table.from_arrays(
         [pa.DictionaryArray.from_arrays(run, keys), step, metric, pa.array(layer, mask=layer < 0), one.values.ravel()],
         schema=HISTORY_SCHEMA,
     )
-    if stopped_at is None:
+    if stored.stopped_at is None:
         return table
-    end = np.where(stopped_at >= 0, stopped_at, np.iinfo(np.int32).max)
+    end = np.where(stored.stopped_at >= 0, stored.stopped_at, np.iinfo(np.int32).max)
     return table.filter(pa.array(step <= end[run]))

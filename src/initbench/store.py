@@ -24,6 +24,8 @@ from initbench.config import run_key
 from initbench.engine.chunk import Chunk, Series
 from initbench.errors import InputError
 
+KEPT = 32 * 2**20  # bytes of an arm's parts that are kept while its series are read; of more, each is read anew
+
 
 @dataclass(frozen=True)
 class Store:
@@ -75,10 +77,12 @@ class Store:
         """The stored ones among the asked runs, sorted by (seed, lr); None if there are none."""
         wanted = set(runs)
         heads: dict[tuple[int, float], tuple[Part, int]] = {}
+        size = 0
         for path in self.parts(arm_key):
             table = intact(path)
             if table is not None:
-                part = Part.of(path, table)
+                size += table.nbytes
+                part = Part.of(path, table, keep=size <= KEPT)
                 for i, run in enumerate(part.runs):
                     if run in wanted:
                         heads.setdefault(run, (part, i))
@@ -92,19 +96,21 @@ Axes = dict[str, tuple[tuple[int, ...], tuple[int, ...] | None]]  # steps and la
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What a part file holds beside its series, which are read when they are asked for."""
+    """What a part file holds beside its series, which are read when they are asked for if they are not kept."""
 
     path: Path
+    table: pa.Table | None
     runs: list[tuple[int, float]]
     columns: dict[str, np.ndarray]  # those of ONE_A_RUN that it has
     axes: Axes
 
     @staticmethod
-    def of(path: Path, table: pa.Table) -> Part:
+    def of(path: Path, table: pa.Table, keep: bool) -> Part:
         found = [name for name in ONE_A_RUN if name in table.column_names]
         axes = json.loads(table.schema.metadata[b"axes"])
         return Part(
             path,
+            table if keep else None,
             list(zip(table["seed"].to_pylist(), table["lr"].to_pylist())),
             {name: table[name].to_numpy() for name in found},
             {name: (tuple(s), None if k is None else tuple(k)) for name, (s, k) in axes.items()},
@@ -113,7 +119,8 @@ class Part:
     def values(self, name: str) -> np.ndarray:
         """A series of all runs of the part: (runs, steps) or (runs, steps, k)."""
         steps, layers = self.axes[name]
-        flat = pq.read_table(self.path, columns=[name], use_threads=False)[name].combine_chunks().flatten()
+        table = pq.ParquetFile(self.path).read([name], use_threads=False) if self.table is None else self.table
+        flat = table[name].combine_chunks().flatten()
         shape = (len(self.runs), len(steps)) if layers is None else (len(self.runs), len(steps), len(layers))
         return flat.to_numpy(zero_copy_only=False).reshape(shape).astype(np.float64)
 
@@ -162,7 +169,7 @@ class Stored:
         values = np.full((len(self.runs), len(steps), *([] if layers is None else [len(layers)])), np.nan)
         for part, own, place in self.places:
             if name in part.axes:
-                there = np.flatnonzero(np.isin(steps, part.axes[name][0]))
+                there = np.searchsorted(steps, part.axes[name][0])
                 values[place[:, None], there] = part.values(name)[own]
         return Series(steps, layers, values)
 
