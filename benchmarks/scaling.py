@@ -4,8 +4,9 @@
 
 Time: microseconds a run-step of training (its start subtracted) in this process, one thread; sizes take turns in each round;
 ratios to 100 runs, by processor and wall time. Depth: what each further layer costs, from one depth to the next. Memory: a child
-process each; `engine` trains and stores all chunks, `command` is `python -m initbench` with its frames and report, and
-`held` is what the study's frames, which hold a value for every run, step and metric, take in memory by themselves. Prints
+process each; `engine` trains and stores all chunks, `command` is `python -m initbench` with its frames and report, `tracked`
+the same with MLflow in SQLite; `frames` is what the study's frames, which hold a value for every run, step and metric, would
+take in memory by themselves. After training the paths do the same: the commands are measured on the kernel's. Prints
 Markdown, writes results/scaling.json. From the top of the repository.
 """
 
@@ -128,7 +129,7 @@ def of_memory(counts: list[int], steps: int) -> dict[str, object]:
     found: dict[str, object] = {}
     print("\n| what | path | runs | peak MiB | to the first | frames MiB |\n|---|---|---|---|---|---|")
     for path in PATHS:
-        for what in ("engine", "command"):
+        for what in ("engine", "command", "tracked") if path == "kernel" else ("engine",):
             first = 0.0
             for runs in counts:
                 with tempfile.TemporaryDirectory() as folder:
@@ -139,7 +140,8 @@ def of_memory(counts: list[int], steps: int) -> dict[str, object]:
                             f"seeds={runs // 5}",
                             "optim.lr=[.01,.02,.03,.04,.05]",
                         ),
-                        *(f"train.steps={steps}", f"engine.path={PATHS[path]}", "engine.workers=1", "track.uri=null"),
+                        *(f"train.steps={steps}", f"engine.path={PATHS[path]}", "engine.workers=1"),
+                        f"track.uri={f'sqlite:///{folder}/mlflow.db' if what == 'tracked' else 'null'}",
                     ]
                     if what == "engine":
                         used, held = peak(["-c", ENGINE, folder, *overrides]), ""

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from initbench.errors import InputError
 
-BLOCK = 2**21  # rows, of 19 bytes
+BLOCK = 2**20  # rows, of 19 bytes
 KEPT = 32 * 2**20  # bytes of metrics that a reader keeps for the next time
 EMPTY = pd.DataFrame(
     {

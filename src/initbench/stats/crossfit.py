@@ -44,7 +44,7 @@ def halvings(n: int) -> np.ndarray:
 @lru_cache(maxsize=64)
 def weights(n: int, resamples: int = RESAMPLES) -> np.ndarray:
     """(resamples, n) how often each seed is drawn; every row sums to n."""
-    rng, drawn = np.random.default_rng([_SEED, n, 2]), np.empty((resamples, n), np.uint32)
+    rng, drawn = np.random.default_rng([_SEED, n, 2]), np.empty((resamples, n), np.min_scalar_type(n))
     for rows in blocks(resamples, n):
         drawn[rows] = rng.multinomial(n, np.full(n, 1 / n), size=len(drawn[rows]))
     return drawn

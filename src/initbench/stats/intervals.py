@@ -32,7 +32,7 @@ def wilson(k: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
 @lru_cache(maxsize=64)
 def resamples(n: int) -> np.ndarray:
     """(RESAMPLES, n) indices, with replacement; the same for every arm, so that arms stay paired by seed."""
-    rng, drawn = np.random.default_rng([_SEED, n]), np.empty((RESAMPLES, n), np.int32)
+    rng, drawn = np.random.default_rng([_SEED, n]), np.empty((RESAMPLES, n), np.min_scalar_type(n))
     for rows in blocks(RESAMPLES, n):
         drawn[rows] = rng.integers(0, n, size=drawn[rows].shape)
     return drawn
