@@ -23,6 +23,7 @@ import pytest
 from initbench import track
 from initbench.errors import InputError
 from initbench.track import filling, pages, uri
+from initbench.track import store as bulk
 from initbench.track.points import NEVER, History, bands, per_run, thinned
 from initbench.track.records import key_of, plan
 from initbench.track.store import BulkStore, ClientStore
@@ -115,6 +116,7 @@ def snapshot(where: str, name: str = "demo", ids: bool = False, by_client: bool 
 def test_both_paths_write_the_same(tmp_path, database, monkeypatch):
     given = with_files(study(tmp_path / "demo", failed=("orthogonal",)))
     seen = {}
+    monkeypatch.setattr(bulk, "AT_ONCE", 4)
     for path in PATHS:
         use(path, monkeypatch)
         filled = track.fill(given, database(path), children="full")
