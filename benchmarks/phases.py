@@ -33,17 +33,21 @@ def main() -> int:
 
         setattr(module, function, call)
 
-    from initbench import __main__, report, results, study, track
+    from initbench.engine.processes import begin
+
+    begin()  # as the command does before it imports the rest
+    from initbench import __main__, results, study, track
 
     watched(study, "expand_study", "imports of the command", "compose every arm (Hydra)")
     watched(study, "trainer_of", "plan: keys, checks, import of torch", "start of workers")
     watched(__main__, "launch", "start of the display", "Hydra's jobs, and training that they wait for")
     watched(study, "collect", "rest of the training; MLflow's import", "rest of the records")
     watched(results, "frames", "what the study consists of", "frames from the parts")
-    watched(report, "build", "frames on disk", "report")
-    watched(track, "fill", "before MLflow", "MLflow")
+    watched(study, "draw", "frames on disk", "report, if this process draws it (engine.workers=1)")
+    watched(track, "fill", "before MLflow", "MLflow, and the report that another process draws meanwhile")
+    watched(__main__, "say_outcome", "the rest of the report and of the records", "leaderboard")
     status = __main__.main(sys.argv[1:])
-    mark("leaderboard")
+    mark("end of the other processes")
     before = STARTED
     print(f"{'wall s':>8} {'cpu s':>8}  phase", file=sys.stderr)
     for name, wall, cpu in marks:

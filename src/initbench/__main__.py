@@ -10,8 +10,10 @@ import gc
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from initbench.errors import InputError
 
@@ -73,13 +75,22 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 def sweep(overrides: list[str], config_dirs: list[str]) -> int:
     """Plan, train, collect, say."""
-    from initbench import job, study, terminal
-    from initbench.engine import pool
+    from initbench.engine.processes import begin
 
     started = time.monotonic()
-    if not any(text.startswith(("engine.workers=1", "hydra/launcher=", "train.dry_run=")) for text in overrides):
-        pool.begin()
+    alone = any(text.startswith(("engine.workers=1", "hydra/launcher=", "train.dry_run=")) for text in overrides)
+    begun = not alone and begin()
+    from initbench import study  # while the other process imports
+
     plan = study.plan(overrides, config_dirs)
+    with study.beside(begun) as process:
+        return carry_out(plan, overrides, config_dirs, started, process)
+
+
+def carry_out(plan: Any, overrides: list[str], config_dirs: list[str], started: float, process: Any) -> int:
+    """Train what is missing, collect, say. `process`: draws the report, or None."""
+    from initbench import job, study, terminal
+
     stored = plan.stored()
     done = 0 if plan.config.rerun else sum(stored.values())
     say_plan(plan, done)
@@ -91,7 +102,7 @@ def sweep(overrides: list[str], config_dirs: list[str]) -> int:
     )
     own_process = "basic" in str(plan.hydra.launcher.get("_target_", ""))
     trainer = study.trainer_of(plan)
-    warming = study.warm_up(plan, report=trainer.pool.workers > 1)
+    warming = study.warm_up(plan, process, waiting=trainer.pool.workers > 1)
     display = terminal.Display(len(plan.arms), plan.runs - done, run_steps, lambda: trainer.pool.run_steps)
     trainer.told = display.chunk_done
     job.shared_trainer = trainer if own_process else None
@@ -99,7 +110,7 @@ def sweep(overrides: list[str], config_dirs: list[str]) -> int:
     try:
         with display.showing():
             if plan.runs > done or plan.config.rerun:
-                failed = launch(plan.config.name, overrides, config_dirs)
+                failed = launch(plan, overrides, config_dirs)
             trainer.drain()
     except BaseException:
         trainer.pool.close(wait=False)
@@ -108,20 +119,55 @@ def sweep(overrides: list[str], config_dirs: list[str]) -> int:
         job.shared_trainer = None
     trainer.pool.close()
     warming.join()
-    outcome = study.collect(plan, time.monotonic() - started, launcher_failed=failed)
+    outcome = study.collect(plan, time.monotonic() - started, launcher_failed=failed, process=process)
     say_outcome(plan, outcome, time.monotonic() - started)
     return outcome.status
 
 
-def launch(name: str, overrides: list[str], config_dirs: list[str]) -> str | None:
+def launch(plan: Any, overrides: list[str], config_dirs: list[str]) -> str | None:
     """One Hydra job an arm, by whatever launcher is asked for; returns why it broke down, if it did."""
     folders = [flag for folder in config_dirs for flag in ("--config-dir", folder)]
     try:
         # --multirun rather than hydra.mode in the configuration, which would hide the real error of a misspelt key
-        hydra_main(["--multirun", *folders, *overrides, f"study={name}"])
+        with composed_already(plan.hydra.mode):
+            hydra_main(["--multirun", *folders, *overrides, f"study={plan.config.name}"])
     except SystemExit as error:
         return f"the launcher ended with status {error.code}" if error.code else None
     return None
+
+
+@contextmanager
+def composed_already(mode: Any) -> Iterator[None]:
+    """Hydra composes the command once less to learn its mode, and no job to see whether that is possible: the plan has
+    composed every job, with this mode, and refused what is wrong.
+
+    A composition takes .08 s, and there is no switch for either. Where a Hydra has no such methods it composes as ever.
+    """
+    from hydra._internal import hydra as entry
+    from hydra._internal.core_plugins import basic_sweeper
+
+    with (
+        replaced(getattr(entry, "Hydra", None), "get_mode", lambda *args, **kwargs: mode),
+        replaced(getattr(basic_sweeper, "BasicSweeper", None), "validate_batch_is_legal", lambda *args: None),
+    ):
+        yield
+
+
+@contextmanager
+def replaced(owner: Any, method: str, by: Any) -> Iterator[None]:
+    """Another method of a class for a while; nothing where the class has none of that name."""
+    if not hasattr(owner, method):
+        yield
+        return
+    own = vars(owner).get(method)
+    setattr(owner, method, by)
+    try:
+        yield
+    finally:
+        if own is None:  # it is the base class's
+            delattr(owner, method)
+        else:
+            setattr(owner, method, own)
 
 
 def hydra_main(argv: list[str]) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from initbench.config import ArmConfig, arm_from_hydra
-from initbench.engine.pool import Pool, chunks, cores
+from initbench.engine.pool import Pool, chunks
+from initbench.engine.processes import cores
 from initbench.errors import InputError, NotApplicable
 from initbench.plan import PlannedArm, planned
 from initbench.store import Store

@@ -19,7 +19,9 @@ class Late:
         self.__dict__.update(known)
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(import_module(self._name), attribute)
+        found = getattr(import_module(self._name), attribute)
+        self.__dict__[attribute] = found
+        return found
 
 
 class LateFamily:
@@ -69,3 +71,5 @@ stats: Any = Late(
     uniform=LateFamily("uniform", mean=lambda loc, scale: loc + scale / 2, var=lambda scale: 1 / 12 * scale * scale),
 )
 optimize: Any = Late("scipy.optimize")
+special: Any = Late("scipy.special")  # a fifth of a second: it imports numpy.f2py and numpy.testing
+linalg: Any = Late("scipy.linalg")

@@ -7,9 +7,12 @@ import platform
 import shlex
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,7 +22,8 @@ from initbench import __version__
 from initbench.checks import check_choice
 from initbench.config import ArmConfig, StudyConfig, resolve_target
 from initbench.engine import paths
-from initbench.engine.pool import Pool, cores
+from initbench.engine.pool import Pool
+from initbench.engine.processes import Processes, cores, leave_nothing_half
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import Target
 from initbench.job import Trainer, failure, train_arm
@@ -29,8 +33,9 @@ from initbench.sweep import Expanded, expand_study
 
 # operations that take less time in this process than other processes take to start
 SMALL_WORK = 2e10
-# what a report is made with and takes longest to import
-REPORT_MODULES = ("initbench.report.blocks", "scipy.stats")
+# what takes longest to import of what comes after training: for verdicts, and for the report
+VERDICT_MODULES = ("scipy.stats",)
+REPORT_MODULES = ("initbench.report.blocks", *VERDICT_MODULES)
 RECORDED_VERSIONS = ("torch", "numpy", "pandas", "hydra-core", "mlflow", "scikit-learn", "scipy")
 
 
@@ -178,21 +183,46 @@ def work(study: Study, stored: Mapping[str, int]) -> float:
     return total
 
 
-def warm_up(study: Study, report: bool) -> threading.Thread:
-    """Get ready in the background what comes after training: MLflow and its store, and what the report is made with.
+@contextmanager
+def beside(begun: bool) -> Iterator[Processes | None]:
+    """A process that draws the report beside this one, if one has begun to import what that needs."""
+    if not begun:
+        yield None
+        return
+    process = Processes(1, leave_nothing_half)
+    try:
+        yield process
+    except BaseException:
+        process.close(wait=False)
+        raise
+    process.close()
 
-    `report`: also the latter; it pays where other processes train.
+
+def warm_up(study: Study, process: Processes | None, waiting: bool) -> threading.Thread:
+    """Get ready in the background what comes after training: MLflow and its store.
+
+    `waiting`: this process waits for others that train, so it can import what verdicts and the report are made with;
+    of the report `process` has that.
     """
     from initbench import track
 
+    if waiting and process is not None:
+        process.submit(imported, VERDICT_MODULES)
+    modules = () if not waiting else REPORT_MODULES if process is None else VERDICT_MODULES
+
     def work() -> None:
         track.warm_up(study.uri)
-        for module in REPORT_MODULES if report else ():
-            import_module(module)
+        imported(modules)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
+
+
+def imported(modules: Sequence[str]) -> None:
+    """Import what is needed later."""
+    for module in modules:
+        import_module(module)
 
 
 def collect(
@@ -200,9 +230,13 @@ def collect(
     elapsed: float,
     say: Callable[[str], None] = lambda text: None,
     launcher_failed: str | None = None,
+    process: Processes | None = None,
 ) -> Outcome:
-    """Frames from the store, the report, and MLflow's records from them."""
-    from initbench import report, track
+    """Frames from the store, the report, and MLflow's records from them.
+
+    `process`: draws the report while this one tracks.
+    """
+    from initbench import track
     from initbench.results import Results, frames
 
     say("reading the runs")
@@ -219,14 +253,37 @@ def collect(
     results = Results(runs, history, content, study.folder)
     results.save()
     say("writing the report")
-    paths = report.build(results, formats=tuple(study.config.report.formats))
+    files = draw(results, tuple(study.config.report.formats), process)
     say("tracking to MLflow")
-    tracked = track.fill(results, study.uri, children=study.config.track.children)
+    tracked = track.fill(results, study.uri, children=study.config.track.children, drawn=files)
+    paths = files()
     if study.uri is not None and tracked.experiment_id is not None:
         content["mlflow"] = {"uri": study.uri, "experiment_id": tracked.experiment_id}
         results.save_study()
     trouble = [(arm["label"], arm["reason"]) for arm in content["arms"] if arm["status"] != "done"]
     return Outcome(results, tracked, trouble, paths)
+
+
+def draw(results: Any, formats: Sequence[str], process: Processes | None) -> Callable[[], dict[str, Path]]:
+    """Write the report, or begin to, where there is a process beside this one; what comes back waits for its files."""
+    from initbench import report
+
+    if process is None:
+        made = report.build(results, formats=formats)
+        return lambda: made
+    try:
+        drawing = process.submit(report.build, results.folder, formats=formats)
+    except BrokenProcessPool:  # it was killed, e.g. for want of memory
+        return draw(results, formats, None)
+
+    @cache
+    def files() -> dict[str, Path]:
+        try:
+            return drawing.result()
+        except BrokenProcessPool:
+            return report.build(results, formats=formats)
+
+    return files
 
 
 def describe(study: Study, elapsed: float) -> dict[str, Any]:

@@ -102,12 +102,15 @@ class Composer:
 
     def __init__(self, search: list[str]) -> None:
         self.search = search
+        self.last: tuple[tuple[str, ...], Any] | None = None  # a command that sweeps nothing asks for it twice
 
     def __call__(self, overrides: Sequence[str]) -> Any:
-        try:
-            return self.raw(overrides)
-        except Exception as error:
-            raise InputError(self.explain(error, overrides)) from None
+        if self.last is None or self.last[0] != tuple(overrides):
+            try:
+                self.last = tuple(overrides), self.raw(overrides)
+            except Exception as error:
+                raise InputError(self.explain(error, overrides)) from None
+        return self.last[1]
 
     def raw(self, overrides: Sequence[str]) -> Any:
         """Hydra's compose, its own node included."""

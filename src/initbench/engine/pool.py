@@ -6,19 +6,14 @@ processes never wait for each other. This module imports no torch, so that the p
 
 from __future__ import annotations
 
-import multiprocessing as mp
-import os
-import signal
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
+from concurrent.futures import Future
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from initbench.config import ArmConfig
+from initbench.engine.processes import Processes, context
 from initbench.groups import LayerSpec
 
 # The stacked tensors of one step should stay near the cache, yet a stack must be large enough to hide the cost of
@@ -80,49 +75,27 @@ def run_bytes(arm: ArmConfig, layers: Sequence[LayerSpec]) -> int:
     return (8 if arm.model.dtype == "float64" else 4) * (2 * weights + batch * (layers[0].fan_in + 2 * units))
 
 
-def context() -> Any:
-    """How workers start: from a clean process that has imported torch once; where there is none, each imports it."""
-    methods = mp.get_all_start_methods()
-    chosen = mp.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if chosen.get_start_method() == "forkserver":
-        chosen.set_forkserver_preload(["initbench.engine.worker"])
-    return chosen
-
-
-def begin() -> None:
-    """Let the process that workers are forked from start now, and import torch while this one plans."""
-    if context().get_start_method() == "forkserver" and cores() > 1:
-        from multiprocessing import forkserver
-
-        with hidden_main():
-            forkserver.ensure_running()
-
-
 class Pool:
     """Worker processes that train chunks and publish their parts; with one worker, this process does it itself."""
 
     def __init__(self, workers: int) -> None:
         self.workers = workers
-        self._executor: ProcessPoolExecutor | None = None
+        self._processes: Processes | None = None
         self._done = 0
-        self._context = context()
-        self._counter = self._context.Value("q", 0)
+        self._counter = context().Value("q", 0)
 
     def start(self, functions: Sequence[tuple[str, str]] = ()) -> None:
         """Begin to start the workers, without waiting for them, and to compile these functions of the kernel."""
-        if self.workers > 1 and self._executor is None:
-            self._executor = ProcessPoolExecutor(
-                self.workers, mp_context=self._context, initializer=_start_worker, initargs=(self._counter,)
-            )
-            with hidden_main():
-                for i in range(self.workers):  # each begins with another function
-                    self._executor.submit(_ready, [*functions[i:], *functions[:i]])
+        if self.workers > 1 and self._processes is None:
+            self._processes = Processes(self.workers, _share, self._counter)
+            for i in range(self.workers):  # each begins with another function
+                self._processes.submit(_ready, [*functions[i:], *functions[:i]])
 
     def submit(self, arm: ArmConfig, runs: Sequence[tuple[int, float]], root: Path, key: str) -> Future[None]:
         """Train these runs and publish them as a part below root/key."""
         self.start()
-        if self._executor is not None:
-            return self._executor.submit(_work, arm, list(runs), root, key)
+        if self._processes is not None:
+            return self._processes.submit(_work, arm, list(runs), root, key)
         future: Future[None] = Future()
         try:
             from initbench.engine import worker
@@ -144,42 +117,17 @@ class Pool:
 
     def close(self, wait: bool = True) -> None:
         """End the workers; without waiting, also those at work."""
-        if self._executor is not None:
-            processes = list((self._executor._processes or {}).values())
-            self._executor.shutdown(wait=wait, cancel_futures=True)
-            if not wait:
-                for process in processes:
-                    process.terminate()
-            self._executor = None
-
-
-@contextmanager
-def hidden_main() -> Iterator[None]:
-    """Keep new processes from running the caller's script again: a script that calls `ib.run` needs no main guard."""
-    main = sys.modules["__main__"]
-    hidden: dict[str, Any] = {name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)}
-    main.__spec__ = None
-    try:
-        yield
-    finally:
-        vars(main).update(hidden)
+        if self._processes is not None:
+            self._processes.close(wait)
+            self._processes = None
 
 
 _shared_counter: Any = None
 
 
-def _start_worker(counter: Any) -> None:
+def _share(counter: Any) -> None:
     global _shared_counter
     _shared_counter = counter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    parent = mp.parent_process()
-    if parent is not None:  # do not outlive a parent that was killed
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: Any) -> None:
-    parent.join()
-    os._exit(1)
 
 
 def _ready(functions: Sequence[tuple[str, str]]) -> None:
@@ -197,10 +145,3 @@ def _work(arm: ArmConfig, runs: list[tuple[int, float]], root: Path, key: str) -
 
     with worker.one_thread():
         worker.work(arm, runs, root, key, count)
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

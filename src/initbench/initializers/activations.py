@@ -11,9 +11,9 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from initbench.errors import InputError
+from initbench.late import special
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -48,14 +48,14 @@ ACTIVATIONS: dict[str, Activation] = {
         lambda x: np.where(x > 0, x, LEAKY_SLOPE * x), lambda x: np.where(x > 0, 1.0, LEAKY_SLOPE)
     ),
     "tanh": Activation(np.tanh, lambda x: 1 - np.tanh(x) ** 2),
-    "sigmoid": Activation(special.expit, lambda x: special.expit(x) * special.expit(-x)),
+    "sigmoid": Activation(lambda x: special.expit(x), lambda x: special.expit(x) * special.expit(-x)),
     "gelu": Activation(lambda x: x * special.ndtr(x), lambda x: special.ndtr(x) + x * _gaussian_density(x)),
     "silu": Activation(lambda x: x * special.expit(x), lambda x: special.expit(x) * (1 + x * special.expit(-x))),
     "elu": Activation(_elu, _elu_slope),
     "selu": Activation(lambda x: SELU_SCALE * _elu(x, SELU_ALPHA), lambda x: SELU_SCALE * _elu_slope(x, SELU_ALPHA)),
-    "softplus": Activation(lambda x: np.logaddexp(0, x), special.expit),
+    "softplus": Activation(lambda x: np.logaddexp(0, x), lambda x: special.expit(x)),
     "sin": Activation(np.sin, np.cos),
-    "erf": Activation(special.erf, lambda x: 2 / math.sqrt(math.pi) * np.exp(-x * x)),
+    "erf": Activation(lambda x: special.erf(x), lambda x: 2 / math.sqrt(math.pi) * np.exp(-x * x)),
     "abs": Activation(np.abs, np.sign),
 }
 

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import special
 
-from initbench.late import stats
+from initbench.late import special, stats
 
 
 @dataclass(frozen=True)

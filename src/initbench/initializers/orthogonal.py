@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import torch
-from scipy import linalg
 from torch import Tensor
 from torch.nn import init as torch_init
 
@@ -15,6 +14,7 @@ from initbench.initializers.activations import gain_value
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.laws import sphere_entry
 from initbench.initializers.registry import catalogued
+from initbench.late import linalg
 
 Generator = torch.Generator | None
 

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import torch
-from scipy import linalg
 from torch import Tensor
 
 from initbench.errors import NotApplicable
@@ -15,7 +14,7 @@ from initbench.initializers.contract import Case, Contract
 from initbench.initializers.orthogonal import sylvester
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import MODES, xavier_uniform_
-from initbench.late import stats
+from initbench.late import linalg, stats
 
 Generator = torch.Generator | None
 

@@ -58,6 +58,7 @@ def fill(
     children: str = "headline",
     artifacts: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    drawn: Callable[[], object] = lambda: None,
 ) -> Filled:
     """Bring the study to the store: afterwards it is there once and whole, whatever was there before.
 
@@ -70,6 +71,7 @@ def fill(
         children: headline (losses and accuracies of a run, thinned), full (every metric), none (arms only).
         artifacts: hang the report and the data on a run named `report`.
         progress: called as ``progress(arms done, arms)``.
+        drawn: returns when the files of the report are there; asked before they are needed.
 
     Raises InputError for another `children`.
     """
@@ -98,6 +100,7 @@ def fill(
             written = _write(store, arms, progress)
             _describe(store, results.study, arms)
             if artifacts:
+                drawn()
                 written += _report(store, results)
         except (MlflowException, SQLAlchemyError, OSError) as error:
             return incomplete(one_line(error), experiment_id)
