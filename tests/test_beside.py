@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -91,6 +92,7 @@ def test_a_killed_process_costs_no_report(results, process):
 
 def test_ctrl_c_is_this_process_s_and_ends_the_other_cleanly(process):
     assert process.submit(signal.raise_signal, signal.SIGINT).result() is None
+    assert process.submit(gc.get_threshold).result()[0] == 100_000  # it draws as fast as the command's own
     with pytest.raises(SystemExit):  # what was being written is cleaned up, as by any exception
         process.submit(signal.raise_signal, signal.SIGTERM).result()
 

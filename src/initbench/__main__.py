@@ -34,9 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def as_process() -> int:
-    """`main` as the whole of a process: its libraries are a million objects that stay to the end, and looking through
-    them for garbage again and again, and once more at the end, takes a third of the time of a small study."""
-    gc.set_threshold(100_000, 20, 100)
+    """`main` as the whole of a process, which does not look through its libraries for garbage at its end either."""
+    from initbench.engine.processes import collect_seldom
+
+    collect_seldom()
     status = main()
     gc.freeze()
     return status

@@ -23,7 +23,7 @@ from initbench.checks import check_choice
 from initbench.config import ArmConfig, StudyConfig, resolve_target
 from initbench.engine import paths
 from initbench.engine.pool import Pool
-from initbench.engine.processes import Processes, cores, leave_nothing_half
+from initbench.engine.processes import Processes, cores, like_the_command
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import Target
 from initbench.job import Trainer, failure, train_arm
@@ -189,7 +189,7 @@ def beside(begun: bool) -> Iterator[Processes | None]:
     if not begun:
         yield None
         return
-    process = Processes(1, leave_nothing_half)
+    process = Processes(1, like_the_command)
     try:
         yield process
     except BaseException:
