@@ -36,16 +36,17 @@ def main() -> int:
     from initbench.engine.processes import begin
 
     begin()  # as the command does before it imports the rest
-    from initbench import __main__, results, study, track
+    from initbench import __main__, study, track
 
     watched(study, "expand_study", "imports of the command", "compose every arm (Hydra)")
     watched(study, "trainer_of", "plan: keys, checks, import of torch", "start of workers")
     watched(__main__, "launch", "start of the display", "Hydra's jobs, and training that they wait for")
     watched(study, "collect", "rest of the training; MLflow's import", "rest of the records")
-    watched(results, "frames", "what the study consists of", "frames from the parts")
-    watched(study, "draw", "frames on disk", "report, if this process draws it (engine.workers=1)")
-    watched(track, "fill", "before MLflow", "MLflow, and the report that another process draws meanwhile")
-    watched(__main__, "say_outcome", "the rest of the report and of the records", "leaderboard")
+    watched(study, "describe", "before the records", "what the study consists of")
+    # twice: frames, then report
+    watched(study, "later", "MLflow's experiment", "made by this process (engine.workers=1), or begun by another")
+    watched(track, "fill", "frames by the other process, pandas by this one", "MLflow, while the other draws")
+    watched(__main__, "say_outcome", "the rest of the report", "leaderboard")
     status = __main__.main(sys.argv[1:])
     mark("end of the other processes")
     before = STARTED

@@ -18,7 +18,9 @@ import initbench as ib
 from initbench import study
 from initbench.__main__ import main
 from initbench.engine import processes
+from initbench.engine.processes import later
 from initbench.errors import InputError
+from initbench.written import report
 
 FORMATS = ("html", "md", "csv", "latex", "figures", "archive")
 COMMAND = [
@@ -70,7 +72,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_it_has_the_same_bytes(drawn, results):
-    study.draw(results, FORMATS, None)()
+    results.report(formats=FORMATS)
     here, there = files(results.folder), files(drawn)
     assert {"report.html", "report.tex", "study.zip"} < here.keys()
     assert any(name.endswith(".pdf") for name in here)
@@ -80,14 +82,17 @@ def test_it_has_the_same_bytes(drawn, results):
 
 def test_errors_come_through(results, process):
     with pytest.raises(InputError, match="format pdf: allowed are html"):
-        study.draw(results, ("pdf",), process)()
+        later(process, report, results.folder, ("pdf",))()
 
 
 def test_a_killed_process_costs_no_report(results, process):
-    os.kill(process.submit(os.getpid).result(), signal.SIGKILL)
+    number = process.submit(os.getpid).result()
+    drawn = later(process, report, results.folder, ("csv",))
+    os.kill(number, signal.SIGKILL)
+    assert drawn()["leaderboard.csv"].is_file()
     with pytest.raises(BrokenProcessPool):
-        process.submit(time.sleep, 60).result()
-    assert study.draw(results, ("csv",), process)()["leaderboard.csv"].is_file()
+        process.submit(os.getpid).result()
+    assert later(process, report, results.folder, ("md",))()["report.md"].is_file()
 
 
 def test_ctrl_c_is_this_process_s_and_ends_the_other_cleanly(process):

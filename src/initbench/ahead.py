@@ -11,6 +11,7 @@ from importlib import import_module
 
 MODULES = (
     "initbench.engine.worker",
+    "initbench.results",
     "initbench.report.blocks",
     "initbench.report.export",
     "initbench.report.page",

@@ -8,11 +8,9 @@ import shlex
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,7 +21,7 @@ from initbench.checks import check_choice
 from initbench.config import ArmConfig, StudyConfig, resolve_target
 from initbench.engine import paths
 from initbench.engine.pool import Pool
-from initbench.engine.processes import Processes, cores, like_the_command
+from initbench.engine.processes import Processes, cores, later, like_the_command
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import Target
 from initbench.job import Trainer, failure, train_arm
@@ -104,7 +102,6 @@ def plan(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> Study:
 
 def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
     """The study of an expanded command."""
-    from initbench import track
     from initbench.controls import with_controls
 
     arms, refused = [], []
@@ -129,7 +126,7 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
         arms=named,
         refused=refused,
         target=targets.pop(),
-        uri=track.resolve_uri(expanded.study.track.uri),
+        uri=resolved(expanded.study.track.uri),
         hydra=expanded.hydra,
     )
 
@@ -162,6 +159,15 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Any:
     finally:
         trainer.pool.close()
     return collect(study, 0.0).results
+
+
+def resolved(setting: str | None) -> str | None:
+    """Where MLflow records go. Where nowhere, tracking is not imported before it is asked at the end: it needs pandas."""
+    if setting is None:
+        return None
+    from initbench import track
+
+    return track.resolve_uri(setting)
 
 
 def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda arm, runs: None) -> Trainer:
@@ -204,14 +210,15 @@ def warm_up(study: Study, process: Processes | None, waiting: bool) -> threading
     `waiting`: this process waits for others that train, so it can import what verdicts and the report are made with;
     of the report `process` has that.
     """
-    from initbench import track
-
     if waiting and process is not None:
         process.submit(imported, VERDICT_MODULES)
     modules = () if not waiting else REPORT_MODULES if process is None else VERDICT_MODULES
 
     def work() -> None:
-        track.warm_up(study.uri)
+        if study.uri is not None:
+            from initbench import track
+
+            track.warm_up(study.uri)
         imported(modules)
 
     thread = threading.Thread(target=work, daemon=True)
@@ -234,56 +241,33 @@ def collect(
 ) -> Outcome:
     """Frames from the store, the report, and MLflow's records from them.
 
-    `process`: draws the report while this one tracks.
+    `process`: makes the frames and draws the report, while this one imports pandas and tracks.
     """
-    from initbench import track
-    from initbench.results import Results, frames
+    from initbench.written import record, report
 
     say("reading the runs")
     content = describe(study, elapsed)
     if all(arm["status"] == "not applicable" for arm in content["arms"]):
         raise InputError("; ".join(dict.fromkeys(arm["reason"] for arm in content["arms"])))
-    runs, history = frames(content, Store(study.root), study.folder)
-    absent = set(runs.loc[runs["status"] == "failed", "arm"]) if len(runs) else set()
-    for arm in content["arms"]:
-        if arm["status"] == "done" and arm["label"] in absent:
-            arm["status"], arm["reason"] = "failed", launcher_failed or "its runs were not trained"
-    known = track.experiment(study.uri, content["study"])  # for the links of the report
-    content["mlflow"] = None if known is None else {"uri": study.uri, "experiment_id": known}
-    results = Results(runs, history, content, study.folder)
-    results.save()
+    if study.uri is not None:
+        from initbench import track
+
+        known = track.experiment(study.uri, content["study"])  # for the links of the report
+        content["mlflow"] = None if known is None else {"uri": study.uri, "experiment_id": known}
+    recorded = later(process, record, content, study.root, study.folder, launcher_failed)
     say("writing the report")
-    files = draw(results, tuple(study.config.report.formats), process)
+    files = later(process, report, study.folder, tuple(study.config.report.formats))
+    results = recorded()
     say("tracking to MLflow")
+    from initbench import track
+
     tracked = track.fill(results, study.uri, children=study.config.track.children, drawn=files)
     paths = files()
     if study.uri is not None and tracked.experiment_id is not None:
-        content["mlflow"] = {"uri": study.uri, "experiment_id": tracked.experiment_id}
+        results.study["mlflow"] = {"uri": study.uri, "experiment_id": tracked.experiment_id}
         results.save_study()
-    trouble = [(arm["label"], arm["reason"]) for arm in content["arms"] if arm["status"] != "done"]
+    trouble = [(arm["label"], arm["reason"]) for arm in results.study["arms"] if arm["status"] != "done"]
     return Outcome(results, tracked, trouble, paths)
-
-
-def draw(results: Any, formats: Sequence[str], process: Processes | None) -> Callable[[], dict[str, Path]]:
-    """Write the report, or begin to, where there is a process beside this one; what comes back waits for its files."""
-    from initbench import report
-
-    if process is None:
-        made = report.build(results, formats=formats)
-        return lambda: made
-    try:
-        drawing = process.submit(report.build, results.folder, formats=formats)
-    except BrokenProcessPool:  # it was killed, e.g. for want of memory
-        return draw(results, formats, None)
-
-    @cache
-    def files() -> dict[str, Path]:
-        try:
-            return drawing.result()
-        except BrokenProcessPool:
-            return report.build(results, formats=formats)
-
-    return files
 
 
 def describe(study: Study, elapsed: float) -> dict[str, Any]:

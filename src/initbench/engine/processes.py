@@ -14,7 +14,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 
@@ -36,6 +38,29 @@ class Processes:
         if not wait:
             for process in processes:
                 process.terminate()
+
+
+def later(processes: Processes | None, function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+    """What a function gives, once it is asked for: from a process beside this one, which begins at once.
+
+    From this one where there is no other, before `later` returns, or where the other was killed, e.g. for want of memory.
+    """
+    if processes is None:
+        given = function(*args)
+        return lambda: given
+    try:
+        future = processes.submit(function, *args)
+    except BrokenProcessPool:
+        return later(None, function, *args)
+
+    @cache
+    def result() -> Any:
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            return function(*args)
+
+    return result
 
 
 def context() -> Any:
