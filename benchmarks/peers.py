@@ -110,7 +110,7 @@ def trainings(cell: Cell, path: str) -> tuple[Callable[[], None], Callable[[], N
     layers = arm.model.layers(loaded.inputs, loaded.outputs)
 
     def work(arm) -> None:  # type: ignore[no-untyped-def]
-        for runs in chunks(arm, arm.runs[: cell.runs], layers, workers=1):
+        for runs in chunks(arm, arm.runs[: cell.runs], layers, workers=1, path=path):
             train(arm, runs, loaded)
 
     return partial(work, arm), partial(work, none)

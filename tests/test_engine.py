@@ -240,6 +240,18 @@ def test_chunks_change_no_bit_of_formulas_and_models(setup):
     assert parted(arm, 1, runs[:1]) == {runs[0]: alone[runs[0]]}
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_chunks_change_no_bit_of_any_activation(activation, dtype):
+    """7 units of 8 samples fill no vector, and torch computes what is left over at the end of a stack otherwise."""
+    model = {"activation": activation, "width": 7, "depth": 3, "dtype": dtype}
+    arm = small_arm(
+        model=model, seeds=(0, 1, 2), optim={"lr": [0.05]}, train={"steps": 5}, measure={"metrics": ["backward_msq"]}
+    )
+    runs = list(arm.runs)
+    assert parted(arm, 1, runs) == parted(arm, 2, runs) == parted(arm, 3, runs)
+
+
 def test_a_diverged_neighbour_changes_no_bit():
     calm = small_arm(optim={"lr": [0.1]}, seeds=(0, 1, 2))
     wild = replace(calm, optim=replace(calm.optim, lr=[0.1, 1e160]))

@@ -5,7 +5,7 @@ Axes: R runs, m = fan_out, n = fan_in, B samples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -54,12 +54,17 @@ class Net:
         return [w if f.forward == 1.0 else w * f.forward for w, f in zip(weights, self.factors)], biases
 
     def forward(
-        self, weights: Sequence[Tensor], biases: Sequence[Tensor | None], stored: Stored, x: Tensor
+        self,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor | None],
+        stored: Stored,
+        x: Tensor,
+        room: mlp.Room | None = None,
     ) -> residual.Trace:
-        """All preactivations and layer inputs on x (R, n, B)."""
+        """All preactivations and layer inputs on x (R, n, B); a `room` is for nets without branches."""
         if self.branches:
             return residual.forward(self.branches, weights, biases, stored, x, self.model.activation)
-        zs, hs = mlp.forward(weights, biases, x, self.model.activation)
+        zs, hs = mlp.forward(weights, biases, x, self.model.activation, room)
         return residual.Trace(zs, hs, hs, zs)
 
     def join(self, layer: int, y: Tensor, earlier: Sequence[Tensor], stored: Stored) -> Tensor:
@@ -73,21 +78,45 @@ class Net:
                 return residual.join(branch, y, earlier[branch.first - 1], stored)
         return y
 
+    def pull_back(
+        self,
+        weights: Sequence[Tensor],
+        stored: Stored,
+        trace: residual.Trace,
+        dlogits: Tensor,
+        own: dict[str, Tensor],
+        room: mlp.Room | None = None,
+    ) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Layers from the last to the first, each with the gradients by its preactivation and by its own product
+        y = W h + b, (R, m, B). Those of the model's own tensors are put into `own`."""
+        activation = self.model.activation
+        if self.branches:
+            yield from residual.pull_back(self.branches, weights, stored, trace, dlogits, activation, own)
+            return
+        for layer, dz in mlp.pull_back(weights, trace.zs, trace.hs, dlogits, activation, room):
+            yield layer, dz, dz
+
     def backward(
-        self, weights: Sequence[Tensor], stored: Stored, trace: residual.Trace, dlogits: Tensor
+        self,
+        weights: Sequence[Tensor],
+        stored: Stored,
+        trace: residual.Trace,
+        dlogits: Tensor,
+        room: mlp.Room | None = None,
     ) -> tuple[list[Tensor], list[Tensor], list[Tensor], dict[str, Tensor]]:
-        """Gradients by each layer's use of its weight and bias, by the preactivations, and by the model's own tensors.
+        """Gradients by each layer's use of its weight, dW = dY H^T (R, m, n), and of its bias, db = sum over samples of
+        dY (R, m); by the preactivations, dZ (R, m, B), overwritten in a `room`; and by the model's own tensors.
 
         The weight's is by scheme.weight(stored, layer), so the forward factor is in it.
         """
         own: dict[str, Tensor] = {}
-        activation = self.model.activation
-        if self.branches:
-            dws, dbs, dzs, own = residual.backward(self.branches, weights, stored, trace, dlogits, activation)
-        else:
-            dws, dbs, dzs = mlp.backward(weights, trace.zs, trace.hs, dlogits, activation)
-        dws = [g if f.forward == 1.0 else g * f.forward for g, f in zip(dws, self.factors)]
-        return dws, dbs, dzs, own
+        dws, dbs, dzs = [], [], []
+        for layer, dz, dy in self.pull_back(weights, stored, trace, dlogits, own, room):
+            dw, forward = torch.bmm(dy, trace.hs[layer].transpose(1, 2)), self.factors[layer].forward
+            dws.append(dw if forward == 1.0 else dw * forward)
+            dbs.append(dy.sum(2))
+            dzs.append(dz)
+        return dws[::-1], dbs[::-1], dzs[::-1], own
 
     def predict(
         self, weights: Sequence[Tensor], biases: Sequence[Tensor | None], stored: Stored, x: Tensor, block: int

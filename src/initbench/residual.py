@@ -9,7 +9,7 @@ sees after a layer is that layer's preactivation z: of a branch's last layer, th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -167,16 +167,19 @@ def join(end: Branch, y: Tensor, stream: Tensor, own: Mapping[str, Tensor]) -> T
     return z + (stream if end.skip == 1.0 else stream * end.skip)
 
 
-def backward(
+def pull_back(
     found: Sequence[Branch],
     weights: Sequence[Tensor],
     own: Mapping[str, Tensor],
     trace: Trace,
     dlogits: Tensor,
     activation: str,
-) -> tuple[list[Tensor], list[Tensor], list[Tensor], dict[str, Tensor]]:
-    """Gradients by each layer's use of its weight (R, m, n), of its bias (R, m), by the preactivations (R, m, B), and by
-    the model's own stored tensors."""
+    grads: dict[str, Tensor],
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Layers from the last to the first, each with the gradients by its preactivation z and by its own product
+    y = W h + b, (R, m, B); a layer's weight may be changed when these come. The gradients of the model's own stored
+    tensors are put into `grads`.
+    """
     import torch
 
     from initbench.model import ACTIVATIONS
@@ -184,13 +187,10 @@ def backward(
     pull = ACTIVATIONS[activation].pull
     ends = {b.last: b for b in found}
     shift = {b.first + i: name for b in found for i, name in enumerate(b.shifts)}
-    count = len(weights)
-    dws, dbs = [dlogits] * count, [dlogits] * count
-    dzs: list[Tensor] = [dlogits] * count
     skipped: dict[int, Tensor] = {}  # what a skip connection adds to the gradient of an earlier stream
-    grads: dict[str, Tensor] = {}
-    for i in range(count - 1, -1, -1):
-        dy = dzs[i]
+    dz = dlogits
+    for i in range(len(weights) - 1, -1, -1):
+        dy = dz
         if i in ends:
             end = ends[i]
             if end.skip != 0.0:
@@ -201,12 +201,13 @@ def backward(
                 unit = own[end.gain].shape[1] > 1
                 grads[end.gain] = product.sum(2) if unit else product.flatten(1).sum(1, keepdim=True)
                 dy = dy * own[end.gain].unsqueeze(2)
-        dws[i] = torch.bmm(dy, trace.hs[i].transpose(1, 2))
-        dbs[i] = dy.sum(2)
-        if i:
-            dh = torch.bmm(weights[i].transpose(1, 2), dy)
-            if i in shift:
-                grads[shift[i]] = dh.flatten(1).sum(1, keepdim=True)
-            dz = pull(dh, trace.zs[i - 1], trace.phis[i])
-            dzs[i - 1] = dz + skipped[i - 1] if i - 1 in skipped else dz
-    return dws, dbs, dzs, grads
+        if not i:
+            yield i, dz, dy
+            return
+        dh = torch.bmm(weights[i].transpose(1, 2), dy)
+        yield i, dz, dy
+        if i in shift:
+            grads[shift[i]] = dh.flatten(1).sum(1, keepdim=True)
+        dz = pull(dh, trace.zs[i - 1], trace.phis[i])
+        if i - 1 in skipped:
+            dz = dz + skipped.pop(i - 1)

@@ -102,7 +102,9 @@ class Seeds:
 
     def samples(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (S, B, n) and targets (S, B) or (S, B, k) of sample numbers (S, B)."""
-        x = (self.material.x[index] - self.mean) * self.inverse_scale
+        # several times as fast as x[index]
+        x = self.material.x.index_select(0, index.flatten()).unflatten(0, index.shape)
+        x = x.sub_(self.mean).mul_(self.inverse_scale)
         y = self.material.y[index]
         if self.material.data.classes is None:
             y = (y - self.target_mean) * self.target_inverse_scale

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Protocol
 
@@ -98,17 +99,22 @@ class Scheme:
         return self.weights + self.extras + self.biases + self.own
 
     @property
-    def is_lookup(self) -> bool:
+    def looks_up(self) -> bool:
         """Whether every layer's weight IS a stored tensor, and its gradient nothing but the sum or mean over its uses:
-        no formula, no penalty, no ties that end, nothing of the model's own."""
-        return not (self.formulas or self.extras or self.own or self.soft or self.ties)
+        no formula, no penalty, no ties that end."""
+        return not (self.formulas or self.extras or self.soft or self.ties)
 
     @property
+    def is_lookup(self) -> bool:
+        """The same, and nothing else is stored: nothing of the model's own."""
+        return self.looks_up and not self.own
+
+    @cached_property
     def weight_slot(self) -> tuple[Slot, ...]:
         """Main slot of each layer's weight, `(depth + 1,)`."""
         return slot_of_layer(self.weights)
 
-    @property
+    @cached_property
     def bias_slot(self) -> tuple[Slot, ...]:
         """Slot of each layer's bias; empty for nets without biases."""
         return slot_of_layer(self.biases)
