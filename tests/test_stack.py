@@ -132,10 +132,12 @@ def test_divergence_is_any_number_that_is_not_finite_and_no_large_one(dtype):
 
 
 def test_the_runs_of_a_stack_do_not_depend_on_depth_but_fit_the_cache():
-    def largest(path="torch", count=500, **model):
+    def sizes(path="torch", count=500, workers=1, **model):
         arm = small_arm(model={"depth": 6, **model}, seeds=tuple(range(count)), optim={"lr": [0.1], "batch_size": 64})
-        layers = arm.model.layers(64, 10)
-        return max(len(runs) for runs in chunks(arm, arm.runs, layers, workers=1, path=path))
+        return [len(runs) for runs in chunks(arm, arm.runs, arm.model.layers(64, 10), workers, path=path)]
+
+    def largest(**change):
+        return max(sizes(**change))
 
     shallow, deep = largest(width=64, depth=6), largest(width=64, depth=60)
     assert shallow == pytest.approx(deep, rel=0.1)
@@ -143,3 +145,10 @@ def test_the_runs_of_a_stack_do_not_depend_on_depth_but_fit_the_cache():
     assert largest(width=64, depth=60, path="kernel") < deep
     assert largest(width=64, depth=3000) < deep / 2, "memory has an end"
     assert largest(width=8, count=4) == 4
+    assert sizes(width=8, count=4, workers=3) == [2, 2], "never a lone run"
+    for workers in (2, 3):
+        spread = sizes(width=64, workers=workers)
+        assert len(spread) % workers == 0
+        assert sum(spread) == 500
+        assert max(spread) <= shallow
+        assert max(spread) - min(spread) <= 1

@@ -33,7 +33,7 @@ def chunks(
     seeds_whole: bool = False,
     path: str = "torch",
 ) -> list[list[tuple[int, float]]]:
-    """The runs in stacks of about equal size, so many that every worker has one.
+    """The runs in stacks of about equal size, equally many for each worker.
 
     Runs come sorted by seed, so a stack holds few seeds and draws their batches once for all learning rates.
     `seeds_whole`: where there are seeds enough, all runs of a seed are in one stack, for starts that cost seconds.
@@ -43,7 +43,7 @@ def chunks(
     size = arm.engine.chunk or stack_size(arm, layers, path)
     count = -(-len(runs) // size)
     if arm.engine.chunk is None:
-        count = min(max(count, workers), max(1, len(runs) // 2))
+        count = min(-(-count // workers) * workers, max(1, len(runs) // 2))
     bounds = [len(runs) * i // count for i in range(count + 1)]
     if seeds_whole and len({seed for seed, _ in runs}) >= count:
         bounds = sorted({whole_seeds(runs, bound) for bound in bounds})
