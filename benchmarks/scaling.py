@@ -3,11 +3,12 @@
     python -m benchmarks.scaling [--rounds 5] [--only runs|depth|memory] [--quick]
 
 Time: microseconds a run-step of training (its start subtracted) in this process, one thread; sizes take turns in each round;
-ratios to 100 runs, by processor and wall time. Depth: what each further layer costs, from one depth to the next. Memory: a child
-process each; `engine` trains and stores all chunks, `command` is `python -m initbench` with its frames and report, `tracked`
-the same with MLflow in SQLite; `frames` is what the study's frames, which hold a value for every run, step and metric, would
-take in memory by themselves. After training the paths do the same: the commands are measured on the kernel's. Prints
-Markdown, writes results/scaling.json. From the top of the repository.
+ratios to 100 runs, by processor and wall time. Depth: what each further layer costs, from one depth to the next, also of
+the matrix products alone. Memory: a child process each; `engine` trains and stores all chunks, `command` is
+`python -m initbench` with its frames and report, `tracked` the same with MLflow in SQLite; `frames` is what the study's
+frames, which hold a value for every run, step and metric, would take in memory by themselves. After training the paths do
+the same: the commands are measured on the kernel's. Prints Markdown, writes results/scaling.json. From the top of the
+repository.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 
 import torch
-from benchmarks.cells import Cell
+from benchmarks.cells import BATCH, Cell
 from benchmarks.peers import trainings
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
@@ -60,18 +62,42 @@ def timed(work: Callable[[], None]) -> Pair:
     return time.process_time() - cpu, time.monotonic() - wall
 
 
-def by_turns(cells: Iterable[Cell], path: str, rounds: int) -> dict[str, list[Pair]]:
-    """Microseconds a run-step of every cell and round."""
-    work = {cell: trainings(cell, path) for cell in cells}
+def products(cell: Cell) -> tuple[Callable[[], None], Callable[[], None]]:
+    """The matrix products of a cell's steps by torch.bmm and nothing else, outputs given; and what does nothing."""
+    draw = torch.Generator().manual_seed(0)
+    weights = [torch.randn(cell.runs, m, n, generator=draw) / n**0.5 for n, m in pairwise(cell.sizes)]
+    hs = [torch.randn(cell.runs, n, BATCH, generator=draw) for n in cell.sizes]
+    turns = [torch.empty(cell.runs, cell.width, BATCH) for _ in range(2)]
+    grads = {w.shape: torch.empty_like(w) for w in weights}
+
+    def train() -> None:
+        for _ in range(cell.steps):
+            for i, w in enumerate(weights):
+                torch.bmm(w, hs[i], out=hs[i + 1])
+            dz = hs[-1]
+            for i in range(len(weights) - 1, -1, -1):
+                torch.bmm(dz, hs[i].mT, out=grads[weights[i].shape])
+                if i:
+                    dz = torch.bmm(weights[i].mT, dz, out=turns[i % 2])
+
+    return train, lambda: None
+
+
+def by_turns(cells: Iterable[tuple[str, Cell]], rounds: int) -> dict[str, list[Pair]]:
+    """Microseconds a run-step of every path, cell and round, as "path name"."""
+    named = {f"{path} {cell.name}": (path, cell) for path, cell in cells}
+    work = {
+        name: products(cell) if path == "products" else trainings(cell, path) for name, (path, cell) in named.items()
+    }
     for train, _ in work.values():
         train()  # compiled and warm
         break
-    found: dict[str, list[Pair]] = {cell.name: [] for cell in work}
+    found: dict[str, list[Pair]] = {name: [] for name in work}
     for _ in range(rounds):
-        for cell, (train, begin) in work.items():
+        for name, (train, begin) in work.items():
             (cpu, wall), (cpu_before, wall_before) = timed(train), timed(begin)
-            scale = 1e6 / cell.runs / cell.steps
-            found[cell.name].append(((cpu - cpu_before) * scale, (wall - wall_before) * scale))
+            scale = 1e6 / named[name][1].runs / named[name][1].steps
+            found[name].append(((cpu - cpu_before) * scale, (wall - wall_before) * scale))
     return found
 
 
@@ -87,13 +113,13 @@ def of_runs(counts: list[int], rounds: int) -> dict[str, object]:
     for path in PATHS:
         # as many run-steps each, so that each is measured as long
         cells = [Cell(str(n), n, 32, steps=10 * counts[-1] // n) for n in counts]
-        times = by_turns(cells, path, rounds)
+        times = by_turns([(path, cell) for cell in cells], rounds)
         for n in counts:
-            ratios = [
-                statistics.median(one[clock] / first[clock] for one, first in zip(times[str(n)], times[str(counts[0])]))
-                for clock in (0, 1)
-            ]
-            print(f"| {path} | {n} | {middle(times[str(n)]):.1f} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True)
+            pairs = list(zip(times[f"{path} {n}"], times[f"{path} {counts[0]}"]))
+            ratios = [statistics.median(one[clock] / first[clock] for one, first in pairs) for clock in (0, 1)]
+            print(
+                f"| {path} | {n} | {middle(times[f'{path} {n}']):.1f} | {ratios[0]:.2f} | {ratios[1]:.2f} |", flush=True
+            )
         found[path] = times
     return found
 
@@ -102,15 +128,19 @@ def of_depth(rounds: int) -> dict[str, object]:
     """Time by depth: a run-step, and what each further layer adds."""
     found: dict[str, object] = {}
     print("\n| path | depth | us a run-step (cpu) | each further layer |\n|---|---|---|---|")
-    for path in PATHS:
-        times = by_turns([Cell(str(d), 20, 64, depth=d, steps=max(4, 120 // d)) for d in DEPTHS], path, rounds)
+    paths = (*PATHS, "products")  # the last: what the torch path cannot go below
+    cells = [Cell(str(d), 20, 64, depth=d, steps=max(4, 120 // d)) for d in DEPTHS]
+    times = by_turns([(path, cell) for cell in cells for path in paths], rounds)
+    for path in paths:
         before: int | None = None
         for d in DEPTHS:
-            now = middle(times[str(d)])
-            added = "" if before is None else f"{(now - middle(times[str(before)])) / (d - before):.2f}"
-            print(f"| {path} | {d} | {now:.1f} | {added} |", flush=True)
+            now, added = times[f"{path} {d}"], ""
+            if before is not None:
+                steps = [(one[0] - other[0]) / (d - before) for one, other in zip(now, times[f"{path} {before}"])]
+                added = f"{statistics.median(steps):.1f}"
+            print(f"| {path} | {d} | {middle(now):.1f} | {added} |", flush=True)
             before = d
-        found[path] = times
+        found[path] = {d: times[f"{path} {d}"] for d in DEPTHS}
     return found
 
 
