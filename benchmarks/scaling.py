@@ -111,8 +111,8 @@ def of_runs(counts: list[int], rounds: int) -> dict[str, object]:
     found: dict[str, object] = {}
     print("| path | runs | us a run-step (cpu) | to the first: cpu | wall |\n|---|---|---|---|---|")
     for path in PATHS:
-        # as many run-steps each, so that each is measured as long
-        cells = [Cell(str(n), n, 32, steps=10 * counts[-1] // n) for n in counts]
+        # as many steps each: what is done once a stack weighs the same
+        cells = [Cell(str(n), n, 32, steps=60) for n in counts]
         times = by_turns([(path, cell) for cell in cells], rounds)
         for n in counts:
             pairs = list(zip(times[f"{path} {n}"], times[f"{path} {counts[0]}"]))
@@ -129,7 +129,7 @@ def of_depth(rounds: int) -> dict[str, object]:
     found: dict[str, object] = {}
     print("\n| path | depth | us a run-step (cpu) | each further layer |\n|---|---|---|---|")
     paths = (*PATHS, "products")  # the last: what the torch path cannot go below
-    cells = [Cell(str(d), 20, 64, depth=d, steps=max(4, 120 // d)) for d in DEPTHS]
+    cells = [Cell(str(d), 20, 64, depth=d, steps=max(30, 240 // d)) for d in DEPTHS]
     times = by_turns([(path, cell) for cell in cells for path in paths], rounds)
     for path in paths:
         before: int | None = None
