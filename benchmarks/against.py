@@ -3,20 +3,21 @@
     python -m benchmarks.against 7a13708 [--rounds 7] [--tracked] [overrides of python -m initbench]
 
 Without overrides: the default study. Each round is an empty folder; a first round of each, not counted, warms the caches.
-Prints wall and processor seconds (children that were waited for included) and the ratio of medians. From the top of a clone.
+Prints wall and processor seconds (all processes that it starts included) and the ratio of medians. From the top of a clone.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
+
+from benchmarks import clock
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,13 +27,12 @@ def spent(sources: Path, overrides: list[str], tracked: bool) -> tuple[float, fl
     with tempfile.TemporaryDirectory() as folder:
         uri = f"sqlite:///{folder}/mlflow.db" if tracked else "null"
         command = [sys.executable, "-m", "initbench", *overrides, f"outputs={folder}/outputs", f"track.uri={uri}"]
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         environment = {**os.environ, "PYTHONPATH": str(sources / "src")}
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-        elapsed, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        run = partial(subprocess.run, command, cwd=folder, env=environment, capture_output=True, text=True)
+        done, wall, cpu = clock.spent(run)
         if done.returncode:
             sys.exit(f"{sources}: status {done.returncode}\n{done.stderr[-2000:]}")
-    return elapsed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, cpu
 
 
 def main() -> None:

@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+
+from benchmarks import clock
 
 LOOP = """
 import hydra, mlflow, torch
@@ -92,17 +92,21 @@ def ours(runs: int, folder: Path) -> list[list[str]]:
 
 
 def spent(commands: list[list[str]], folder: Path) -> tuple[float, float]:
-    """Wall seconds of commands at once, and processor seconds of them and their children."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    """Wall seconds of commands at once, and processor seconds of them and all they start."""
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
     if len(commands) > 1:  # else Hydra's one process may use every core
         environment |= {"OMP_NUM_THREADS": "1"}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    running = [subprocess.Popen(command, cwd=folder, env=environment, **quiet) for command in commands]  # type: ignore[call-overload]
-    if any(process.wait() for process in running):
+
+    def run() -> bool:
+        running = [subprocess.Popen(command, cwd=folder, env=environment, **quiet) for command in commands]  # type: ignore[call-overload]
+        codes = [process.wait() for process in running]
+        return any(codes)
+
+    failed, wall, cpu = clock.spent(run)
+    if failed:
         sys.exit(f"failed: {' '.join(commands[0])}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.monotonic() - began, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, cpu
 
 
 def once(commands: list[list[str]], runs: int, folder: Path) -> tuple[float, float]:
