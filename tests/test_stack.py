@@ -15,26 +15,12 @@ from conftest import small_arm
 from initbench import data, model
 from initbench.engine.fused import Stack
 from initbench.engine.material import Material, Seeds
+from initbench.engine.oracle import PHI
 from initbench.engine.pool import chunks
 from initbench.engine.sums import UseSums
 from initbench.groups import ACTIVATIONS
 from initbench.sharing import Scheme, Slot
 
-PHI = {
-    "relu": torch.relu,
-    "leaky_relu": F.leaky_relu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "elu": F.elu,
-    "selu": F.selu,
-    "softplus": F.softplus,
-    "sin": torch.sin,
-    "erf": torch.erf,
-    "abs": torch.abs,
-    "linear": lambda z: z,
-}
 SIZES = (5, 7, 4, 6, 3)
 
 
