@@ -125,18 +125,18 @@ def test_the_hash_tells_arrays_and_training_parts_apart():
     [
         ({"name": "digit"}, ["data=digit", "did you mean digits", "openml"]),
         ({"name": "digits", "sample": 5}, ["data.sample", "unknown for data=digits", "target"]),
-        ({"name": "teacher", "samples": 2}, ["data.samples=2", "from 5"]),
-        ({"name": "teacher", "classes": 1}, ["data.classes=1", "from 2", "null"]),
+        ({"name": "teacher", "samples": 2}, ["data.samples=2", "5 or more"]),
+        ({"name": "teacher", "classes": 1}, ["data.classes=1", "2 or more", "null"]),
         ({"name": "teacher", "noise": -1}, ["data.noise=-1"]),
         ({"name": "linear", "modes": [1.0] * 9}, ["9 modes", "1 to 8"]),
-        ({"name": "linear", "modes": [-1.0]}, ["data.modes=-1.0", "from 0"]),
+        ({"name": "linear", "modes": [-1.0]}, ["data.modes=-1.0", "at least 0"]),
         ({"name": "linear", "samples": 40}, ["data.samples=40", "at least 85"]),
         ({"name": "points", "correlation": 0.5}, ["data.inputs=1", "at least", "256"]),
         ({"name": "points", "correlation": -0.5, "samples": 5}, ["data.correlation=-0.5", "-0.25"]),
         ({"name": "points", "length": 0}, ["data.length=0", "above 0"]),
         ({"name": "points", "function": "abz"}, ["data.function=abz", "did you mean abs"]),
         ({"name": "mnist1d", "samples": 55}, ["data.samples=55", "multiple of 10"]),
-        ({"name": "openml", "version": 0}, ["data.version=0", "from 1"]),
+        ({"name": "openml", "version": 0}, ["data.version=0", "1 or more"]),
     ],
 )
 def test_a_wrong_key_or_value_is_one_line(config, words):

@@ -177,7 +177,7 @@ def test_shared_branches():
         ({"name": "mlp", "residual": "plain"}, "model=residual_mlp has"),
         ({"name": "mpl"}, "did you mean mlp?"),
         ({"parametrization": "muP"}, "did you mean mup?"),
-        ({"base_width": 0}, "a whole number from 1"),
+        ({"base_width": 0}, "must be a whole number, 1 or more"),
     ],
     ids=lambda v: "" if isinstance(v, str) else "-".join(map(str, v.values())),
 )

@@ -188,6 +188,7 @@ def hydra_main(argv: list[str]) -> None:
 
 def say_plan(plan, done: int) -> None:  # type: ignore[no-untyped-def]
     """What is about to happen, before it does."""
+    from initbench.cautions import lines
     from initbench.controls import control_text
     from initbench.terminal import err
 
@@ -199,6 +200,8 @@ def say_plan(plan, done: int) -> None:  # type: ignore[no-untyped-def]
             err.print(f"control: {arm.label}: {control_text(arm)}")
     if any(arm.config.model.name == "module" for arm in plan.arms):
         err.print("model=module: the runs train one after another (engine=reference)")
+    for line in lines(plan.cautions, len(plan.arms)):
+        err.print(f"note: {line}", markup=False)
     for one in plan.refused:
         err.print(f"not applicable: {one.reason}")
     slower = Counter(arm.path[1] for arm in plan.arms if arm.path[1])

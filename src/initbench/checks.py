@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from initbench.errors import InputError
+from initbench.errors import refusal, shown
 
 
 def is_whole(value: Any) -> bool:
@@ -17,21 +18,21 @@ def is_whole(value: Any) -> bool:
 def check(good: bool, key: str, value: Any, allowed: str) -> None:
     """Refuse `value` of `key` in one line that names what is allowed."""
     if not good:
-        raise InputError(f"{key}={value}: allowed is {allowed}")
+        raise refusal(f"{key}={shown(value)}", "not allowed", f"must be {allowed}")
 
 
-def check_choice(key: str, value: Any, allowed: tuple[str, ...]) -> None:
+def check_choice(key: str, value: Any, allowed: Sequence[str]) -> None:
     """One of the known names; the nearest one is offered first."""
     if value not in allowed:
-        near = get_close_matches(str(value), allowed, n=1)
+        near = get_close_matches(str(value)[:200], allowed, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"{key}={value}: {hint}allowed are {', '.join(allowed)}")
+        raise refusal(f"{key}={shown(value)}", "unknown", f"{hint}must be one of: {', '.join(allowed)}")
 
 
 def check_whole(key: str, value: Any, low: int, note: str = "") -> None:
-    """A whole number from `low` on."""
+    """A whole number from `low` on. `note`: what else is allowed."""
     if not is_whole(value) or value < low:
-        raise InputError(f"{key}={value}: a whole number from {low}{note}")
+        raise refusal(f"{key}={shown(value)}", "not allowed", f"must be a whole number, {low} or more{note}")
 
 
 def check_number(
@@ -42,14 +43,15 @@ def check_number(
     below: float | None = None,
     note: str = "",
 ) -> None:
-    """A finite number within bounds."""
+    """A finite number within bounds. `note`: what else is allowed."""
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if good:
         good = (low is None or value >= low) and (above is None or value > above) and (below is None or value < below)
     if not good:
         bounds = [
-            f"from {low:g}" if low is not None else "",
+            f"of at least {low:g}" if low is not None else "",
             f"above {above:g}" if above is not None else "",
             f"below {below:g}" if below is not None else "",
         ]
-        raise InputError(f"{key}={value}: a number {' and '.join(b for b in bounds if b) or 'that is finite'}{note}")
+        allowed = " and ".join(b for b in bounds if b) or "that is finite"
+        raise refusal(f"{key}={shown(value)}", "not allowed", f"must be a number {allowed}{note}")

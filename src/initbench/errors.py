@@ -1,14 +1,46 @@
-"""The two ways a request can be refused; everything else that goes wrong is a bug."""
+"""The two ways a request can be refused, and their one form of words; everything else that goes wrong is a bug."""
+
+from __future__ import annotations
+
+LONGEST = 120  # characters of a value that a message repeats
 
 
 class InputError(ValueError):
-    """Wrong input: the message is one line that says what came and what is allowed.
+    """Wrong input: the message is one line, `KEY=VALUE: what is wrong; what to do`.
 
-    >>> raise InputError("seeds=0: at least one seed is needed, e.g. seeds=10")
+    >>> raise refusal("seeds=0", "no seed at all", "give at least one, e.g. seeds=10")
     Traceback (most recent call last):
-    initbench.errors.InputError: seeds=0: at least one seed is needed, e.g. seeds=10
+    initbench.errors.InputError: seeds=0: no seed at all; give at least one, e.g. seeds=10
     """
 
 
 class NotApplicable(Exception):
     """An initializer or a sharing scheme that does not apply to this net; the arm is listed with this reason."""
+
+
+def refusal(what: object, wrong: object, do: object = "") -> InputError:
+    """The InputError that says what came, what is wrong with it and what to do instead, in one line of printable text.
+
+    >>> str(refusal("data.path=a\\nb.npz", "no such file", "name an existing .npz file"))
+    'data.path=a\\\\nb.npz: no such file; name an existing .npz file'
+    """
+    return InputError(": ".join([printable(what), "; ".join(printable(part) for part in (wrong, do) if part)]))
+
+
+def shown(value: object) -> str:
+    """A value as a message repeats it: one line, printable, not longer than LONGEST.
+
+    >>> shown("a\\tb"), len(shown("a" * 1000))
+    ('a\\\\tb', 120)
+    """
+    text = printable(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def printable(value: object) -> str:
+    """Text in one line, with control characters and lone surrogates escaped as Python writes them.
+
+    >>> printable("李明 \\x1b[31m \\ud800")
+    '李明 \\\\x1b[31m \\\\ud800'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value))

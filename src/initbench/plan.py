@@ -14,6 +14,7 @@ from typing import Any
 
 from initbench import data as data_module
 from initbench import sharing
+from initbench.cautions import Caution
 from initbench.config import ArmConfig, digest, resolve_target
 from initbench.costs import costs
 from initbench.data import Dataset
@@ -65,6 +66,11 @@ class PlannedArm:
         from initbench.engine import paths
 
         return paths.path(self.config, self.material)
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """What to know of this arm before trusting its results."""
+        return (*self.data.cautions, *self.material.cautions)
 
     def describe(self) -> dict[str, Any]:
         """The arm as study.json holds it."""

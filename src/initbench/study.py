@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from initbench import __version__
+from initbench.cautions import merged
 from initbench.checks import check_choice
 from initbench.config import ArmConfig, StudyConfig, resolve_target
 from initbench.engine import paths
@@ -70,6 +72,11 @@ class Study:
     @property
     def runs(self) -> int:
         return sum(len(arm.config.runs) for arm in self.arms)
+
+    @cached_property
+    def cautions(self) -> list[dict[str, Any]]:
+        """What to know before trusting the results, each once, with the arms that it is about."""
+        return merged((arm.label, arm.cautions) for arm in self.arms)
 
     def stored(self) -> dict[str, int]:
         """Arm key -> how many of its asked runs are stored."""
@@ -300,6 +307,7 @@ def describe(study: Study, elapsed: float) -> dict[str, Any]:
         "target": None if study.target is None else {"metric": study.target.metric, "value": study.target.value},
         "baseline": study.config.report.baseline,
         "budget": max(arm.config.train.steps for arm in study.arms),
+        "cautions": study.cautions,
         "arms": arms,
         "elapsed": round(elapsed, 1),
         "mlflow": None,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from initbench import rng
+from initbench.cautions import Caution
 from initbench.checks import check_choice
 from initbench.errors import InputError
 
@@ -32,6 +33,7 @@ class Dataset:
     y: np.ndarray
     train: np.ndarray | None = None
     standardized: bool = True
+    cautions: tuple[Caution, ...] = ()  # what to know before trusting results on these data
 
     @property
     def classes(self) -> int | None:

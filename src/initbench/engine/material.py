@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from initbench import rng
+from initbench.cautions import Caution
 from initbench.config import ArmConfig
 from initbench.data import Dataset, Split, split
 from initbench.engine.netstart import net_start, training_targets
@@ -47,6 +48,11 @@ class Material:
     @cached_property
     def loss(self) -> str:
         return loss_name(self.arm, self.data)
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """What to know of this net and its start before trusting its results."""
+        return ()
 
     @property
     def dtype(self) -> torch.dtype:

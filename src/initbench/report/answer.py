@@ -147,6 +147,7 @@ def notices(source: Source) -> list[Notice]:
     """Read before you trust: each with the override to try. An empty list would be a clean study."""
     board = source.board
     found = [
+        *_about_the_plan(source),
         *_about_arms(source),
         *_about_target(source),
         *_about_rates(board, source),
@@ -157,6 +158,18 @@ def notices(source: Source) -> list[Notice]:
         *_about_grid(source),
     ]
     return found
+
+
+def _about_the_plan(source: Source) -> list[Notice]:
+    """What was found before anything was trained: see `initbench.cautions`."""
+    out = []
+    for one in source.study.get("cautions") or []:
+        labels = [str(label) for label in one["arms"]]
+        about = (
+            say("{}", one["text"]) if len(labels) == len(source.arms) else say("{} {}.", one["text"], listed(labels, 8))
+        )
+        out.append(Notice(str(one["title"]), about))
+    return out
 
 
 def _about_arms(source: Source) -> list[Notice]:
