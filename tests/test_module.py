@@ -133,9 +133,9 @@ def test_the_notes_module_trains_sample_by_sample_and_its_constant_does_not_chan
 def test_the_gradients_of_a_reused_layers_calls_are_seen_and_add_up_though_it_changes_its_outputs_in_place(arm):
     config = with_module(arm, "FancyMLP", data=FANCY, seeds=(3,))
     material = module.ModuleMaterial(config, data.load(config.data))
-    net, seeds = module.build(material, 3), Seeds(material, (3,))
-    probe = module_run.probe_of(material, net, seeds, None, None)
-    x, y = (part[0] for part in seeds.probe())
+    x, y = (part[0] for part in Seeds(material, (3,)).probe())
+    own = module_run.OwnModule(material, 3)
+    net, probe = own.module, own.probe(x, y, None, None)
     uses = ib.use_gradients(
         net, lambda: torch.stack([(net(a[None]) - b[0]) ** 2 for a, b in zip(x, y)]).mean(), values=True
     )

@@ -3,7 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from initbench.groups import Target
+
+if TYPE_CHECKING:
+    from initbench.config import ArmConfig
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The steps of a run, and what is taken at which of them."""
+
+    steps: int  # updates
+    evaluated: frozenset[int]  # steps with losses and accuracies
+    measured: frozenset[int]  # steps with measures; none where there are no measures
+    measures: tuple[str, ...]
+    goal: Target | None  # where runs leave before the last step; None: they stay
+
+    @staticmethod
+    def of(arm: ArmConfig, classes: bool, without: tuple[str, ...] = ()) -> Schedule:
+        """The schedule of an arm on data with or without classes. `without`: beginnings of measures that are left out.
+
+        >>> from initbench.sweep import expand
+        >>> schedule = Schedule.of(expand(["init=eye", "sharing=none", "train.steps=3"])[0], classes=True)
+        >>> sorted(schedule.evaluated), schedule.goal
+        ([0, 1, 2, 3], None)
+        """
+        from initbench.config import resolve_target
+        from initbench.measure import chosen
+
+        train, evaluate = arm.train, arm.train.evaluate
+        names = tuple(name for name in chosen(arm.measure) if not name.startswith(without or ("\n",)))
+        return Schedule(
+            train.steps,
+            frozenset(evaluation_steps(train.steps, evaluate.dense, evaluate.ratio)),
+            frozenset(measure_steps(train.steps, arm.measure.schedule) if names else ()),
+            names,
+            resolve_target(train.target, classes) if train.stop_when_reached else None,
+        )
 
 
 def evaluation_steps(steps: int, dense: int = 20, ratio: float = 1.05) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,34 @@ class Chunk:
     series: dict[str, Series]
     stopped_at: np.ndarray | None = None
     init_flops: np.ndarray | None = None
+
+
+def joined(chunks: Sequence[Chunk]) -> Chunk:
+    """The runs of several chunks of one arm in one, NaN at steps that a chunk does not have.
+
+    >>> one, two = ({"loss": Series(steps, None, np.ones((1, len(steps))))} for steps in ((0, 1), (0, 2)))
+    >>> both = joined([Chunk(((s, 0.1),), np.array([-1]), series) for s, series in enumerate((one, two))])
+    >>> both.series["loss"].steps, both.series["loss"].values.tolist()
+    ((0, 1, 2), [[1.0, 1.0, nan], [1.0, nan, 1.0]])
+    """
+    runs = tuple(run for chunk in chunks for run in chunk.runs)
+    first = np.cumsum([0, *(len(chunk.runs) for chunk in chunks)])
+    series = {}
+    for name in dict.fromkeys(name for chunk in chunks for name in chunk.series):
+        parts = [(at, chunk.series[name]) for at, chunk in zip(first, chunks) if name in chunk.series]
+        steps, like = tuple(sorted({step for _, one in parts for step in one.steps})), parts[0][1]
+        values = np.full((len(runs), len(steps), *like.values.shape[2:]), np.nan)
+        for at, one in parts:
+            values[at : at + len(one.values), np.searchsorted(steps, one.steps)] = one.values
+        series[name] = Series(steps, like.layers, values)
+
+    def ends(arrays: Sequence[np.ndarray | None]) -> np.ndarray | None:
+        found = [array for array in arrays if array is not None]
+        return np.concatenate(found) if found else None
+
+    diverged = np.concatenate([chunk.diverged_at for chunk in chunks])
+    flops = ends([chunk.init_flops for chunk in chunks])
+    return Chunk(runs, diverged, series, ends([chunk.stopped_at for chunk in chunks]), flops)
 
 
 def blank_after_divergence(series: dict[str, Series], diverged_at: np.ndarray) -> dict[str, Series]:

@@ -6,28 +6,28 @@ update belongs to one run, so a run's bits depend neither on its stack-mates nor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from initbench.config import ArmConfig, resolve_target
+from initbench.config import ArmConfig
 from initbench.data import Dataset
 from initbench.engine import optim
 from initbench.engine.chunk import Chunk
+from initbench.engine.loop import Progress, train
 from initbench.engine.material import Material, Seeds
 from initbench.engine.recorder import Recorder
 from initbench.engine.sums import UseSums
 from initbench.groups import OptimConfig
-from initbench.measure import Probe, chosen, measure
+from initbench.measure import Probe, measure
 from initbench.model import LOSS_VALUES, LOSSES, Room, right
 from initbench.residual import Trace
-from initbench.schedule import evaluation_steps, measure_steps
+from initbench.schedule import Schedule
 
 EVALUATION_BLOCK = 4  # runs evaluated at once: their activations on 1,000 samples fit the cache
-Progress = Callable[[int], None]
 
 
 def run_chunk(
@@ -39,10 +39,13 @@ def run_chunk(
     padded = list(runs) if len(runs) > 1 else [runs[0], runs[0]]
     seeds = Seeds(material, tuple(sorted({seed for seed, _ in padded})))
     row = torch.tensor([seeds.seeds.index(seed) for seed, _ in padded], device=arm.engine.device)
+    schedule = Schedule.of(arm, data.classes is not None)
+    recorder = Recorder(material.scheme, runs, len(padded), arm.engine.device)
     stack = Stack(material, seeds, row, torch.tensor([lr for _, lr in padded], dtype=material.dtype))
     # Inference mode makes each call of torch 2 us cheaper than no_grad; in it no formula could be pulled back by autograd.
-    with torch.inference_mode() if stack.scheme.looks_up else torch.no_grad():
-        return stack.train(list(runs), progress)
+    with torch.inference_mode() if material.scheme.looks_up else torch.no_grad():
+        train(stack, schedule, recorder, progress)
+    return recorder.chunk(schedule.goal is not None)
 
 
 class Stack:
@@ -52,7 +55,7 @@ class Stack:
         self.material, self.seeds, self.row = material, seeds, row
         self.arm, self.scheme, self.net = material.arm, material.scheme, material.net
         self.lr = lr.to(row.device)
-        self.loss = LOSSES[material.loss]
+        self.sample_loss = LOSSES[material.loss]
         start = seeds.start()
         self.shapes = {name: value.shape[1:] for name, value in start.items()}
         self.dims = {len(shape) + 1 for shape in self.shapes.values()}
@@ -64,6 +67,20 @@ class Stack:
         self.room: Room | None = None
         self.sums: UseSums | None = None
         self.looked_up: tuple[list[Tensor], list[Tensor | None]] | None = None
+        self.previous: dict[str, Tensor] | None = None
+        self.passed: tuple[list[Tensor], Trace, Tensor] | None = None
+        self.batches = seeds.batches()
+
+    @cached_property
+    def held(self) -> tuple[tuple[Tensor, Tensor], int]:
+        """The evaluation samples of each run, and how many of them, the first, are training ones."""
+        parts = [self.seeds.first(part, self.arm.train.eval_samples) for part in ("train", "val")]
+        return self.on_runs(*self.seeds.samples(torch.cat(parts, dim=1))), parts[0].shape[1]
+
+    @cached_property
+    def probed(self) -> tuple[Tensor, Tensor]:
+        """The probe batch of each run."""
+        return self.on_runs(*self.seeds.probe())
 
     def hold(self, parameters: Tensor) -> None:
         """One buffer (R, parameters of a run) holds all, so that a look at every parameter is one pass; the stored
@@ -78,59 +95,9 @@ class Stack:
         decay = self.net.decay_factor[name]
         return factor, c if decay == 1.0 else replace(c, weight_decay=c.weight_decay * decay)
 
-    def train(self, runs: list[tuple[int, float]], progress: Progress) -> Chunk:
-        """All steps with what is evaluated and measured on the way."""
-        train = self.arm.train
-        evaluated = set(evaluation_steps(train.steps, train.evaluate.dense, train.evaluate.ratio))
-        names = chosen(self.arm.measure)
-        measured = set(measure_steps(train.steps, self.arm.measure.schedule)) if names else set()
-        recorder = Recorder(self.scheme)
-        leavers = Leavers(self) if train.stop_when_reached else None
-        probe = self.on_runs(*self.seeds.probe()) if names else None
-        parts = {part: self.seeds.first(part, train.eval_samples) for part in ("train", "val")}
-        held = self.on_runs(*self.seeds.samples(torch.cat(list(parts.values()), dim=1)))
-        batches = self.seeds.batches()
-        previous: dict[str, Tensor] | None = None
-        told = 0
-        for step in range(train.steps + 1):
-            weights, biases = self.weights()
-            if step in evaluated:
-                values = self.evaluate(held, parts["train"].shape[1], weights, biases, step)
-                recorder.add(step, values)
-                progress((step - told) * len(runs))
-                told = step
-            if step in measured and probe is not None:
-                recorder.add(step, measure(self.probe(probe, weights, biases, previous), names))
-            x, y = self.on_runs(*self.seeds.samples(next(batches)))
-            trace = self.net.forward(weights, biases, self.stored, x, self.room_for(weights, x))
-            losses, dlogits = self.loss(trace.zs[-1], y)
-            batch_loss = losses.mean(1)
-            if step in measured:
-                recorder.add(step, {"loss/batch": batch_loss})
-            self.note_divergence(step, batch_loss)
-            if step == train.steps:
-                break
-            previous = {k: v.clone() for k, v in self.stored.items()} if step + 1 in measured else None
-            self.descend(weights, trace, dlogits.div_(x.shape[2]), step)
-            if leavers is not None and step in evaluated:
-                kept = leavers.leave(step, values)
-                if kept is None:
-                    continue
-                if not len(kept):
-                    progress((train.steps - told) * len(runs))
-                    break
-                recorder.keep(kept)
-                held = (held[0][kept], held[1][kept])
-                probe = None if probe is None else (probe[0][kept], probe[1][kept])
-                previous = None if previous is None else {k: v[kept] for k, v in previous.items()}
-        if leavers is None:
-            return recorder.chunk(runs, self.diverged_at)
-        return recorder.chunk(runs, leavers.diverged(), leavers.stopped_at)
-
     def weights(self) -> tuple[list[Tensor], list[Tensor | None]]:
-        """Weight and bias of each layer as its product takes them. Those that are stored are always the same tensors."""
-        if not self.at_once:
-            return self.net.weights(self.stored)
+        """Weight and bias of each layer as its product takes them, until an update changes them. Those that are stored are
+        always the same tensors."""
         if self.looked_up is None:
             self.looked_up = self.net.weights(self.stored)
         return self.looked_up
@@ -146,24 +113,42 @@ class Stack:
             self.room = Room.of(weights, x, self.arm.model.activation)
         return self.room
 
-    def descend(self, weights: list[Tensor], trace: Trace, dlogits: Tensor, step: int) -> None:
+    def loss(self, step: int) -> Tensor:
+        """Mean loss (R,) on the next batch; its forward pass and its gradient by the logits are kept for `update`."""
+        weights, biases = self.weights()
+        x, y = self.on_runs(*self.seeds.samples(next(self.batches)))
+        trace = self.net.forward(weights, biases, self.stored, x, self.room_for(weights, x))
+        losses, dlogits = self.sample_loss(trace.zs[-1], y)
+        self.passed = weights, trace, dlogits.div_(x.shape[2])
+        mean = losses.mean(1)
+        self.note_divergence(step, mean)
+        return mean
+
+    def remember(self) -> None:
+        """Keep the stored tensors as they are before the next update."""
+        self.previous = {name: value.clone() for name, value in self.stored.items()}
+
+    def update(self, step: int) -> None:
         """The backward pass from the gradient by the logits, and one update of every stored tensor, each once."""
+        assert self.passed is not None, "a step is an update of the loss before it"
+        (weights, trace, dlogits), self.passed = self.passed, None
         rate = self.lr * optim.lr_factor(self.arm.optim, step, self.arm.train.steps)
         lr = {dim: rate.view(-1, *[1] * (dim - 1)) for dim in self.dims}
         if not self.at_once:
             dws, dbs, _, rest = self.net.backward(weights, self.stored, trace, dlogits, self.room)
             grads = self.wanted({**self.scheme.stored_grads(dws, dbs, self.stored), **rest}, step)
             for name in self.stored:
-                self.update(name, grads[name], lr, step)
+                self.apply(name, grads[name], lr, step)
+            self.looked_up = None
             return
         if self.sums is None:
             self.sums = UseSums(self.scheme, self.stored)
         own: dict[str, Tensor] = {}
         for layer, _, dy in self.net.pull_back(weights, self.stored, trace, dlogits, own, self.room):
             for name, g in self.sums.add(layer, dy, trace.hs[layer]):
-                self.update(name, g, lr, step)
+                self.apply(name, g, lr, step)
         for name, g in own.items():
-            self.update(name, g, lr, step)
+            self.apply(name, g, lr, step)
 
     @cached_property
     def at_once(self) -> bool:
@@ -183,7 +168,7 @@ class Stack:
             grads = {name: g * optim.column(clip, g) for name, g in grads.items()}
         return grads
 
-    def update(self, name: str, g: Tensor, lr: Mapping[int, Tensor], step: int) -> None:
+    def apply(self, name: str, g: Tensor, lr: Mapping[int, Tensor], step: int) -> None:
         """One update of a stored tensor by its gradient (R, ...); `lr` has the step's rates as (R, 1, ...) of each
         number of axes."""
         p, (factor, own) = self.stored[name], self.rules[name]
@@ -199,26 +184,26 @@ class Stack:
         bad = high.sub_(high).add_(low.sub_(low)).add_(loss - loss) != 0
         self.diverged_at.masked_fill_(bad & (self.diverged_at < 0), step)
 
-    def keep(self, kept: Tensor) -> None:
-        """Go on with some of the runs alone, their bits unchanged."""
+    def keep(self, places: Tensor) -> Tensor:
+        """Go on with some of the runs alone, their bits unchanged; a lone one beside a copy of itself, as in `run_chunk`."""
+        kept = places.repeat(2) if len(places) == 1 else places
         self.hold(self.parameters[kept])
         self.state = {name: optim.kept(state, kept) for name, state in self.state.items()}
         self.room = self.sums = self.looked_up = None  # of as many runs as there were
         self.row, self.lr, self.diverged_at = self.row[kept], self.lr[kept], self.diverged_at[kept]
-        if self.start_outputs is not None:
+        (x, y), cut = self.held
+        self.held = (x[kept], y[kept]), cut
+        if self.start_outputs is not None:  # measured: there is a probe batch
             self.start_outputs = [outputs[kept] for outputs in self.start_outputs]
+            self.probed = (self.probed[0][kept], self.probed[1][kept])
+        if self.previous is not None:
+            self.previous = {name: value[kept] for name, value in self.previous.items()}
+        return kept
 
-    def evaluate(
-        self,
-        held: tuple[Tensor, Tensor],
-        cut: int,
-        weights: list[Tensor],
-        biases: list[Tensor | None],
-        step: int,
-    ) -> dict[str, Tensor]:
-        """Loss and accuracy on the fixed evaluation samples: the first `cut` are training ones, the rest not."""
-        x, y = held
-        logits = self.net.predict(weights, biases, self.stored, x, EVALUATION_BLOCK)
+    def evaluate(self, step: int) -> dict[str, Tensor]:
+        """Loss and accuracy (R,) on the fixed evaluation samples."""
+        (x, y), cut = self.held
+        logits = self.net.predict(*self.weights(), self.stored, x, EVALUATION_BLOCK)
         losses = LOSS_VALUES[self.material.loss](logits, y)
         values = {"loss/train": losses[:, :cut].mean(1), "loss/val": losses[:, cut:].mean(1)}
         self.note_divergence(step, losses.mean(1))
@@ -227,6 +212,10 @@ class Stack:
             values["accuracy/train"] = hits[:, :cut].mean(1)
             values["accuracy/val"] = hits[:, cut:].mean(1)
         return values
+
+    def measure(self, step: int, names: Sequence[str]) -> dict[str, Tensor]:
+        """Measures on the probe batch, (R, k) each."""
+        return measure(self.probe(self.probed, *self.weights(), self.previous), names)
 
     def probe(
         self,
@@ -238,7 +227,7 @@ class Stack:
         """Forward and backward pass of the mean loss on the probe batch."""
         x, y = samples
         trace = self.net.forward(weights, biases, self.stored, x)
-        _, dlogits = self.loss(trace.zs[-1], y)
+        _, dlogits = self.sample_loss(trace.zs[-1], y)
         dws, dbs, dzs, _ = self.net.backward(weights, self.stored, trace, dlogits.div_(x.shape[2]))
         activation = self.arm.model.activation
         probe = Probe(
@@ -257,40 +246,3 @@ class Stack:
         if self.start_outputs is None:
             self.start_outputs = probe.outputs
         return probe
-
-
-class Leavers:
-    """train.stop_when_reached: runs that reached the target or diverged leave the stack at the evaluation that saw it.
-
-    `stopped_at` (R,) is the last step of each run that left, -1 for those that went on to the end.
-    """
-
-    def __init__(self, stack: Stack) -> None:
-        data = stack.material.data
-        target = resolve_target(stack.arm.train.target, data.classes is not None)
-        assert target is not None, "TrainConfig refuses to stop without a target"
-        self.stack, self.target = stack, target
-        self.place = torch.arange(len(stack.row), device=stack.row.device)  # of each run of the stack among all
-        self.stopped_at = torch.full_like(stack.diverged_at, -1)
-        self._diverged_at = stack.diverged_at.clone()
-
-    def leave(self, step: int, values: Mapping[str, Tensor]) -> Tensor | None:
-        """Places in the stack of the runs that stay, after the stack has let the others go; None if all stay."""
-        stack = self.stack
-        gone = self.target.met(values[self.target.metric]) | (stack.diverged_at >= 0)
-        if not bool(gone.any()):
-            return None
-        self.stopped_at[self.place[gone]] = step
-        self._diverged_at[self.place] = stack.diverged_at
-        kept = torch.nonzero(~gone).flatten()
-        if len(kept) == 1:
-            kept = kept.repeat(2)  # not a lone run: beside a copy of itself, as in `run_chunk`
-        if len(kept):
-            stack.keep(kept)
-            self.place = self.place[kept]
-        return kept
-
-    def diverged(self) -> Tensor:
-        """Step of divergence of every run, those that left included."""
-        self._diverged_at[self.place] = self.stack.diverged_at
-        return self._diverged_at

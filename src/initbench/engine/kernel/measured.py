@@ -5,7 +5,7 @@ Formulas are those of initbench.measure, in sums. R: runs, times measured steps;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -191,7 +191,7 @@ class Looks:
         self.plan.put(at.USES, uses, np.int64)
         return int(end)
 
-    def expect(self, steps: Sequence[int], measured: set[int]) -> None:
+    def expect(self, steps: Sequence[int], measured: Collection[int]) -> None:
         """Say which of the segment's steps, and the one after them, are measured."""
         taken = [t for t in steps if t in measured]
         where = {t: i for i, t in enumerate(taken)}

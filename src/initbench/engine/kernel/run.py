@@ -6,7 +6,7 @@ them all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from initbench.config import ArmConfig, resolve_target
+from initbench.config import ArmConfig
 from initbench.data import Dataset
 from initbench.engine import fused, optim
 from initbench.engine.chunk import Chunk
@@ -22,16 +22,17 @@ from initbench.engine.kernel import compiled, measured
 from initbench.engine.kernel import places as at
 from initbench.engine.kernel.layout import BLOCK, Buffers, constants, layout, means_over, net_table
 from initbench.engine.kernel.plan import Plan
+from initbench.engine.loop import Progress
 from initbench.engine.material import Material, Seeds, batch_size
 from initbench.engine.recorder import Recorder
-from initbench.measure import PROBE_SAMPLES, chosen, measure
-from initbench.schedule import evaluation_steps, measure_steps
+from initbench.measure import PROBE_SAMPLES
+from initbench.schedule import Schedule
 
 LONGEST = 2**15  # samples of a segment's batches, whose numbers are held at once
 
 
 def run_chunk(
-    arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: fused.Progress = lambda done: None
+    arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Progress = lambda done: None
 ) -> Chunk:
     """Train the runs (seed, lr) of an arm; as `fused.run_chunk`, in float32 on the processor."""
     with torch.no_grad():
@@ -44,7 +45,7 @@ class Training:
     def __init__(self, material: Material, runs: list[tuple[int, float]]) -> None:
         self.material, self.runs = material, runs
         arm, scheme = material.arm, material.scheme
-        self.names = chosen(arm.measure)
+        self.schedule = Schedule.of(arm, material.data.classes is not None)
         # Where torch takes the measures it does so on the whole stack; a lone run would take another path through BLAS.
         stacked = runs if len(runs) > 1 else [runs[0], runs[0]]
         self.seeds = Seeds(material, tuple(sorted({seed for seed, _ in runs})))
@@ -79,7 +80,8 @@ class Training:
         table = self.plan.put(at.NET, net_table(material.layers, scheme, self.tensors, self.buffers), np.int64)
         probed = self.seeds.first("train", PROBE_SAMPLES).shape[1]
         # the probe batch must be among the samples that are evaluated
-        inside = bool(self.names) and set(self.names) <= set(measured.MEASURES) and probed <= parts[0].shape[1]
+        names = self.schedule.measures
+        inside = bool(names) and set(names) <= set(measured.MEASURES) and probed <= parts[0].shape[1]
         about = (scheme, self.tensors, table, arm.model.activation, probed)
         self.looks = measured.Looks(self.plan, *about) if inside else None
 
@@ -102,10 +104,9 @@ class Training:
 
     def put_goal(self) -> None:
         """Where runs stop early: which evaluation, at what value."""
-        train, classes = self.material.arm.train, self.material.data.classes is not None
-        target = resolve_target(train.target, classes) if train.stop_when_reached else None
-        self.plan.sizes(STOP=-1 if target is None else self.evaluations.index(target.metric))
-        self.plan.put(at.GOAL, [target.value if target is not None else 0.0])
+        goal = self.schedule.goal
+        self.plan.sizes(STOP=-1 if goal is None else self.evaluations.index(goal.metric))
+        self.plan.put(at.GOAL, [goal.value if goal is not None else 0.0])
 
     def put_functions(self) -> None:
         """Addresses of what this net is made of."""
@@ -120,34 +121,33 @@ class Training:
         for place, kind in kinds.items():
             self.plan.values[place] = compiled.address(*kind)
 
-    def train(self, progress: fused.Progress) -> Chunk:
+    def train(self, progress: Progress) -> Chunk:
         """All steps with what is evaluated and measured on the way."""
-        arm, steps = self.material.arm, self.material.arm.train.steps
-        evaluated = set(evaluation_steps(steps, arm.train.evaluate.dense, arm.train.evaluate.ratio))
-        taken = set(measure_steps(steps, arm.measure.schedule)) if self.names else set()
-        recorder = Recorder(self.material.scheme)
-        by_torch = self.names and self.looks is None
-        probe = self.stack.on_runs(*self.seeds.probe()) if by_torch else None
+        schedule, steps = self.schedule, self.schedule.steps
+        recorder = Recorder(self.material.scheme, self.runs, len(self.row))
+        by_torch = schedule.measures and self.looks is None
+        stops = schedule.measured if by_torch else frozenset()
         batches = self.seeds.batches()
         longest = max(1, LONGEST // int(self.plan.values[at.BATCH]))
-        for first, last in pairwise(bounds(steps, taken if by_torch else set(), longest)):
-            if first in taken and probe is not None:
-                recorder.add(first, self.measure(probe))
+        for first, last in pairwise(bounds(steps, stops, longest)):
+            if first in stops:
+                recorder.add(first, self.measure())
                 self.previous = None
-            if last in taken and by_torch:
+            if last in stops:
                 self.previous = self.parameters.clone()
-            losses, values = self.segment(range(first, last), evaluated, taken, batches)
+            losses, values = self.segment(range(first, last), batches)
             for t in range(first, last):
-                if t in evaluated:
+                if t in schedule.evaluated:
                     recorder.add(t, dict(zip(self.evaluations, values[:, t - first].unbind(1))))
-                if t in taken:
+                if t in schedule.measured:
                     recorder.add(t, {"loss/batch": losses[:, t - first]})
             if self.looks is not None:
-                for t, found in self.looks.values(self.names):
+                for t, found in self.looks.values(schedule.measures):
                     recorder.add(t, found)
             progress((min(last, steps) - first) * len(self.runs))
-        chunk = recorder.chunk(self.runs, torch.from_numpy(self.diverged))
-        return stopped_early(chunk, self.stopped, evaluated - {steps}) if arm.train.stop_when_reached else chunk
+        recorder.end(torch.from_numpy(self.diverged))
+        chunk = recorder.chunk(may_stop=False)
+        return chunk if schedule.goal is None else stopped_early(chunk, self.stopped, schedule.evaluated - {steps})
 
     @property
     def evaluations(self) -> tuple[str, ...]:
@@ -155,20 +155,18 @@ class Training:
         accuracies = ("accuracy/train", "accuracy/val") if self.material.data.classes is not None else ()
         return ("loss/train", "loss/val", *accuracies)
 
-    def segment(
-        self, steps: range, evaluated: set[int], taken: set[int], batches: Iterator[Tensor]
-    ) -> tuple[Tensor, Tensor]:
+    def segment(self, steps: range, batches: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
         """Train these steps; batch losses (R, T), and evaluations (R, T, 4) at evaluated steps."""
         plan, c, length = self.plan, self.material.arm.optim, self.material.arm.train.steps
         factors = torch.tensor([optim.lr_factor(c, t, max(length, 1)) for t in steps], dtype=self.material.dtype)
         plan.put(at.BATCH_INDEX, np.stack([next(batches).numpy() for _ in steps], axis=1), np.int32)
-        plan.put(at.EVALUATED, [t in evaluated for t in steps], np.int64)
+        plan.put(at.EVALUATED, [t in self.schedule.evaluated for t in steps], np.int64)
         plan.put(at.RATES, self.stack.lr[:, None] * factors)
         plan.put(at.CONSTANTS, constants(c, steps))
         if self.looks is None:
             plan.put(at.MEASURED, np.full(len(steps) + 1, -1), np.int64)
         else:
-            self.looks.expect(steps, taken)
+            self.looks.expect(steps, self.schedule.measured)
         shape = (len(self.row), len(steps))
         losses = plan.put(at.BATCH_LOSSES, np.full(shape, np.nan))
         values = plan.put(at.EVALUATIONS, np.full((*shape, 4), np.nan))
@@ -176,17 +174,17 @@ class Training:
         compiled.entry()(plan.values.ctypes.data)
         return torch.from_numpy(losses), torch.from_numpy(values)
 
-    def measure(self, probe: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    def measure(self) -> dict[str, Tensor]:
         """The measures of the torch path on the runs' present parameters."""
-        previous = None
+        stack = self.stack
         if self.previous is not None:
-            previous = {name: tensor.view(self.previous).contiguous() for name, tensor in self.tensors.items()}
+            stack.previous = {name: tensor.view(self.previous).contiguous() for name, tensor in self.tensors.items()}
         for name, tensor in self.tensors.items():
-            self.stack.stored[name].copy_(tensor.view(self.parameters))
-        return measure(self.stack.probe(probe, *self.stack.net.weights(self.stack.stored), previous), self.names)
+            stack.stored[name].copy_(tensor.view(self.parameters))
+        return stack.measure(0, self.schedule.measures)
 
 
-def stopped_early(chunk: Chunk, stopped: np.ndarray, evaluated: set[int]) -> Chunk:
+def stopped_early(chunk: Chunk, stopped: np.ndarray, evaluated: frozenset[int]) -> Chunk:
     """The chunk with each run's values ending where it reached the target, or at the evaluation that saw it diverge."""
     taken = np.array(sorted(evaluated))
     last = stopped[: len(chunk.runs)].copy()
@@ -198,7 +196,7 @@ def stopped_early(chunk: Chunk, stopped: np.ndarray, evaluated: set[int]) -> Chu
     return replace(chunk, stopped_at=last)
 
 
-def bounds(steps: int, stops: set[int], longest: int) -> list[int]:
+def bounds(steps: int, stops: Collection[int], longest: int) -> list[int]:
     """Where segments begin, and steps + 1: at stops and the step before each, and after `longest` steps.
 
     >>> bounds(10, {0, 1, 4, 10}, 100), bounds(10, set(), 5)
