@@ -7,19 +7,8 @@ from typing import Any
 
 from initbench.config import ArmConfig
 from initbench.groups import LayerSpec
+from initbench.optimizers import OPTIMIZERS
 from initbench.sharing import Scheme
-
-# numbers an optimizer keeps for each stored parameter, and its operations for each at an update
-OPTIMIZER_STATE = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2, "adagrad": 1, "rmsprop": 1}
-OPTIMIZER_FLOPS = {
-    "sgd": 2,
-    "momentum": 4,
-    "nesterov": 6,
-    "adam": 12,
-    "adamw": 14,
-    "adagrad": 7,
-    "rmsprop": 9,
-}
 
 
 def costs(
@@ -48,13 +37,13 @@ def costs(
     >>> c["flops_per_step"], c["stored_parameters"], c["used_parameters"], c["state_bytes"]
     (2714, 37, 57, 296)
     """
-    stored = scheme.stored_parameters + others
+    stored, optimizer = scheme.stored_parameters + others, OPTIMIZERS[arm.optim.name]
     products = sum(layer.fan_in * layer.fan_out for layer in layers)
     itemsize = 8 if arm.model.dtype == "float64" else 4
     return {
-        "flops_per_step": 6 * batch * products + OPTIMIZER_FLOPS[arm.optim.name] * stored + scheme.flops,
+        "flops_per_step": 6 * batch * products + optimizer.flops * stored + scheme.flops,
         "init_flops": None if sees_whole_net else 0,
         "stored_parameters": stored,
         "used_parameters": scheme.used_parameters + others,
-        "state_bytes": itemsize * stored * (2 + OPTIMIZER_STATE[arm.optim.name]),
+        "state_bytes": itemsize * stored * (2 + optimizer.state),
     }

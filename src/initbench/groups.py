@@ -12,18 +12,12 @@ from typing import Any
 
 from initbench.checks import check_choice, check_number, check_whole, is_whole
 from initbench.errors import InputError
+from initbench.optimizers import OPTIMIZERS
 
 ACTIVATIONS = (
     *("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu"),
     *("selu", "softplus", "sin", "erf", "abs", "linear"),
 )
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop")
-OPTIMIZERS_WITH = {
-    "momentum": ("momentum", "nesterov"),
-    "betas": ("adam", "adamw"),
-    "alpha": ("rmsprop",),
-    "eps": ("adam", "adamw", "adagrad", "rmsprop"),
-}
 PARAMETRIZATIONS = ("standard", "ntk", "mup", "spectral")
 RESIDUALS = ("none", "plain", "inv_sqrt2", "inv_sqrt_depth", "skipinit", "rezero", "zero_gamma", "fixup")
 LOSSES = ("auto", "cross_entropy", "squared_error")
@@ -240,12 +234,11 @@ class OptimConfig:
     clip: float | None = None  # largest norm of the whole gradient of a run
 
     def __post_init__(self) -> None:
-        check_choice("optim", self.name, OPTIMIZERS)
+        check_choice("optim", self.name, tuple(OPTIMIZERS))
         for key in ("momentum", "betas", "alpha", "eps"):
-            if getattr(self, key) is not None and self.name not in OPTIMIZERS_WITH[key]:
-                raise InputError(
-                    f"optim.{key}={getattr(self, key)}: {self.name} has none; {', '.join(OPTIMIZERS_WITH[key])} have"
-                )
+            if getattr(self, key) is not None and key not in OPTIMIZERS[self.name].keys:
+                having = ", ".join(name for name, one in OPTIMIZERS.items() if key in one.keys)
+                raise InputError(f"optim.{key}={getattr(self, key)}: {self.name} has none; {having} have")
         rates = self.lr if isinstance(self.lr, (list, tuple)) else [self.lr]
         if not rates:
             raise InputError("optim.lr=[]: at least one learning rate is needed, e.g. optim.lr=0.1")

@@ -11,9 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from initbench.groups import LayerSpec, ModelConfig
-
-ADAPTIVE = ("adam", "adamw", "adagrad", "rmsprop")  # their update does not grow with the gradient
-DECOUPLED = ("adamw",)
+from initbench.optimizers import OPTIMIZERS
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def factors(model: ModelConfig, optimizer: str, layers: Sequence[LayerSpec]) -> 
     {1.0}
     """
     rule = PARAMETRIZATIONS[model.parametrization]
-    return tuple(rule(layer, model.base_width, optimizer in ADAPTIVE) for layer in layers)
+    return tuple(rule(layer, model.base_width, OPTIMIZERS[optimizer].adaptive) for layer in layers)
 
 
 def decay_factor(lr: float, optimizer: str) -> float:
@@ -99,4 +97,4 @@ def decay_factor(lr: float, optimizer: str) -> float:
     >>> decay_factor(4.0, "sgd"), decay_factor(4.0, "adamw")
     (0.25, 1.0)
     """
-    return 1.0 if optimizer in DECOUPLED else 1 / lr
+    return 1.0 if OPTIMIZERS[optimizer].decoupled else 1 / lr

@@ -84,7 +84,7 @@ def not_covered(arm: ArmConfig, net: Net) -> str | None:
         return f"model.activation={model.activation}: the kernel has {', '.join(ACTIVATIONS)}"
     if optim.name not in OPTIMIZERS:
         return f"optim={optim.name}: the kernel has {', '.join(OPTIMIZERS)}"
-    if optim.eps is not None and optim.eps < SMALLEST and optim.name not in ("sgd", "momentum", "nesterov"):
+    if optim.eps is not None and optim.eps < SMALLEST:
         return f"optim.eps={optim.eps}: is 0 in float32"
     return None
 

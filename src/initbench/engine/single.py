@@ -21,6 +21,7 @@ from initbench.engine.optim import lr_factor
 from initbench.engine.recorder import Recorder
 from initbench.groups import OptimConfig
 from initbench.measure import Probe, measure
+from initbench.optimizers import OPTIMIZERS
 from initbench.schedule import Schedule
 
 
@@ -170,18 +171,12 @@ def sample_losses(loss: str, outputs: Tensor, y: Tensor) -> Tensor:
 
 def of_torch(c: OptimConfig, groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
     """The optimizer of torch.optim that a configuration names, on groups with their own weight decay."""
-    kept = {"betas": c.betas, "alpha": c.alpha, "eps": c.eps}
+    kept = {"momentum": c.momentum, "betas": c.betas, "alpha": c.alpha, "eps": c.eps}
     options: dict[str, Any] = {key: value for key, value in kept.items() if value is not None}
-    if c.name in ("sgd", "momentum", "nesterov"):
-        mu = 0.0 if c.name == "sgd" else c.momentum or 0.0
-        return torch.optim.SGD(groups, lr=lr, momentum=mu, nesterov=c.name == "nesterov", **options)
-    kinds: dict[str, Callable[..., torch.optim.Optimizer]] = {
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-        "adagrad": torch.optim.Adagrad,
-        "rmsprop": torch.optim.RMSprop,
-    }
-    return kinds[c.name](groups, lr=lr, **options)
+    if c.name == "nesterov":
+        options["nesterov"] = True
+    make: Callable[..., torch.optim.Optimizer] = getattr(torch.optim, OPTIMIZERS[c.name].torch)
+    return make(groups, lr=lr, **options)
 
 
 def set_rates(stepper: torch.optim.Optimizer, c: OptimConfig, step: int, steps: int) -> None:
