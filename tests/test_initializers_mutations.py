@@ -72,7 +72,7 @@ def constants(tree):
             parts, name = [*top.body, *filter(None, top.args.kw_defaults)], top.name
         elif isinstance(top, ast.Assign) and isinstance(top.targets[0], ast.Name):
             parts, name = [top.value], top.targets[0].id
-            if name.startswith("_") or name in ("DISTRIBUTIONS", "KINKED"):
+            if name.startswith("_") or name == "DISTRIBUTIONS":
                 continue
         else:
             continue

@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
+from initbench.activations import ACTIVATIONS as KNOWN
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import ACTIVATIONS, LayerSpec, ModelConfig
 from initbench.initializers import (
@@ -21,8 +22,7 @@ from initbench.initializers import (
     sinusoidal_,
     zero_,
 )
-from initbench.initializers.activations import ACTIVATIONS as KNOWN
-from initbench.initializers.activations import gaussian_mean
+from initbench.initializers.gains import gaussian_mean
 from initbench.initializers.network import choose
 
 

@@ -10,14 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from initbench.activations import ACTIVATIONS
 from initbench.checks import check_choice, check_number, check_whole, is_whole
 from initbench.errors import InputError
 from initbench.optimizers import OPTIMIZERS
 
-ACTIVATIONS = (
-    *("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu"),
-    *("selu", "softplus", "sin", "erf", "abs", "linear"),
-)
 PARAMETRIZATIONS = ("standard", "ntk", "mup", "spectral")
 RESIDUALS = ("none", "plain", "inv_sqrt2", "inv_sqrt_depth", "skipinit", "rezero", "zero_gamma", "fixup")
 LOSSES = ("auto", "cross_entropy", "squared_error")
@@ -88,7 +85,7 @@ class ModelConfig:
                 f"model.width={list(widths)}: {len(widths)} widths for model.depth={self.depth}; "
                 f"set model.depth={len(widths)}"
             )
-        check_choice("model.activation", self.activation, ACTIVATIONS)
+        check_choice("model.activation", self.activation, tuple(ACTIVATIONS))
         check_choice("model.dtype", self.dtype, ("float32", "float64"))
         check_choice("model.parametrization", self.parametrization, PARAMETRIZATIONS)
         check_whole("model.base_width", self.base_width, low=1)

@@ -13,26 +13,23 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
-LEAK = 0.01
+from initbench.activations import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
+
 VECTORS = 64  # entries that whole vectors hold, also where torch takes four at a time
 aten = torch.ops.aten
 nn = torch._C._nn  # what torch.nn.functional calls; these take `out`
 
 
 @dataclass(frozen=True)
-class Activation:
+class Stacked:
     """phi, and its pull-back: `pull(g, z, h)` = g phi'(z) elementwise, with h = phi(z), written over g.
 
     `phi(z, out)` writes to `out`, which may be z, and takes new memory without it. The pull-backs are torch's own
-    backward kernels where it has one, so kinks are treated as autograd does. `range` is the pair of bounds if phi is
-    bounded on both sides. `by_value`: phi(z) says what phi'(z) is, and `pull` takes h in place of z as well.
+    backward kernels where it has one, so kinks are treated as autograd does. `by_value`: phi(z) says what phi'(z) is, and `pull` takes h in place of z as well.
     """
 
     phi: Callable[..., Tensor]
     pull: Callable[[Tensor, Tensor, Tensor], Tensor]
-    kinked: bool = False
-    range: tuple[float, float] | None = None
     by_value: bool = False
 
     def derivative(self, z: Tensor) -> Tensor:
@@ -44,7 +41,7 @@ class Activation:
         return self.pull(torch.ones_like(z), z, self.phi(z))
 
 
-def each_run_alike(activation: Activation) -> Activation:
+def each_run_alike(activation: Stacked) -> Stacked:
     """The same for functions that torch computes by another routine, with other roundings, for the last entries of a
     tensor where they fill no vector. A run's bits would depend on its place among its stack-mates; so runs (R, ...) of
     such sizes are padded.
@@ -85,47 +82,39 @@ def sigmoid(z: Tensor, out: Tensor | None = None) -> Tensor:
     return torch.mul(z, 0.5, out=out).tanh_().mul_(0.5).add_(0.5)
 
 
-ACTIVATIONS: dict[str, Activation] = {
-    "relu": Activation(
+ACTIVATIONS: dict[str, Stacked] = {
+    "relu": Stacked(
         lambda z, out=None: torch.clamp_min(z, 0, out=out),
         lambda g, z, h: aten.threshold_backward.grad_input(g, z, 0, grad_input=g),
-        kinked=True,
         by_value=True,
     ),
-    "leaky_relu": Activation(
-        lambda z, out=None: nn.leaky_relu(z, LEAK, out=out),
-        lambda g, z, h: aten.leaky_relu_backward.grad_input(g, z, LEAK, False, grad_input=g),
-        kinked=True,
+    "leaky_relu": Stacked(
+        lambda z, out=None: nn.leaky_relu(z, LEAKY_SLOPE, out=out),
+        lambda g, z, h: aten.leaky_relu_backward.grad_input(g, z, LEAKY_SLOPE, False, grad_input=g),
         by_value=True,
     ),
-    "tanh": Activation(
+    "tanh": Stacked(
         torch.tanh,
         lambda g, z, h: aten.tanh_backward.grad_input(g, h, grad_input=g),
-        range=(-1.0, 1.0),
         by_value=True,
     ),
-    "sigmoid": Activation(
+    "sigmoid": Stacked(
         sigmoid,
         lambda g, z, h: aten.sigmoid_backward.grad_input(g, h, grad_input=g),
-        range=(0.0, 1.0),
         by_value=True,
     ),
-    "gelu": Activation(nn.gelu, lambda g, z, h: aten.gelu_backward.grad_input(g, z, grad_input=g)),
-    "silu": Activation(nn.silu, lambda g, z, h: aten.silu_backward.grad_input(g, z, grad_input=g)),
-    "elu": Activation(nn.elu, elu_pull(1.0, 1.0)),
-    "selu": Activation(
+    "gelu": Stacked(nn.gelu, lambda g, z, h: aten.gelu_backward.grad_input(g, z, grad_input=g)),
+    "silu": Stacked(nn.silu, lambda g, z, h: aten.silu_backward.grad_input(g, z, grad_input=g)),
+    "elu": Stacked(nn.elu, elu_pull(1.0, 1.0)),
+    "selu": Stacked(
         lambda z, out=None: nn.elu(z, SELU_ALPHA, SELU_SCALE, out=out),  # type: ignore[call-arg]  # torch's stubs lack it
         elu_pull(SELU_ALPHA, SELU_SCALE),
     ),
-    "softplus": Activation(
-        nn.softplus, lambda g, z, h: aten.softplus_backward.grad_input(g, z, 1.0, 20.0, grad_input=g)
-    ),
-    "sin": Activation(torch.sin, lambda g, z, h: g.mul_(torch.cos(z)), range=(-1.0, 1.0)),
-    "erf": Activation(
-        torch.erf, lambda g, z, h: g.mul_(torch.exp(-z * z)).mul_(2 / math.sqrt(math.pi)), range=(-1.0, 1.0)
-    ),
-    "abs": Activation(torch.abs, lambda g, z, h: g.mul_(torch.sign(z)), kinked=True),
-    "linear": Activation(lambda z, out=None: z, lambda g, z, h: g, by_value=True),
+    "softplus": Stacked(nn.softplus, lambda g, z, h: aten.softplus_backward.grad_input(g, z, 1.0, 20.0, grad_input=g)),
+    "sin": Stacked(torch.sin, lambda g, z, h: g.mul_(torch.cos(z))),
+    "erf": Stacked(torch.erf, lambda g, z, h: g.mul_(torch.exp(-z * z)).mul_(2 / math.sqrt(math.pi))),
+    "abs": Stacked(torch.abs, lambda g, z, h: g.mul_(torch.sign(z))),
+    "linear": Stacked(lambda z, out=None: z, lambda g, z, h: g, by_value=True),
 }
 ACTIVATIONS |= {name: each_run_alike(ACTIVATIONS[name]) for name in ("gelu", "silu", "elu", "selu", "softplus")}
 

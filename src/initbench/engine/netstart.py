@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
+from pkgutil import resolve_name
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from initbench import rng
+from initbench.activations import ACTIVATIONS
 from initbench.config import ArmConfig, digest
 from initbench.data import Dataset, split
 from initbench.errors import NotApplicable
@@ -25,23 +27,17 @@ from initbench.net import Net
 BATCH_SAMPLES = 512  # samples of the training part that an initializer sees; all, if fewer
 KEPT = 512  # starts kept in a process
 
-PHI: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "leaky_relu": F.leaky_relu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "elu": F.elu,
-    "selu": F.selu,
-    "softplus": F.softplus,
-    "sin": torch.sin,
-    "erf": torch.erf,
-    "abs": torch.abs,
-    "linear": lambda z: z,
-}
-
 _kept: OrderedDict[str, tuple[dict[str, Tensor], float]] = OrderedDict()
+
+
+def torch_function(activation: str) -> Callable[[Tensor], Tensor]:
+    """An activation as torch has it.
+
+    >>> torch_function("relu") is torch.relu
+    True
+    """
+    found: Callable[[Tensor], Tensor] = resolve_name(ACTIVATIONS[activation].torch)
+    return found
 
 
 class PlainNet(nn.Module):
@@ -62,7 +58,7 @@ class PlainNet(nn.Module):
                 parameter = getattr(made[slot.origin], attribute)
                 for layer in slot.layers:
                     setattr(made[layer], attribute, parameter)
-        self.wiring, self.phi = wiring, PHI[wiring.model.activation]
+        self.wiring, self.phi = wiring, torch_function(wiring.model.activation)
         self.own = own_start(wiring)
 
     def forward(self, x: Tensor) -> Tensor:

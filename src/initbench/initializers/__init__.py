@@ -8,7 +8,6 @@ In place, and it returns the matrix. Those with `needs` other than "nothing" fil
 torch.Size([5, 3])
 """
 
-from initbench.initializers.activations import calculate_gain, gain_value
 from initbench.initializers.bias import bias_rule, fill_bias_
 from initbench.initializers.calling import (
     call_,
@@ -31,6 +30,7 @@ from initbench.initializers.depth_rules import (
     small_init_,
     wang_init_,
 )
+from initbench.initializers.gains import calculate_gain, gain_value
 from initbench.initializers.gradient_dependent import gradinit_, metainit_, nio_
 from initbench.initializers.literal import literal_
 from initbench.initializers.mean_field import (

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from initbench.groups import LayerSpec
-from initbench.initializers.activations import activation_name, gain_value
+from initbench.initializers.gains import activation_name, gain_value
 
 Drawn = Callable[["Case", torch.Tensor, torch.Tensor], bool]
 Number = Callable[["Case", torch.Tensor, torch.Tensor], float]

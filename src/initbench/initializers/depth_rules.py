@@ -10,8 +10,8 @@ from torch.nn import init as torch_init
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, put_
-from initbench.initializers.activations import activation, activation_name, gaussian_mean
 from initbench.initializers.contract import Case, Contract
+from initbench.initializers.gains import activation, activation_name, gaussian_mean
 from initbench.initializers.laws import TwoSigma
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import variance_scaling_
@@ -122,9 +122,6 @@ def siren_(
     return put_(weight, weight * omega0)
 
 
-KINKED = ("relu", "leaky_relu", "selu", "abs")
-
-
 @catalogued(
     formula="W ~ N(0, 1/(n phi'(0)^2 (1 + phi(0)^2)))",
     source="Kumar 2017 (1704.08863)",
@@ -149,9 +146,9 @@ def kumar_(
     13
     """
     name = activation_name(nonlinearity, layer)
-    if name in KINKED:
+    if not activation(name).smooth:
         raise NotApplicable(f"kumar needs an activation that is smooth at 0, {name} is not; use kaiming_normal")
-    phi, slope = activation(name)
+    phi, slope = activation(name).phi, activation(name).slope
     at_zero, slope_at_zero = float(phi(_ZERO)), float(slope(_ZERO))
     scale = 1 / (slope_at_zero**2 * (1 + at_zero**2))
     return variance_scaling_(weight, generator=generator, scale=scale)

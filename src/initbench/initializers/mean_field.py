@@ -14,8 +14,8 @@ from torch.nn import init as torch_init
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
-from initbench.initializers.activations import activation, activation_name, gaussian_mean
 from initbench.initializers.contract import Case, Contract
+from initbench.initializers.gains import activation, activation_name, gaussian_mean
 from initbench.initializers.laws import sphere_entry
 from initbench.initializers.orthogonal import orthogonal_
 from initbench.initializers.registry import catalogued
@@ -27,7 +27,7 @@ Generator = torch.Generator | None
 
 def _point(name: str, q: float) -> tuple[float, float]:
     """sigma_w^2 = 1/E phi'(sqrt q z)^2 and sigma_b^2 = q - sigma_w^2 E phi(sqrt q z)^2, unchecked."""
-    phi, slope = activation(name)
+    phi, slope = activation(name).phi, activation(name).slope
     sigma_w2 = 1 / gaussian_mean(lambda x: slope(x) ** 2, variance=q)
     sigma_b2 = q - sigma_w2 * gaussian_mean(lambda x: phi(x) ** 2, variance=q)
     return sigma_w2, 0.0 if abs(sigma_b2) < 1e-12 * q else sigma_b2

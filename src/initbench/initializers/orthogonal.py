@@ -10,8 +10,8 @@ from torch.nn import init as torch_init
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_, signs
-from initbench.initializers.activations import gain_value
 from initbench.initializers.contract import Case, Contract
+from initbench.initializers.gains import gain_value
 from initbench.initializers.laws import sphere_entry
 from initbench.initializers.registry import catalogued
 from initbench.late import linalg

@@ -9,8 +9,8 @@ from torch import Tensor
 from initbench.errors import NotApplicable
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
-from initbench.initializers.activations import gain_value
 from initbench.initializers.contract import Case, Contract
+from initbench.initializers.gains import gain_value
 from initbench.initializers.orthogonal import sylvester
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import MODES, xavier_uniform_

@@ -11,8 +11,8 @@ from torch.nn import init as torch_init
 from initbench.errors import InputError
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, put_, signs
-from initbench.initializers.activations import activation_name, calculate_gain, gain_value
 from initbench.initializers.contract import Case, Contract
+from initbench.initializers.gains import activation_name, calculate_gain, gain_value
 from initbench.initializers.laws import Signs, TwoSigma, arcsine
 from initbench.initializers.plain import trunc_normal_scaled_
 from initbench.initializers.registry import catalogued

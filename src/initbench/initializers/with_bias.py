@@ -11,8 +11,8 @@ from torch.nn import init as torch_init
 from initbench.errors import InputError
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
-from initbench.initializers.activations import activation_name
 from initbench.initializers.contract import Case, Contract
+from initbench.initializers.gains import activation_name
 from initbench.initializers.laws import Mixture
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import lecun_uniform_

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from initbench.activations import ACTIVATIONS
 from initbench.measure.probe import Probe, msq, stack
-from initbench.model import ACTIVATIONS
 
 
 def dead_fraction(p: Probe) -> Tensor | None:

@@ -14,8 +14,8 @@ from initbench.data import Dataset, split
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import LayerSpec
 from initbench.initializers import REGISTRY, Case, needs, options, resolve
-from initbench.initializers.activations import activation, gaussian_nodes
 from initbench.initializers.bias import parse_rule
+from initbench.initializers.gains import activation, gaussian_nodes
 from initbench.measure.probe import PROBE_SAMPLES
 from initbench.sharing import Scheme
 from initbench.theory.moments import jacobian_square_scatter
@@ -136,7 +136,7 @@ def path(
     name: str, layers: Sequence[LayerSpec], laws: Sequence[WeightLaw], squares: np.ndarray
 ) -> Mapping[str, Sequence[np.ndarray]]:
     """Signals of samples with |x|^2 = squares (G,) through the layers: by metric, (G,) a layer."""
-    phi, slope = activation(name)
+    phi, slope = activation(name).phi, activation(name).slope
     z, weights = gaussian_nodes()
     out: dict[str, list[np.ndarray]] = {
         "preactivation_msq": [laws[0].variance * squares + laws[0].bias_variance],

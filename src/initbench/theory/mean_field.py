@@ -14,8 +14,9 @@ from functools import cache, lru_cache
 
 import numpy as np
 
+from initbench.activations import Function
 from initbench.errors import InputError
-from initbench.initializers.activations import Function, activation, gaussian_mean
+from initbench.initializers.gains import activation, gaussian_mean
 from initbench.late import optimize
 
 CUT = 12.0  # standard deviations of the Gaussian that quadrature covers
@@ -46,7 +47,7 @@ def length_slope(name: str, q: float, w2: float) -> float:
     >>> round(length_slope("relu", 5.0, w2=1.0), 9)
     0.5
     """
-    phi, slope = activation(name)
+    phi, slope = activation(name).phi, activation(name).slope
     return w2 * gaussian_mean(lambda u: phi(u) * slope(u) * u, variance=q) / q
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from initbench.initializers.activations import LEAKY_SLOPE, activation, gaussian_mean
+from initbench.initializers.gains import activation, gaussian_mean
 from initbench.theory.mean_field import chi, length_map
-
-# phi(z) = |z| times a slope for each sign: lengths scale, so that finite widths can be done exactly
-SLOPES = {"linear": (1.0, 1.0), "relu": (0.0, 1.0), "leaky_relu": (LEAKY_SLOPE, 1.0), "abs": (-1.0, 1.0)}
 
 
 def forward_factor(name: str, q: float, fan_in: int, variance: float) -> float:
@@ -45,9 +42,11 @@ def length_scatter(name: str, widths: Sequence[int]) -> float | None:
     >>> round(length_scatter("relu", [10]), 9), length_scatter("tanh", [10])
     (0.5, None)
     """
-    if name not in SLOPES:
+    slopes = activation(name).slopes
+    if slopes is None:
         return None
-    a, b = SLOPES[name]
+    # phi(z) = |z| times a slope for each sign: lengths scale, so that finite widths can be done exactly
+    a, b = slopes
     kappa = 6 * (a**4 + b**4) / (a**2 + b**2) ** 2 - 1
     return math.prod(1 + kappa / n for n in widths) - 1
 

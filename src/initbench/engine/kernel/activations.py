@@ -10,11 +10,11 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
+from initbench.activations import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 from initbench.engine.kernel.elementary import HALF, ONE, F, erf, exp, expm1, log1p, sigmoid, sincos, tanh
 from initbench.engine.kernel.vector import bits, fma
-from initbench.model import LEAK, SELU_ALPHA, SELU_SCALE
 
-ZERO, LEAKY = F(0), F(LEAK)
+ZERO, LEAKY = F(0), F(LEAKY_SLOPE)
 SELU_A, SELU_S = F(SELU_ALPHA), F(SELU_SCALE)
 ROOT_HALF, DENSITY = F(math.sqrt(0.5)), F(1 / math.sqrt(2 * math.pi))
 ERF_SLOPE = F(2 / math.sqrt(math.pi))

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from initbench.activations import ACTIVATIONS
 from initbench.engine.kernel import compiled
 from initbench.engine.kernel import places as at
 from initbench.engine.kernel import tables as col
 from initbench.engine.kernel.layout import FLOAT, Place, padded, row_length
 from initbench.engine.kernel.plan import Plan
 from initbench.measure import axis, shared
-from initbench.model import ACTIVATIONS
 from initbench.sharing import Scheme
 
 

@@ -1,63 +1,16 @@
-"""The activations an initializer may be asked about, their moments under a Gaussian, and the gains made of
-them.
+"""Moments of the activations under a Gaussian, and the gains made of them.
 
 >>> round(calculate_gain("relu") ** 2, 12)
 2.0
 """
 
 import math
-from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 
+from initbench.activations import ACTIVATIONS, LEAKY_SLOPE, Activation, Function, gaussian_density
 from initbench.errors import InputError
-from initbench.late import special
-
-Function = Callable[[np.ndarray], np.ndarray]
-
-SELU_SCALE = 1.0507009873554804934193349852946
-SELU_ALPHA = 1.6732632423543772848170429916717
-LEAKY_SLOPE = 0.01
-
-
-class Activation(NamedTuple):
-    """phi and its derivative, on arrays of any shape."""
-
-    phi: Function
-    slope: Function
-
-
-def _elu(x: np.ndarray, alpha: float = 1.0) -> np.ndarray:
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
-
-
-def _elu_slope(x: np.ndarray, alpha: float = 1.0) -> np.ndarray:
-    return np.where(x > 0, 1.0, alpha * np.exp(np.minimum(x, 0)))
-
-
-def _gaussian_density(x: np.ndarray) -> np.ndarray:
-    return np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-
-
-ACTIVATIONS: dict[str, Activation] = {
-    "linear": Activation(lambda x: x, np.ones_like),
-    "relu": Activation(lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(float)),
-    "leaky_relu": Activation(
-        lambda x: np.where(x > 0, x, LEAKY_SLOPE * x), lambda x: np.where(x > 0, 1.0, LEAKY_SLOPE)
-    ),
-    "tanh": Activation(np.tanh, lambda x: 1 - np.tanh(x) ** 2),
-    "sigmoid": Activation(lambda x: special.expit(x), lambda x: special.expit(x) * special.expit(-x)),
-    "gelu": Activation(lambda x: x * special.ndtr(x), lambda x: special.ndtr(x) + x * _gaussian_density(x)),
-    "silu": Activation(lambda x: x * special.expit(x), lambda x: special.expit(x) * (1 + x * special.expit(-x))),
-    "elu": Activation(_elu, _elu_slope),
-    "selu": Activation(lambda x: SELU_SCALE * _elu(x, SELU_ALPHA), lambda x: SELU_SCALE * _elu_slope(x, SELU_ALPHA)),
-    "softplus": Activation(lambda x: np.logaddexp(0, x), lambda x: special.expit(x)),
-    "sin": Activation(np.sin, np.cos),
-    "erf": Activation(lambda x: special.erf(x), lambda x: 2 / math.sqrt(math.pi) * np.exp(-x * x)),
-    "abs": Activation(np.abs, np.sign),
-}
 
 TORCH_GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4}
 
@@ -83,7 +36,7 @@ def gaussian_nodes() -> tuple[np.ndarray, np.ndarray]:
     edges = np.arange(-12.0, 13.0, 2.0)
     middle, half = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
     z = (middle[:, None] + half[:, None] * x).ravel()
-    weights = (half[:, None] * w).ravel() * _gaussian_density(z)
+    weights = (half[:, None] * w).ravel() * gaussian_density(z)
     return z, weights / weights.sum()
 
 
