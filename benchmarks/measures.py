@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from initbench import data
-from initbench.engine.worker import trainer
+from initbench.engine.trainers import named
 from initbench.measure import MEASURES, SETS
 from initbench.plan import planned
 from initbench.sweep import expand
@@ -29,13 +29,13 @@ from initbench.sweep import expand
 RESULTS = Path(__file__).parent / "results" / "measures.json"
 RUNS = 50
 SHARINGS = ("none", "all")
-PATHS = ("kernel", "torch")
+PATHS = ("kernel", "stacked")
 
 
-def cpu_seconds(arm, runs, path: str = "torch") -> float:
+def cpu_seconds(arm, runs, path: str = "stacked") -> float:
     """CPU time of one chunk: other processes on the machine do not count."""
     before = time.process_time()
-    trainer(path)(arm, runs, data.load(arm.data))
+    named(path).train(arm, runs, data.load(arm.data), lambda done: None)
     return time.process_time() - before
 
 

@@ -89,7 +89,7 @@ def trainings(cell: Cell, path: str) -> tuple[Callable[[], None], Callable[[], N
     """This project's engine on a path: what trains the cell, and what only starts it, chunk by chunk."""
     from initbench import data as datasets
     from initbench.engine.pool import chunks
-    from initbench.engine.worker import trainer
+    from initbench.engine.trainers import named
     from initbench.groups import EvaluateConfig, MeasureConfig
     from initbench.sweep import expand
 
@@ -105,13 +105,13 @@ def trainings(cell: Cell, path: str) -> tuple[Callable[[], None], Callable[[], N
     if not cell.measured:
         rare = replace(arm.train, evaluate=EvaluateConfig(dense=0, ratio=1e9), eval_samples=1)
         arm = replace(arm, train=rare, measure=MeasureConfig("none"))
-    train, loaded = trainer(path), datasets.load(arm.data)
+    trainer, loaded = named(path), datasets.load(arm.data)
     none = replace(arm, train=replace(arm.train, steps=0))
     layers = arm.model.layers(loaded.inputs, loaded.outputs)
 
     def work(arm) -> None:  # type: ignore[no-untyped-def]
-        for runs in chunks(arm, arm.runs[: cell.runs], layers, workers=1, path=path):
-            train(arm, runs, loaded)
+        for runs in chunks(arm, arm.runs[: cell.runs], layers, workers=1, trainer=path):
+            trainer.train(arm, runs, loaded, lambda done: None)
 
     return partial(work, arm), partial(work, none)
 
@@ -119,7 +119,7 @@ def trainings(cell: Cell, path: str) -> tuple[Callable[[], None], Callable[[], N
 PEERS: dict[str, Callable[[Cell, Clock], Train]] = {
     "sequential": sequential,
     "vmap": vmap,
-    "torch path": lambda cell, clock: initbench(cell, "torch", clock),
+    "torch path": lambda cell, clock: initbench(cell, "stacked", clock),
     "kernel": lambda cell, clock: initbench(cell, "kernel", clock),
 }
 

@@ -32,7 +32,7 @@ from benchmarks.cells import BATCH, Cell
 from benchmarks.peers import trainings
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
-PATHS = {"kernel": "auto", "torch": "torch"}  # and its name as engine.path
+PATHS = {"kernel": "auto", "torch": "stacked"}  # and its name as engine=
 DEPTHS = (2, 6, 20, 60)
 Pair = tuple[float, float]  # processor seconds, wall seconds
 
@@ -170,7 +170,7 @@ def of_memory(counts: list[int], steps: int) -> dict[str, object]:
                             f"seeds={runs // 5}",
                             "optim.lr=[.01,.02,.03,.04,.05]",
                         ),
-                        *(f"train.steps={steps}", f"engine.path={PATHS[path]}", "engine.workers=1"),
+                        *(f"train.steps={steps}", f"engine={PATHS[path]}", "engine.workers=1"),
                         f"track.uri={f'sqlite:///{folder}/mlflow.db' if what == 'tracked' else 'null'}",
                     ]
                     if what == "engine":

@@ -16,7 +16,7 @@ import torch
 
 from initbench import data
 from initbench.config import ArmConfig
-from initbench.engine import fused, netstart
+from initbench.engine import netstart, stacked
 from initbench.engine.material import Material
 from initbench.sweep import expand
 
@@ -53,7 +53,7 @@ def step_seconds() -> float:
     arm = arm_of("kaiming_normal")
     held = data.load(arm.data)
     began = process_time()
-    fused.run_chunk(arm, arm.runs, held)
+    stacked.run_chunk(arm, arm.runs, held)
     return (process_time() - began) / STEPS / len(arm.runs)
 
 

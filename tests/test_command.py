@@ -62,7 +62,7 @@ WRONG = {
     "init=dirac sharing=none": r"dirac needs 3 to 5 dimensions .*use init=eye",
     "init=looks_linear model.width=7": r"looks_linear needs even hidden widths, got fan_out=7",
     "init=xavier_normal init.gain=big": r"activation=big: not known; allowed: relu, leaky_relu",
-    "engine=fast": r"engine=fast: unknown; allowed are fused, reference",
+    "engine=fast": r"engine=fast: unknown; allowed are stacked, one_by_one",
     "engine.device=abacus": r"engine.device=abacus: .*cpu always works",
     "report.baseline=eys": r"report.baseline=eys: unknown; did you mean eye\?",
     "study=a/b": r"study=a/b: letters, digits",

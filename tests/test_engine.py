@@ -14,7 +14,7 @@ from torch import nn
 from conftest import TEACHER, VALUES, same_bits, small_arm
 from initbench import data
 from initbench.config import ArmConfig
-from initbench.engine import fused, reference
+from initbench.engine import one_by_one, stacked
 from initbench.engine.chunk import Chunk
 from initbench.engine.material import Material, Seeds, start_of_seed
 from initbench.engine.optim import RULES, column, lr_factor
@@ -55,7 +55,7 @@ MODELS = (
 )
 
 
-def train(arm: ArmConfig, runs=None, engine=fused) -> Chunk:
+def train(arm: ArmConfig, runs=None, engine=stacked) -> Chunk:
     return engine.run_chunk(arm, list(runs or arm.runs), data.load(arm.data))
 
 
@@ -108,7 +108,7 @@ def test_fused_equals_reference(arm):
         Material(arm, data.load(arm.data)).net.check()
     except NotApplicable:
         reject()
-    assert_equal(train(arm), train(arm, engine=reference), 1e-9 if arm.model.dtype == "float64" else 1e-4)
+    assert_equal(train(arm), train(arm, engine=one_by_one), 1e-9 if arm.model.dtype == "float64" else 1e-4)
 
 
 def assert_equal(ours: Chunk, oracle: Chunk, tolerance: float) -> None:
@@ -126,7 +126,7 @@ def assert_equal(ours: Chunk, oracle: Chunk, tolerance: float) -> None:
 @pytest.mark.parametrize("sharing", SHARINGS, ids=lambda s: "-".join(map(str, s.values())))
 def test_every_scheme_equals_the_reference(sharing):
     arm = small_arm(sharing=sharing, optim={"lr": [0.05, 0.02], "clip": 1.0}, seeds=(4,), measure={"schedule": [0, 9]})
-    assert_equal(train(arm), train(arm, engine=reference), 1e-12)
+    assert_equal(train(arm), train(arm, engine=one_by_one), 1e-12)
 
 
 @pytest.mark.parametrize("model", MODELS[1:], ids=lambda m: str(m.get("residual", m.get("parametrization"))))
@@ -137,7 +137,7 @@ def test_every_model_equals_the_reference(model):
         seeds=(4,),
         measure={"schedule": [0, 9]},
     )
-    assert_equal(train(arm), train(arm, engine=reference), 1e-12)
+    assert_equal(train(arm), train(arm, engine=one_by_one), 1e-12)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -352,7 +352,7 @@ def probe_and_autograd(arm: ArmConfig):
     material = Material(arm, data.load(arm.data))
     seeds = Seeds(material, arm.seeds)
     rows = torch.arange(len(arm.seeds))
-    stack = fused.Stack(material, seeds, rows, torch.full((len(rows),), 0.1, dtype=torch.float64))
+    stack = stacked.Stack(material, seeds, rows, torch.full((len(rows),), 0.1, dtype=torch.float64))
     x, y = stack.on_runs(*seeds.probe())
     probe = stack.probe((x, y), *stack.weights(), None)
     stored = {k: v.clone().requires_grad_() for k, v in stack.stored.items()}
@@ -426,7 +426,7 @@ def test_the_last_run_of_a_stack_keeps_its_bits(dtype):
 
 def test_stopping_early_is_the_same_in_both_engines_and_in_any_stack():
     arm = stopping(sharing={"name": "low_rank_delta", "rank": 2})
-    ours, oracle = train(arm), train(arm, engine=reference)
+    ours, oracle = train(arm), train(arm, engine=one_by_one)
     assert ours.stopped_at.tolist() == oracle.stopped_at.tolist()
     assert ours.diverged_at.tolist() == oracle.diverged_at.tolist()
     for name, one in ours.series.items():
@@ -464,7 +464,7 @@ def test_every_run_may_stop_at_the_start():
 # ------------------------------------------------------------------------------------- start, end, divergence
 
 
-@pytest.mark.parametrize("engine", [fused, reference])
+@pytest.mark.parametrize("engine", [stacked, one_by_one])
 def test_no_steps_measure_the_start_alone(engine):
     chunk = train(small_arm(train={"steps": 0}), engine=engine)
     assert all(one.steps == (0,) for one in chunk.series.values())
@@ -475,7 +475,7 @@ def test_no_steps_measure_the_start_alone(engine):
         assert one.values[:, 0].tobytes() == longer.series[name].values[:, 0].tobytes(), name
 
 
-@pytest.mark.parametrize("engine", [fused, reference])
+@pytest.mark.parametrize("engine", [stacked, one_by_one])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_divergence_is_a_value(engine, dtype):
     """One linear layer pair under squared error with lr 1e6: the step of divergence follows from plain NumPy."""

@@ -18,7 +18,7 @@ import initbench as ib
 from conftest import small_arm
 from initbench import data, plugins, stats, study
 from initbench.controls import control_text, controls
-from initbench.engine import fused
+from initbench.engine import stacked
 from initbench.engine.material import Material, start_of_seed
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import InitConfig
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
     "track.uri=null",
     "engine.workers=1",
-    "engine.path=torch",
+    "engine=stacked",
     "report.formats=[csv]",
     "data=teacher",
     "train.eval_samples=16",
@@ -303,7 +303,7 @@ def test_every_initializer_with_every_scheme():
             arm = replace(arm, train=replace(arm.train, steps=20), optim=replace(arm.optim, lr=[0.01]))
             try:
                 arm = planned(arm).config
-                chunk = fused.run_chunk(arm, list(arm.runs), data.load(arm.data))
+                chunk = stacked.run_chunk(arm, list(arm.runs), data.load(arm.data))
             except NotApplicable as reason:
                 refused.append((name, sharing["name"], str(reason)))
                 continue
@@ -326,7 +326,7 @@ def test_a_study_that_stops_at_its_target(folder):
     not be judged from such runs."""
     asked = ["data=teacher", "data.classes=3", "init=kaiming_normal", "sharing=none", "seeds=4", "optim.lr=[0.1,1e6]"]
     target = ["train.steps=60", "train.target.metric=accuracy/train", "train.target.value=0.5"]
-    more = ["track.uri=null", "engine.workers=1", "engine.path=torch", "report.formats=[csv]", "measure=none"]
+    more = ["track.uri=null", "engine.workers=1", "engine=stacked", "report.formats=[csv]", "measure=none"]
     whole = ib.run([*asked, *target, *more])
     early = ib.run([*asked, *target, *more, "train.stop_when_reached=true"])
     assert early.runs["steps_to_target"].equals(whole.runs["steps_to_target"])

@@ -13,7 +13,7 @@ import torch
 
 from conftest import small_arm
 from initbench import data
-from initbench.engine import fused
+from initbench.engine import stacked
 from initbench.engine.material import Material, start_of_seed
 from initbench.errors import NotApplicable
 from initbench.groups import InitConfig
@@ -47,7 +47,7 @@ def test_an_option_starts_a_net_and_trains_or_says_why_not(name):
     shapes = {"weight_00": (8, 5), "weight_01": (8, 8), "weight_02": (3, 8), "bias_00": (8,), "bias_01": (8,)}
     assert {key: tuple(value.shape) for key, value in stored.items()} == {**shapes, "bias_02": (3,)}
     assert all(bool(torch.isfinite(value).all()) for value in stored.values())
-    chunk = fused.run_chunk(arm, [(0, 0.1)], data.load(arm.data))
+    chunk = stacked.run_chunk(arm, [(0, 0.1)], data.load(arm.data))
     assert chunk.series["loss/train"].values.shape[0] == 1
 
 
@@ -73,7 +73,7 @@ def seeded(arm):
 
 @pytest.mark.long
 def test_a_sweep_over_all_options_on_the_default_net(tmp_path):
-    environment = {**os.environ, "PYTHONPATH": str(Path(fused.__file__).parents[2]), "COLUMNS": "200"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(stacked.__file__).parents[2]), "COLUMNS": "200"}
     asked = ["init=glob(*)", "sharing=none", "seeds=2", "train.steps=20", "optim.lr=0.1", "track.uri=null", "study=all"]
     command = [sys.executable, "-m", "initbench", *asked]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1200)

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import initbench as ib
 from conftest import small_arm
 from initbench import data
-from initbench.engine import fused, netstart, worker
+from initbench.engine import netstart, stacked, worker
 from initbench.engine.material import Material
 from initbench.groups import InitConfig
 from initbench.initializers import initialize_net
@@ -129,7 +129,7 @@ def products(results):
 def test_a_start_is_counted_once_it_is_stored_and_read(folder):
     arm = small_arm(init=InitConfig("lsuv", "lsuv", "zeros", {}), seeds=[0, 1])
     material = Material(arm, data.load(arm.data))
-    chunk = worker.with_init_flops(fused.run_chunk(arm, arm.runs, material.data), material)
+    chunk = worker.with_init_flops(stacked.run_chunk(arm, arm.runs, material.data), material)
     own = [netstart.start_flops(arm, material.data, material.net, material.loss, seed) for seed in (0, 0, 1, 1)]
     assert chunk.init_flops.tolist() == own
     store = Store(folder)
@@ -137,5 +137,5 @@ def test_a_start_is_counted_once_it_is_stored_and_read(folder):
     assert store.read("key", arm.runs).init_flops.tolist() == own
     assert store.read("key", [(1, 0.1)]).init_flops.tolist() == own[3:]
     drawn = small_arm()
-    plain = fused.run_chunk(drawn, drawn.runs, material.data)
+    plain = stacked.run_chunk(drawn, drawn.runs, material.data)
     assert worker.with_init_flops(plain, Material(drawn, material.data)) is plain

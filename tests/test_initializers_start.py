@@ -13,7 +13,7 @@ from torch import nn
 from conftest import VALUES, small_arm
 from initbench import data, rng
 from initbench.data import split
-from initbench.engine import fused, netstart, reference
+from initbench.engine import netstart, one_by_one, stacked
 from initbench.engine.material import Material, start_of_seed
 from initbench.engine.pool import chunks
 from initbench.errors import InputError, NotApplicable
@@ -51,7 +51,7 @@ def counted(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("engine", [fused, reference])
+@pytest.mark.parametrize("engine", [stacked, one_by_one])
 def test_ten_seeds_times_five_rates_start_ten_times(counted, engine):
     arm = small_arm(
         init=init("counting"),
@@ -89,7 +89,7 @@ def test_a_start_that_looks_at_gradients_needs_no_gradients_around_it(option, mo
 def test_another_engine_dtype_or_optimizer_starts_no_more_another_width_does(counted):
     arm = small_arm(init=init("counting"), seeds=[3])
     first = start(arm, 3)
-    for change in ({"model": {"dtype": "float32"}}, {"optim": {"name": "adam"}}, {"engine": {"name": "reference"}}):
+    for change in ({"model": {"dtype": "float32"}}, {"optim": {"name": "adam"}}, {"engine": {"name": "single"}}):
         again = start(small_arm(init=init("counting"), seeds=[3], **change), 3)
         assert all(torch.equal(again[name].double(), first[name].to(again[name].dtype).double()) for name in first)
     assert len(counted) == 1

@@ -20,13 +20,14 @@ from hypothesis import strategies as st
 
 from conftest import TEACHER, VALUES, same_bits, small_arm
 from initbench import data, groups, measure
-from initbench.engine import fused, paths
+from initbench.engine import stacked, trainers
 from initbench.engine.chunk import Chunk
 from initbench.engine.material import Material
+from initbench.errors import NotApplicable
 
 pytest.importorskip("numba")
 
-from initbench.engine.kernel import activations, compiled, measured, net, places, rules, run
+from initbench.engine.kernel import activations, compiled, declared, measured, net, places, rules, run
 from initbench.engine.kernel.layout import layout
 
 SMOOTH = ("tanh", "sigmoid", "gelu", "silu", "softplus", "sin", "erf", "linear", "elu")
@@ -50,7 +51,7 @@ def train(arm, runs=None, engine=run) -> Chunk:
 
 def differences(arm, runs=None) -> dict[str, float]:
     """Largest |kernel - torch| / max(1, |torch|) of each series; steps, layers and missing values must be the same."""
-    ours, theirs = train(arm, runs), train(arm, runs, fused)
+    ours, theirs = train(arm, runs), train(arm, runs, stacked)
     assert set(ours.series) == set(theirs.series)
     assert ours.diverged_at.tolist() == theirs.diverged_at.tolist()
     found = {}
@@ -103,7 +104,7 @@ def arms(draw):
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(arms())
 def test_kernel_equals_torch_over_ten_steps(arm):
-    assert paths.not_covered(arm, Material(arm, data.load(arm.data)).net) is None
+    assert declared.refuses(arm, Material(arm, data.load(arm.data))) == ""
     for name, error in differences(arm).items():
         # cosines and ratios of gradients near zero lose digits on either path
         allowed = 1e-3 if name.startswith(("use_grad_co", "use_grad_al", "update_ratio")) else 1e-5
@@ -130,7 +131,7 @@ def test_a_relu_run_parts_from_torch_only_where_a_unit_switches_on_one_path():
     )
     material = Material(arm, data.load(arm.data))
     ours = run.Training(material, list(arm.runs))
-    theirs = fused.Stack(material, ours.seeds, ours.row, ours.stack.lr)
+    theirs = stacked.Stack(material, ours.seeds, ours.row, ours.stack.lr)
     x, _ = ours.stack.on_runs(*ours.seeds.samples(next(ours.seeds.batches())))
     w, x = theirs.stored["weight_00"][0].numpy(), x[0].numpy()  # (32, 64), (64, B)
     bias = -(w.astype(np.float64) @ x.astype(np.float64)).diagonal().astype(np.float32).copy()
@@ -170,7 +171,7 @@ def test_full_batches_larger_than_a_block_equal_torch():
 
 def test_divergence_is_seen_at_the_same_step():
     arm = kernel_arm(data={"name": "digits"}, model={"width": 32}, optim={"lr": [0.1, 1e6], "batch_size": 64})
-    ours, theirs = train(arm), train(arm, engine=fused)
+    ours, theirs = train(arm), train(arm, engine=stacked)
     assert ours.diverged_at.tolist() == theirs.diverged_at.tolist()
     assert (ours.diverged_at >= 0).sum() == 2
     for name, one in ours.series.items():
@@ -187,7 +188,7 @@ def test_runs_stop_at_the_target_as_on_the_torch_path():
         optim={"lr": [0.1, 0.5, 1e4], "batch_size": 64},
         train={"steps": 40, "stop_when_reached": True, "target": groups.Target("accuracy/train", 0.8)},
     )
-    ours, theirs = train(arm), train(arm, engine=fused)
+    ours, theirs = train(arm), train(arm, engine=stacked)
     assert ours.stopped_at.tolist() == theirs.stopped_at.tolist()
     assert (ours.stopped_at >= 0).any()
     assert (ours.stopped_at < 0).any()
@@ -266,7 +267,7 @@ def test_units_that_are_dead_or_saturated_are_counted(activation):
         train={"steps": 1},
     )
     name = "dead_fraction" if activation == "relu" else "saturated_fraction"
-    ours, theirs = (train(arm, engine=engine).series[name].values for engine in (run, fused))
+    ours, theirs = (train(arm, engine=engine).series[name].values for engine in (run, stacked))
     assert 0.1 < theirs.mean() < 0.99
     assert np.array_equal(ours, theirs)
 
@@ -367,8 +368,8 @@ def test_products_equal_numpy(shape):
 
 
 def test_what_paths_say_is_what_the_kernel_has():
-    assert set(paths.ACTIVATIONS) == set(activations.FUNCTIONS) == set(EXACT)
-    assert set(paths.OPTIMIZERS) == set(rules.RULES)
+    assert set(declared.ACTIVATIONS) == set(activations.FUNCTIONS) == set(EXACT)
+    assert set(declared.OPTIMIZERS) == set(rules.RULES)
     assert set(net.LOSSES) == {"cross_entropy", "squared_error"}
     numbers = [v for k, v in vars(places).items() if k.isupper() and k != "LENGTH"]
     assert sorted(numbers) == list(range(places.LENGTH))
@@ -388,18 +389,24 @@ def test_what_paths_say_is_what_the_kernel_has():
 def test_what_the_kernel_does_not_cover_goes_to_torch_with_the_reason(change, word):
     arm = kernel_arm(**change)
     material = Material(arm, data.load(arm.data))
-    path, reason = paths.path(arm, material)
-    assert (path == "torch" and word in reason and "kernel" in reason) or "float32" in reason
+    trainer, reason = trainers.chosen(arm, material)
+    assert trainer.name == "stacked"
+    assert (word in reason and "kernel" in reason) or "float32" in reason
+    asked = replace(arm, engine=replace(arm.engine, name="kernel"))
+    with pytest.raises(NotApplicable, match=r"engine=kernel: .*; engine=auto takes what fits"):
+        trainers.chosen(asked, material)
 
 
-def test_the_path_can_be_chosen_and_is_part_of_the_key():
+def test_the_trainer_can_be_chosen_and_is_part_of_the_key():
     arm = kernel_arm()
     wiring = Material(arm, data.load(arm.data))
-    assert paths.path(arm, wiring) == ("kernel", "")
-    torch_arm = replace(arm, engine=replace(arm.engine, path="torch"))
-    assert paths.path(torch_arm, wiring) == ("torch", "")
-    keys = {one.key("data", "source", "2.0", path) for one, path in ((arm, "kernel"), (torch_arm, "torch"))}
-    assert len(keys) == 2
+    keys = set()
+    for name in ("auto", "kernel", "stacked", "single"):
+        asked = replace(arm, engine=replace(arm.engine, name=name))
+        trainer, reason = trainers.chosen(asked, wiring)
+        assert (trainer.name, reason) == ("kernel" if name == "auto" else name, "")
+        keys.add(asked.key("data", "source", "2.0", trainer.name))
+    assert len(keys) == 3
 
 
 def test_padding_stays_zero():

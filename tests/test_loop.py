@@ -9,7 +9,7 @@ import pytest
 
 from conftest import TEACHER, small_arm
 from initbench import data
-from initbench.engine import fused, module_run, reference
+from initbench.engine import one_by_one, stacked
 from initbench.engine.kernel import run as kernel
 from initbench.groups import EvaluateConfig, ModelConfig, Target
 from naive_loop import naive
@@ -45,7 +45,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("trainer", [fused, reference])
+@pytest.mark.parametrize("trainer", [stacked, one_by_one])
 @pytest.mark.parametrize("case", CASES)
 def test_the_loop_is_the_naive_one(case, trainer):
     sharing, optim = CASES[case]
@@ -75,8 +75,8 @@ def test_all_trainers_stop_and_diverge_at_the_same_steps(folder):
     arm = replace(arm, train=replace(arm.train, evaluate=EvaluateConfig(dense=0, ratio=6.0)))  # 0, 1, 6, 30
     module = replace(arm, model=ModelConfig("module", target="loop_net.net"))
     set_ = data.load(arm.data)
-    chunks = [one.run_chunk(arm, arm.runs, set_) for one in (kernel, fused, reference)]
-    chunks.append(module_run.run_chunk(module, module.runs, set_))
+    chunks = [one.run_chunk(arm, arm.runs, set_) for one in (kernel, stacked, one_by_one)]
+    chunks.append(one_by_one.run_chunk(module, module.runs, set_))
     diverged = chunks[0].diverged_at
     assert sorted(set(diverged.tolist())) == [-1, 2]  # between two evaluations
     assert set(chunks[0].stopped_at[diverged == 2].tolist()) == {6}

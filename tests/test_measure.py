@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from conftest import TEACHER, same_bits, small_arm
 from initbench import data
 from initbench.config import ArmConfig
-from initbench.engine import fused, reference
+from initbench.engine import one_by_one, stacked
 from initbench.engine.material import Material, Seeds, start_of_seed
 from initbench.measure import MEASURES, SETS
 from initbench.measure.geometry import mean_absolute_correlation, mean_pair_cosine
@@ -42,7 +42,7 @@ def tiny(sharing: str, activation: str = "relu", **more) -> ArmConfig:
     )
 
 
-def train(arm: ArmConfig, runs, engine=fused):
+def train(arm: ArmConfig, runs, engine=stacked):
     return engine.run_chunk(arm, runs, data.load(arm.data))
 
 
@@ -209,7 +209,7 @@ def test_both_engines_give_all_measures():
     """The reference engine builds its probe by autograd, from a module with truly shared parameters."""
     for sharing, activation in (("all", "tanh"), ("with the ends", "relu")):
         arm = tiny(sharing, activation, seeds=(0, 1))
-        ours, theirs = train(arm, list(arm.runs)), train(arm, list(arm.runs), reference)
+        ours, theirs = train(arm, list(arm.runs)), train(arm, list(arm.runs), one_by_one)
         assert set(ours.series) == set(theirs.series)
         for name, one in theirs.series.items():
             assert np.allclose(ours.series[name].values, one.values, rtol=1e-9, atol=1e-12, equal_nan=True), name
@@ -311,7 +311,7 @@ def test_uses_of_a_formula_are_seen_in_stored_space(sharing):
     arm = small_arm(
         sharing=sharing, model={"depth": 5, "width": 6}, train={"steps": 1}, seeds=(0, 1), optim={"lr": [0.1]}
     )
-    ours, theirs = train(arm, list(arm.runs)).series, train(arm, list(arm.runs), reference).series
+    ours, theirs = train(arm, list(arm.runs)).series, train(arm, list(arm.runs), one_by_one).series
     names = [name for name in ours if name.startswith("use_grad")]
     assert len(names) == 4
     for name in names:

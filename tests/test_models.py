@@ -12,7 +12,7 @@ from torch import nn
 
 from conftest import TEACHER, small_arm
 from initbench import data
-from initbench.engine import fused, reference
+from initbench.engine import one_by_one, stacked
 from initbench.engine.material import Material, Seeds, start_of_seed
 from initbench.engine.oracle import MLP
 from initbench.errors import InputError, NotApplicable
@@ -29,15 +29,15 @@ def residual(rule: str, **more) -> dict:
 
 
 def losses(arm, run=(2, 0.05)) -> np.ndarray:
-    return fused.run_chunk(arm, [run], data.load(arm.data)).series["loss/train"].values[0]
+    return stacked.run_chunk(arm, [run], data.load(arm.data)).series["loss/train"].values[0]
 
 
-def stack_of(arm) -> tuple[fused.Stack, torch.Tensor, torch.Tensor]:
+def stack_of(arm) -> tuple[stacked.Stack, torch.Tensor, torch.Tensor]:
     """A stack at its start, with the probe batch."""
     material = Material(arm, data.load(arm.data))
     seeds = Seeds(material, arm.seeds)
     rows = torch.arange(len(arm.seeds))
-    stack = fused.Stack(material, seeds, rows, torch.full((len(rows),), 0.1, dtype=torch.float64))
+    stack = stacked.Stack(material, seeds, rows, torch.full((len(rows),), 0.1, dtype=torch.float64))
     return stack, *stack.on_runs(*seeds.probe())
 
 
@@ -253,7 +253,7 @@ def test_ntk_descends_as_the_standard_net_with_lr_over_fan_in():
     """W = w / sqrt n: a step lr dw is a step lr / n dW. So a standard net with rate lr / n on W traces the same losses."""
     arm, standard = full_batch(parametrization="ntk"), full_batch()
     by_hand = hand_trained(standard, [0.05 / n for n in (5, 6, 6, 6)] + [0.05] * 4)
-    ours = fused.run_chunk(arm, [(2, 0.05)], data.load(arm.data)).series["loss/batch"].values[0]
+    ours = stacked.run_chunk(arm, [(2, 0.05)], data.load(arm.data)).series["loss/batch"].values[0]
     assert np.allclose(ours, by_hand, rtol=1e-11)
 
 
@@ -267,7 +267,7 @@ def test_mup_descends_by_the_table_of_microsofts_package():
         [0.05 * r, 0.05, 0.05, 0.05 * r, 0.05 * r, 0.05 * r, 0.05 * r, 0.05],
         forward=lambda i, w, h: nn.functional.linear(h / r if i == 3 else h, w),
     )
-    ours = fused.run_chunk(arm, [(2, 0.05)], data.load(arm.data)).series["loss/batch"].values[0]
+    ours = stacked.run_chunk(arm, [(2, 0.05)], data.load(arm.data)).series["loss/batch"].values[0]
     assert np.allclose(ours, by_hand, rtol=1e-11)
     plain = start_of_seed(Material(full_batch(width=12), data.load(arm.data)), 2)
     scaled = start_of_seed(Material(arm, data.load(arm.data)), 2)
@@ -316,7 +316,7 @@ def test_mup_moves_activations_by_as_much_at_every_width():
                 measure={"metrics": ["activation_change_msq"], "schedule": [5]},
                 seeds=(0, 1),
             )
-            chunk = fused.run_chunk(arm, list(arm.runs), data.load(arm.data))
+            chunk = stacked.run_chunk(arm, list(arm.runs), data.load(arm.data))
             change[kind, width] = chunk.series["activation_change_msq"].values[:, -1, -1].mean()
     slope = {kind: math.log(change[kind, 256] / change[kind, 32]) / math.log(8) for kind in ("standard", "mup")}
     assert abs(slope["mup"]) < 0.5
@@ -345,7 +345,7 @@ def test_models_share_too(model):
         seeds=(1,),
         measure={"schedule": [0, 5]},
     )
-    ours, oracle = (e.run_chunk(arm, list(arm.runs), data.load(arm.data)) for e in (fused, reference))
+    ours, oracle = (e.run_chunk(arm, list(arm.runs), data.load(arm.data)) for e in (stacked, one_by_one))
     for name, one in ours.series.items():
         assert np.allclose(one.values, oracle.series[name].values, rtol=1e-11, atol=1e-11, equal_nan=True), name
 
@@ -364,7 +364,7 @@ def test_a_decoupled_start_learns_mode_by_mode_on_the_known_curves(depth):
         measure={"name": "none"},
         seeds=(0,),
     )
-    series = fused.run_chunk(arm, [(0, lr)], data.load(arm.data)).series["loss/train"]
+    series = stacked.run_chunk(arm, [(0, lr)], data.load(arm.data)).series["loss/train"]
     t = np.array(series.steps, dtype=float)
     left = [(s - mode_curve(t, s, 0.05, tau=k / (2 * lr), matrices=depth + 1)) ** 2 for s in modes]
     rest = (mode_curve(t, 1e-9, 0.05, tau=k / (2 * lr), matrices=depth + 1) - 0.0) ** 2  # the third mode has s = 0

@@ -13,7 +13,7 @@ from torch import nn
 
 import initbench as ib
 from initbench import data
-from initbench.engine import module, module_run, reference
+from initbench.engine import module, module_run, one_by_one
 from initbench.engine.material import Seeds
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import ModelConfig
@@ -43,7 +43,7 @@ def with_module(arm, target, **changes):
 
 
 def run(config):
-    return module_run.run_chunk(config, config.runs, data.load(config.data))
+    return one_by_one.run_chunk(config, config.runs, data.load(config.data))
 
 
 # ------------------------------------------------------------------------------------------------ the same as the MLP
@@ -65,7 +65,7 @@ def test_a_plain_module_is_the_mlp_with_the_same_numbers(arm, changes):
     """Every series, measures of each layer and use included, equals the reference engine's."""
     mine = with_module(arm, "Plain", **changes)
     mlp = planned(replace(mine, model=ModelConfig(depth=4, width=6, dtype="float64", activation="tanh"))).config
-    ours, theirs = run(mine), reference.run_chunk(mlp, mlp.runs, data.load(mlp.data))
+    ours, theirs = run(mine), one_by_one.run_chunk(mlp, mlp.runs, data.load(mlp.data))
     assert set(ours.series) == set(theirs.series)
     for name, series in theirs.series.items():
         assert (ours.series[name].steps, ours.series[name].layers) == (series.steps, series.layers), name
@@ -75,9 +75,11 @@ def test_a_plain_module_is_the_mlp_with_the_same_numbers(arm, changes):
         assert own[key] == other[key], key
 
 
-def test_the_arguments_and_the_file_are_in_the_key_and_the_default_engine_is_the_reference(arm, nets):
+def test_the_arguments_and_the_file_are_in_the_key_and_it_trains_one_run_after_another(arm, nets):
     config = with_module(arm, "Plain")
-    assert config.engine.name == "reference"
+    trainer, reason = planned(config).trainer
+    assert trainer.name == "single"
+    assert "model=module" in reason
     keys = [planned(config).key, planned(with_module(arm, "Plain", args={"width": 5})).key]
     (nets / "nets.py").write_text((nets / "nets.py").read_text() + "\n# edited\n")
     keys.append(planned(config).key)

@@ -439,7 +439,7 @@ def test_wrong_rules_are_one_line(spec, words):
 )
 def test_a_net_of_initbench_is_a_module_that_starts_as_its_runs_do(overrides, names):
     """Loss at step 0 of the built net equals that of the run."""
-    from initbench.engine import fused
+    from initbench.engine import stacked
     from initbench.engine.material import Seeds
     from initbench.plan import planned
     from initbench.sweep import expand
@@ -453,7 +453,7 @@ def test_a_net_of_initbench_is_a_module_that_starts_as_its_runs_do(overrides, na
     seeds = Seeds(arm.material, (3,))
     x, y = (part[0] for part in seeds.samples(seeds.first("train", 512)))
     loss = float(F.cross_entropy(net(x), y).detach())
-    chunk = fused.run_chunk(arm.config, arm.config.runs, arm.data)
+    chunk = stacked.run_chunk(arm.config, arm.config.runs, arm.data)
     assert chunk.series["loss/train"].values[0, 0] == pytest.approx(loss, rel=1e-12)
 
 

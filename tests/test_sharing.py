@@ -17,7 +17,7 @@ from scipy import linalg, stats
 
 from conftest import VALUES, small_arm
 from initbench import data
-from initbench.engine import fused, reference
+from initbench.engine import one_by_one, stacked
 from initbench.engine.material import Material, start_of_seed
 from initbench.engine.oracle import MLP
 from initbench.errors import InputError, NotApplicable
@@ -257,7 +257,7 @@ def test_tied_at_init_starts_equal_and_parts():
         stored = start_of_seed(Material(arm, data.load(arm.data)), 3)
         assert torch.equal(stored["weight_01"], stored["weight_03"])
         assert torch.equal(stored["bias_01"], stored["bias_03"]) == equal
-    norms = fused.run_chunk(arm, [(3, 0.1)], data.load(arm.data)).series["weight_norm"].values[0]
+    norms = stacked.run_chunk(arm, [(3, 0.1)], data.load(arm.data)).series["weight_norm"].values[0]
     assert norms[0, 1] == norms[0, 2]
     assert norms[-1, 1] != norms[-1, 2]
 
@@ -267,7 +267,7 @@ def test_tied_at_init_starts_equal_and_parts():
 def test_tie_then_untie_is_all_and_then_its_parts(name, reduce):
     """Before the step its losses are those of `all`; later they part. With step beyond the end they never do."""
     optim = {"name": name, "lr": [0.02], "clip": 0.3}
-    run = lambda **sharing: fused.run_chunk(  # noqa: E731
+    run = lambda **sharing: stacked.run_chunk(  # noqa: E731
         small_arm(sharing={"reduce": reduce, **sharing}, optim=optim, train={"steps": 12}, seeds=(1,)),
         [(1, 0.02)],
         data.load(small_arm().data),
@@ -295,8 +295,8 @@ def test_soft_pulls_the_layers_together():
     def spread(strength: float) -> float:
         arm = small_arm(sharing={"name": "soft", "strength": strength}, train={"steps": 50}, optim={"lr": [0.1]})
         material = Material(arm, data.load(arm.data))
-        stack = fused.Stack(
-            material, fused.Seeds(material, (0, 1)), torch.tensor([0, 1]), torch.full((2,), 0.1).double()
+        stack = stacked.Stack(
+            material, stacked.Seeds(material, (0, 1)), torch.tensor([0, 1]), torch.full((2,), 0.1).double()
         )
         with torch.no_grad():
             for step in range(arm.train.steps):
@@ -436,7 +436,7 @@ def test_explicit_groups_train_as_one(groups):
     """Whatever the groups: the layers of one group have one weight after training, others do not (reference engine)."""
     arm = small_arm(sharing={"name": "explicit", "groups": groups}, model={"depth": 6}, train={"steps": 2}, seeds=(0,))
     material = Material(arm, data.load(arm.data))
-    chunk = reference.run_chunk(arm, [(0, 0.1)], material.data)
+    chunk = one_by_one.run_chunk(arm, [(0, 0.1)], material.data)
     norms = chunk.series["weight_norm"].values[0, -1]
     for one in groups:
         assert norms[one[0]] == norms[one[1]]

@@ -10,9 +10,9 @@ import torch
 
 from initbench import model
 from initbench.activations import ACTIVATIONS
-from initbench.engine import optim, oracle, paths
+from initbench.engine import optim, oracle
 from initbench.engine.kernel import activations as compiled
-from initbench.engine.kernel import rules
+from initbench.engine.kernel import declared, rules
 from initbench.optimizers import OPTIMIZERS
 from initbench.sweep import config_folder
 
@@ -21,10 +21,10 @@ WIDE = np.concatenate([WIDE[WIDE != 0], [-1e-6, 1e-6]])
 
 
 def test_every_writing_has_the_same_names():
-    for names in (model.ACTIVATIONS, oracle.PHI, compiled.FUNCTIONS, paths.ACTIVATIONS):
+    for names in (model.ACTIVATIONS, oracle.PHI, compiled.FUNCTIONS, declared.ACTIVATIONS):
         assert set(names) == set(ACTIVATIONS)
     options = {path.stem for path in (config_folder() / "optim").glob("*.yaml")}
-    for names in (optim.RULES, rules.RULES, paths.OPTIMIZERS, options):
+    for names in (optim.RULES, rules.RULES, declared.OPTIMIZERS, options):
         assert set(names) == set(OPTIMIZERS)
 
 

@@ -11,7 +11,7 @@ from scipy.integrate import dblquad
 
 from conftest import small_arm
 from initbench import data, theory
-from initbench.engine import fused
+from initbench.engine import stacked
 from initbench.engine.material import Material
 from initbench.errors import InputError
 from initbench.groups import ACTIVATIONS, InitConfig
@@ -232,7 +232,7 @@ def test_predictions_equal_what_is_measured(init, activation_name, changes):
         seeds=range(60),
         optim={"lr": [0.1], "batch_size": 8},
     )  # fmt: skip
-    series = fused.run_chunk(arm, list(arm.runs), data.load(arm.data)).series
+    series = stacked.run_chunk(arm, list(arm.runs), data.load(arm.data)).series
     expected = predicted(arm)
     back = np.log(series["backward_msq"].values[:, 0])
     measured = {n: series[n].values[:, 0] for n in expected if n != "backward_factor"}

@@ -190,6 +190,7 @@ def say_plan(plan, done: int) -> None:  # type: ignore[no-untyped-def]
     """What is about to happen, before it does."""
     from initbench.cautions import lines
     from initbench.controls import control_text
+    from initbench.grammar import plural
     from initbench.terminal import err
 
     left = plan.runs - done
@@ -198,15 +199,13 @@ def say_plan(plan, done: int) -> None:  # type: ignore[no-untyped-def]
     for arm in plan.arms:
         if arm.control_of:
             err.print(f"control: {arm.label}: {control_text(arm)}")
-    if any(arm.config.model.name == "module" for arm in plan.arms):
-        err.print("model=module: the runs train one after another (engine=reference)")
     for line in lines(plan.cautions, len(plan.arms)):
         err.print(f"note: {line}", markup=False)
     for one in plan.refused:
         err.print(f"not applicable: {one.reason}")
-    slower = Counter(arm.path[1] for arm in plan.arms if arm.path[1])
-    for reason, count in slower.items():
-        err.print(f"{count} of {len(plan.arms)} arms train on the slower torch path: {reason}")
+    slower = Counter((arm.trainer[0].name, arm.trainer[1]) for arm in plan.arms if arm.trainer[1])
+    for (name, reason), count in slower.items():
+        err.print(f"{count} of {plural(len(plan.arms), 'arm')} train slower, by engine={name}: {reason}")
 
 
 def counted(plan) -> str:  # type: ignore[no-untyped-def]

@@ -72,11 +72,11 @@ class ArmConfig:
         """The configuration as plain nested values (JSON), lists of seeds and learning rates included."""
         return json.loads(json.dumps(asdict(self), default=list))
 
-    def key(self, data_hash: str, source_hash: str, torch_version: str, path: str = "torch") -> str:
+    def key(self, data_hash: str, source_hash: str, torch_version: str, trainer: str = "stacked") -> str:
         """Sixteen hex digits that change exactly when the numbers of a run may change.
 
         What only asks for other runs (seeds, lrs), judges (target) or computes the same (workers, chunk) is left out.
-        `path` is what trains the arm (see engine/paths.py): kernel and torch differ in the last digits.
+        `trainer` is what trains the arm (see engine/trainers.py): they differ in the last digits.
         """
         kept = self.plain()
         del kept["seeds"], kept["optim"]["lr"], kept["init"]["changed"]
@@ -86,9 +86,11 @@ class ArmConfig:
             del kept["train"]["target"], kept["train"]["stop_when_reached"]
         kept["model"] = self.model.relevant()
         kept["sharing"] = self.sharing.relevant()
-        kept["engine"] = {"name": self.engine.name, "device": self.engine.device.split(":")[0]}
-        if path == "kernel":
-            kept["engine"]["path"] = path
+        # in the words of stored runs
+        name = {"single": "reference"}.get(trainer, "fused")
+        kept["engine"] = {"name": name, "device": self.engine.device.split(":")[0]}
+        if trainer == "kernel":
+            kept["engine"]["path"] = trainer
         return digest([kept, data_hash, source_hash, NUMERICS_VERSION, ".".join(torch_version.split(".")[:2])])
 
 

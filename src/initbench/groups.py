@@ -348,17 +348,15 @@ class MeasureConfig:
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """How the runs are computed. `name`, `device` and `path` may change the last digits of a number, nothing else here."""
+    """How the runs are computed. `name` and `device` may change the last digits of a number, nothing else here."""
 
-    name: str = "fused"
-    path: str = "auto"  # auto: the kernel where it covers the net, else torch
+    name: str = "auto"  # a trainer by name, or the first that can
     device: str = "cpu"
     workers: int | None = None  # null: one process a core
     chunk: int | None = None  # runs stacked at once; null: from their bytes
 
     def __post_init__(self) -> None:
-        check_choice("engine", self.name, ("fused", "reference"))
-        check_choice("engine.path", self.path, ("auto", "torch"))
+        check_choice("engine", self.name, ("auto", "kernel", "stacked", "single"))
         if self.workers is not None:
             check_whole("engine.workers", self.workers, low=1, note=" or null for one a core")
         if self.chunk is not None:

@@ -91,13 +91,16 @@ def signals_of(arm: Any) -> Signals:
     """Train no step, and keep what was measured: each metric as (seeds, layers)."""
     from initbench import theory
     from initbench.engine.pool import chunks
-    from initbench.engine.worker import one_thread, trainer
+    from initbench.engine.trainers import named
+    from initbench.engine.worker import one_thread
 
-    # no step is trained: nothing to compile for
-    engine = trainer("torch" if arm.path[0] == "kernel" else arm.path[0])
+    trainer = arm.trainer[0]
+    if trainer.functions([arm.config]):  # no step is trained: nothing to compile for
+        trainer = named("stacked")
     with one_thread():
         parts = [
-            engine(arm.config, runs, arm.data) for runs in chunks(arm.config, arm.config.runs, arm.layers, workers=1)
+            trainer.train(arm.config, runs, arm.data, lambda done: None)
+            for runs in chunks(arm.config, arm.config.runs, arm.layers, workers=1)
         ]
     series = parts[0].series
     values = {

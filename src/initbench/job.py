@@ -38,7 +38,7 @@ class Trainer:
         forget_failure(self.root, arm.key)
         done = set() if self.rerun else store.runs(arm.key)
         missing = [run for run in arm.config.runs if run not in done]
-        for runs in chunks(arm.config, missing, arm.layers, self.pool.workers, arm.sees_whole_net, arm.path[0]):
+        for runs in chunks(arm.config, missing, arm.layers, self.pool.workers, arm.sees_whole_net, arm.trainer[0].name):
             self.waiting.append((arm, len(runs), self.pool.submit(arm.config, runs, self.root, arm.key)))
             self.drain(keep=2 * self.pool.workers)
 

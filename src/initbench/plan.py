@@ -18,6 +18,8 @@ from initbench.cautions import Caution
 from initbench.config import ArmConfig, digest, resolve_target
 from initbench.costs import costs
 from initbench.data import Dataset
+from initbench.engine import trainers
+from initbench.engine.trainers import Trainer
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import LayerSpec, ModelConfig
 from initbench.sharing import Scheme
@@ -60,12 +62,10 @@ class PlannedArm:
 
         return initializers.needs(self.config.init.target) != "nothing"
 
-    @property
-    def path(self) -> tuple[str, str]:
-        """What trains the arm, and why not the kernel."""
-        from initbench.engine import paths
-
-        return paths.path(self.config, self.material)
+    @cached_property
+    def trainer(self) -> tuple[Trainer, str]:
+        """What trains the arm, and why not the first trainer there is."""
+        return trainers.chosen(self.config, self.material)
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
@@ -89,7 +89,7 @@ class PlannedArm:
             "seeds": list(self.config.seeds),
             "lrs": list(self.config.optim.lrs),
             "runs": len(self.config.runs),
-            "path": self.path[0],
+            "path": self.trainer[0].name,
             "layers": [
                 {
                     "layer": layer.index,
@@ -145,14 +145,12 @@ def planned(config: ArmConfig) -> PlannedArm:
     measure.chosen(config.measure)
     target = resolve_target(config.train.target, data.classes is not None)
     resolved = replace(config, train=replace(config.train, target=target, loss=material.loss_name(config, data)))
-    if config.model.name == "module":  # nothing to stack: one module at a time
-        resolved = replace(resolved, engine=replace(resolved.engine, name="reference"))
     material.batch_size(config, data.train_samples)
     arm = PlannedArm(config=resolved, key="", setup=setup_label(resolved))
     source = initializers.source_hash(config.init.target, config.init.args)
     source += scheme_source(config) + module_source(config)
     _ = arm.scheme  # raises where the sharing does not fit
-    arm = replace(arm, key=resolved.key(data.hash, source, version("torch"), arm.path[0]))
+    arm = replace(arm, key=resolved.key(data.hash, source, version("torch"), arm.trainer[0].name))
     check_device(config.engine.device)
     check_start(arm)
     return arm

@@ -150,7 +150,7 @@ def run_rows(arm: Mapping[str, Any], asked: Sequence[tuple[int, float]], stored:
     if stored is not None:
         diverged[found] = stored.diverged_at[index[found]]
     status = np.where(diverged >= 0, Status.DIVERGED.value, Status.COMPLETED.value)
-    frame["path"] = arm.get("path", "torch")  # what trained them: kernel, torch or reference
+    frame["path"] = arm.get("path", "stacked")  # what trained them: a trainer's name
     frame["status"] = np.where(found, status, Status.FAILED.value)
     frame["diverged_at"] = pd.array([d if d >= 0 else pd.NA for d in diverged], dtype="Int64")
     steps = np.full(len(asked), arm["config"]["train"]["steps"])

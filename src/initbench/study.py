@@ -21,7 +21,6 @@ from initbench import __version__
 from initbench.cautions import merged
 from initbench.checks import check_choice
 from initbench.config import ArmConfig, StudyConfig, resolve_target
-from initbench.engine import paths
 from initbench.engine.pool import Pool
 from initbench.engine.processes import Processes, cores, later, like_the_command
 from initbench.errors import InputError, NotApplicable
@@ -183,8 +182,18 @@ def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda ar
     asked = study.arms[0].config.engine.workers
     pool = Pool(asked or (1 if work(study, stored) < SMALL_WORK else cores()))
     if any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
-        pool.start(paths.functions(arm.config for arm in study.arms if arm.path[0] == "kernel"))
+        pool.start(functions(study.arms))
     return Trainer(study.root, pool, rerun=study.config.rerun, told=told)
+
+
+def functions(arms: Sequence[PlannedArm]) -> list[tuple[str, str]]:
+    """What the trainers of these arms have to compile."""
+    found = {arm.trainer[0].name: arm.trainer[0] for arm in arms}
+    return [
+        one
+        for name, trainer in found.items()
+        for one in trainer.functions(arm.config for arm in arms if arm.trainer[0].name == name)
+    ]
 
 
 def work(study: Study, stored: Mapping[str, int]) -> float:

@@ -1,41 +1,19 @@
-"""A person's own module in training: one run after another, by autograd and torch.optim."""
+"""A person's own module in training."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from initbench import rng
-from initbench.config import ArmConfig
-from initbench.data import Dataset
-from initbench.engine.chunk import Chunk, joined
-from initbench.engine.loop import Progress
 from initbench.engine.module import Call, ModuleMaterial, build, call, observed, seeded
-from initbench.engine.single import run_one, sample_losses
+from initbench.engine.single import sample_losses
 from initbench.errors import InputError
 from initbench.measure import Probe
-from initbench.schedule import Schedule
-
-# measures that multiply the layers' own Jacobians: a module may put anything between its layers
-OF_A_CHAIN = ("jacobian_",)
-
-
-def run_chunk(
-    arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Progress = lambda done: None
-) -> Chunk:
-    """Train the runs (seed, lr) of an arm whose model is a module."""
-    material = ModuleMaterial(arm, data)
-    schedule = Schedule.of(arm, data.classes is not None, without=OF_A_CHAIN)
-    chunk = joined([run_one(OwnModule(material, run[0]), material, run, schedule, progress) for run in runs])
-    if not material.starts:
-        return chunk
-    return replace(chunk, init_flops=np.array([material.starts[seed][1] for seed, _ in runs]))
 
 
 class OwnModule:

@@ -14,15 +14,8 @@ from typing import Any
 
 from initbench.config import ArmConfig
 from initbench.engine.processes import Processes, context
+from initbench.engine.trainers import named, stack_size
 from initbench.groups import LayerSpec
-
-# In the torch path a stack should be large enough to hide the cost of calling torch, and what it touches in one layer
-# small enough to stay in cache: 1.5 MiB a layer is best or close to it at widths 16 to 512, depths 2 to 60 and batches of 64
-# to 1,437 (docs/performance.md). A stack of the kernel, which trains run by run, is only a unit of work.
-LAYER_BYTES = 3 * 2**19
-LARGEST_STACK_BYTES = 256 * 2**20  # of very deep nets
-CHUNK_BYTES = 24 * 2**20
-LARGEST_CHUNK = 128
 
 
 def chunks(
@@ -31,7 +24,7 @@ def chunks(
     layers: Sequence[LayerSpec],
     workers: int,
     seeds_whole: bool = False,
-    path: str = "torch",
+    trainer: str = "stacked",
 ) -> list[list[tuple[int, float]]]:
     """The runs in stacks of about equal size, equally many for each worker.
 
@@ -40,7 +33,7 @@ def chunks(
     """
     if not runs:
         return []
-    size = arm.engine.chunk or stack_size(arm, layers, path)
+    size = arm.engine.chunk or stack_size(named(trainer), arm, layers)
     count = -(-len(runs) // size)
     if arm.engine.chunk is None:
         count = min(-(-count // workers) * workers, max(1, len(runs) // 2))
@@ -62,37 +55,6 @@ def whole_seeds(runs: Sequence[tuple[int, float]], bound: int) -> int:
     first = next(i for i, (other, _) in enumerate(runs) if other == seed)
     after = next((i for i, (other, _) in enumerate(runs) if i > bound and other != seed), len(runs))
     return first if bound - first < after - bound else after
-
-
-def stack_size(arm: ArmConfig, layers: Sequence[LayerSpec], path: str) -> int:
-    """Runs in a stack, at least two, from the bytes of a run.
-
-    >>> from initbench.groups import ModelConfig
-    >>> from types import SimpleNamespace
-    >>> def size(width, depth, path):
-    ...     model = ModelConfig(width=width, depth=depth)
-    ...     arm = SimpleNamespace(optim=SimpleNamespace(batch_size=64), model=model)
-    ...     return stack_size(arm, model.layers(64, 10), path)
-    >>> size(32, 6, "torch"), size(32, 60, "torch"), size(128, 6, "torch"), size(32, 60, "kernel")
-    (60, 63, 9, 16)
-    """
-    fitting = min(LAYER_BYTES * len(layers), LARGEST_STACK_BYTES) if path == "torch" else CHUNK_BYTES
-    return max(2, min(LARGEST_CHUNK, fitting // run_bytes(arm, layers)))
-
-
-def run_bytes(arm: ArmConfig, layers: Sequence[LayerSpec]) -> int:
-    """Bytes that one run touches in a training step: weights and gradients, activations and their gradients.
-
-    >>> from initbench.groups import ModelConfig
-    >>> from types import SimpleNamespace
-    >>> arm = SimpleNamespace(optim=SimpleNamespace(batch_size=64), model=ModelConfig())
-    >>> run_bytes(arm, ModelConfig().layers(64, 10))
-    181328
-    """
-    batch = arm.optim.batch_size or 1024
-    weights = sum(layer.fan_in * layer.fan_out + layer.fan_out for layer in layers)
-    units = sum(layer.fan_out for layer in layers)
-    return (8 if arm.model.dtype == "float64" else 4) * (2 * weights + batch * (layers[0].fan_in + 2 * units))
 
 
 class Pool:

@@ -1,5 +1,4 @@
-"""One nn.Module at a time, trained by autograd and torch.optim: the oracle (reference.py) and a person's own net
-(module_run.py).
+"""One nn.Module in training, by autograd and torch.optim: the oracle (oracle.py) or a person's own (module_run.py).
 
 Slow and obvious on purpose.
 """

@@ -12,21 +12,12 @@ import torch
 
 from initbench import data
 from initbench.config import ArmConfig
-from initbench.engine import fused, paths, reference
+from initbench.engine import stacked, trainers  # noqa: F401  what forked workers have imported
 from initbench.engine.chunk import Chunk
 from initbench.engine.material import Material
 from initbench.engine.netstart import start_flops
 from initbench.initializers import needs
 from initbench.store import Store
-
-
-def trainer(path: str) -> Callable[..., Chunk]:
-    """The function that trains a chunk on a path; what a path needs is imported only where it is taken."""
-    if path == "kernel":
-        from initbench.engine.kernel import run
-
-        return run.run_chunk
-    return {"torch": fused.run_chunk, "reference": reference.run_chunk}[path]
 
 
 def work(
@@ -35,8 +26,8 @@ def work(
     """Train the runs (seed, lr) of an arm and publish them as one part of the store at `root`."""
     dataset = data.load(arm.data)
     material = Material(arm, dataset)
-    path, _ = paths.path(arm, material)
-    chunk = trainer(path)(arm, runs, dataset, progress)
+    trainer, _ = trainers.chosen(arm, material)
+    chunk = trainer.train(arm, runs, dataset, progress)
     Store(root).write(key, with_init_flops(chunk, material))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from initbench.config import ArmConfig
 from initbench.data import Dataset
-from initbench.engine import fused, optim
+from initbench.engine import optim, stacked
 from initbench.engine.chunk import Chunk
 from initbench.engine.kernel import compiled, measured
 from initbench.engine.kernel import places as at
@@ -34,7 +34,7 @@ LONGEST = 2**15  # samples of a segment's batches, whose numbers are held at onc
 def run_chunk(
     arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Progress = lambda done: None
 ) -> Chunk:
-    """Train the runs (seed, lr) of an arm; as `fused.run_chunk`, in float32 on the processor."""
+    """Train the runs (seed, lr) of an arm; as `stacked.run_chunk`, in float32 on the processor."""
     with torch.no_grad():
         return Training(Material(arm, data), list(runs)).train(progress)
 
@@ -47,14 +47,14 @@ class Training:
         arm, scheme = material.arm, material.scheme
         self.schedule = Schedule.of(arm, material.data.classes is not None)
         # Where torch takes the measures it does so on the whole stack; a lone run would take another path through BLAS.
-        stacked = runs if len(runs) > 1 else [runs[0], runs[0]]
+        padded = runs if len(runs) > 1 else [runs[0], runs[0]]
         self.seeds = Seeds(material, tuple(sorted({seed for seed, _ in runs})))
-        self.row = torch.tensor([self.seeds.seeds.index(seed) for seed, _ in stacked])
-        rates = torch.tensor([lr for _, lr in stacked], dtype=material.dtype)
-        self.stack = fused.Stack(material, self.seeds, self.row, rates)
+        self.row = torch.tensor([self.seeds.seeds.index(seed) for seed, _ in padded])
+        rates = torch.tensor([lr for _, lr in padded], dtype=material.dtype)
+        self.stack = stacked.Stack(material, self.seeds, self.row, rates)
         self.tensors, size = layout(scheme)
         self.plan = Plan()
-        state = (len(stacked), size)
+        state = (len(padded), size)
         self.parameters = torch.from_numpy(self.plan.put(at.STATE, np.zeros(state)))
         self.previous: Tensor | None = None
         for name, tensor in self.tensors.items():
@@ -63,12 +63,12 @@ class Training:
             self.plan.put(place, np.zeros(state))
         self.plan.put(at.GRADIENTS, np.zeros(size))
         self.plan.put(at.ROW, self.row, np.int64)
-        self.plan.put(at.BROKEN, np.zeros(len(stacked)), np.int64)
-        self.diverged = self.plan.put(at.DIVERGED, np.full(len(stacked), -1), np.int64)
-        self.stopped = self.plan.put(at.STOPPED, np.full(len(stacked), -1), np.int64)
+        self.plan.put(at.BROKEN, np.zeros(len(padded)), np.int64)
+        self.diverged = self.plan.put(at.DIVERGED, np.full(len(padded), -1), np.int64)
+        self.stopped = self.plan.put(at.STOPPED, np.full(len(padded), -1), np.int64)
         self.plan.put(at.CLIP, [arm.optim.clip or 0.0])
         shared = self.plan.put(at.MEAN_OVER, means_over(scheme, self.tensors), np.int64)
-        self.plan.sizes(RUNS=len(stacked), LAYERS=len(material.layers), PARAMETERS=size, SHARED=len(shared))
+        self.plan.sizes(RUNS=len(padded), LAYERS=len(material.layers), PARAMETERS=size, SHARED=len(shared))
         self.put_data()
         self.put_goal()
         self.put_functions()

@@ -1,11 +1,4 @@
-"""Which code trains an arm: the kernel where it covers the net, else torch; and why not the kernel.
-
-    kernel      compiled, each run in cache (engine/kernel): float32 on the processor, look-up sharing
-    torch       stacked matrices (engine/fused.py): everything else
-    reference   one plain nn.Module at a time (engine/reference.py)
-
-Decided from the configuration and the machine alone, before anything starts; this module imports neither torch nor Numba.
-"""
+"""What the kernel has and what it lacks, for those that only ask; this imports neither torch nor Numba."""
 
 from __future__ import annotations
 
@@ -20,33 +13,14 @@ from initbench.config import ArmConfig
 
 if TYPE_CHECKING:
     from initbench.engine.material import Material
-    from initbench.net import Net
 
-# what engine/kernel has; a test compares
+# what it has; a test compares
 ACTIVATIONS = (
     *("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu"),
     *("selu", "softplus", "sin", "erf", "abs", "linear"),
 )
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop")
 SMALLEST = 1.2e-38  # the smallest normal float32
-
-
-def path(arm: ArmConfig, material: Material) -> tuple[str, str]:
-    """The path of an arm, and why it is not the kernel ("" if it is, or if another was asked for).
-
-    >>> from initbench import data
-    >>> from initbench.engine.material import Material
-    >>> from initbench.sweep import expand
-    >>> arm = expand(["model.dtype=float64", "init=eye", "sharing=none"])[0]
-    >>> path(arm, Material(arm, data.load(arm.data)))
-    ('torch', 'model.dtype=float64: the kernel computes in float32')
-    """
-    if arm.engine.name == "reference":
-        return "reference", ""
-    if arm.engine.path == "torch":
-        return "torch", ""
-    reason = not_covered(arm, material.net) or not_on_this_machine()
-    return ("torch", reason) if reason else ("kernel", "")
 
 
 def functions(arms: Iterable[ArmConfig]) -> list[tuple[str, str]]:
@@ -67,8 +41,8 @@ def functions(arms: Iterable[ArmConfig]) -> list[tuple[str, str]]:
     return list(found) if arms else []
 
 
-def not_covered(arm: ArmConfig, net: Net) -> str | None:
-    """What about an arm the kernel does not do, or None."""
+def refuses(arm: ArmConfig, material: Material) -> str:
+    """What about an arm the kernel does not do, "" if it does all."""
     model, optim = arm.model, arm.optim
     if arm.engine.device != "cpu":
         return f"engine.device={arm.engine.device}: the kernel runs on the processor"
@@ -76,6 +50,7 @@ def not_covered(arm: ArmConfig, net: Net) -> str | None:
         return f"model.dtype={model.dtype}: the kernel computes in float32"
     if model.name != "mlp":
         return f"model={model.name}: the kernel trains plain mlps"
+    net = material.net
     if not net.is_plain:
         return f"model.parametrization={model.parametrization}: the kernel has the standard one"
     if not net.scheme.is_lookup:
@@ -86,18 +61,18 @@ def not_covered(arm: ArmConfig, net: Net) -> str | None:
         return f"optim={optim.name}: the kernel has {', '.join(OPTIMIZERS)}"
     if optim.eps is not None and optim.eps < SMALLEST:
         return f"optim.eps={optim.eps}: is 0 in float32"
-    return None
+    return ""
 
 
 @lru_cache(maxsize=1)
-def not_on_this_machine() -> str | None:
-    """Why the kernel cannot run here, or None."""
+def not_on_this_machine() -> str:
+    """Why the kernel cannot run here, "" if it can."""
     for name in ("numba", "llvmlite"):
         if find_spec(name) is None:
             return f"the kernel needs {name}: pip install {name}"
     if not multiplies_and_adds(platform.machine(), cpu_flags()):
         return "the kernel needs a processor with fused multiply-add"
-    return None
+    return ""
 
 
 def multiplies_and_adds(machine: str, flags: frozenset[str] | None) -> bool:

@@ -1,0 +1,35 @@
+"""Runs of one arm, each a module of its own, trained one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from initbench.config import ArmConfig
+from initbench.data import Dataset
+from initbench.engine.chunk import Chunk, joined
+from initbench.engine.loop import Progress
+from initbench.engine.material import Material
+from initbench.engine.module import ModuleMaterial
+from initbench.engine.module_run import OwnModule
+from initbench.engine.oracle import Oracle
+from initbench.engine.single import run_one
+from initbench.schedule import Schedule
+
+# measures that multiply the layers' own Jacobians: a person's module may put anything between its layers
+OF_A_CHAIN = ("jacobian_",)
+
+
+def run_chunk(
+    arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Progress = lambda done: None
+) -> Chunk:
+    """Train the runs (seed, lr) of an arm one after another."""
+    classes = data.classes is not None
+    if arm.model.name != "module":
+        material, schedule = Material(arm, data), Schedule.of(arm, classes)
+        return joined([run_one(Oracle(material, run[0]), material, run, schedule, progress) for run in runs])
+    own, schedule = ModuleMaterial(arm, data), Schedule.of(arm, classes, without=OF_A_CHAIN)
+    chunk = joined([run_one(OwnModule(own, run[0]), own, run, schedule, progress) for run in runs])
+    return replace(chunk, init_flops=np.array([own.starts[seed][1] for seed, _ in runs])) if own.starts else chunk
