@@ -178,7 +178,7 @@ def predict(
     phi = ACTIVATIONS[activation].phi
     parts = []
     for start in range(0, len(x), block):
-        # The last block may not be a lone run (other bits, see the fused engine); it takes one from before it.
+        # The last block may not be a lone run (other bits, see engine/stacked.py); it takes one from before it.
         low = max(0, start - 1) if len(x) - start == 1 else start
         h = x[low : start + block]
         for i, (w, b) in enumerate(zip(weights, biases)):

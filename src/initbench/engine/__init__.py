@@ -1,6 +1,5 @@
-"""Engines: `fused` trains the stacked runs of an arm at once, `reference` one plain nn.Module at a time (the oracle).
-
-Both are functions `(arm, runs, data) -> Chunk`, and both take batches, starts and probes from `engine.material`.
+"""Training: from the runs of an arm to a chunk of series. `trainers` says what can train what; all of them take batches,
+starts and probes from `material`.
 """
 
 import os

@@ -1,6 +1,6 @@
 """The training loop, written once: what is evaluated, measured, noted and updated at each step.
 
-Everything that trains by torch goes through it: stacks of runs (fused.py) and single modules (single.py). The compiled
+Everything that trains by torch goes through it: stacks of runs (stacked.py) and single modules (single.py). The compiled
 kernel, which has the same steps inside, is its only other writing; tests/naive_loop.py is an independent one.
 """
 

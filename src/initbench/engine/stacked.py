@@ -1,4 +1,4 @@
-"""The fused engine: the runs of one arm as stacked matrices, trained by batched matrix products.
+"""The runs of one arm as stacked matrices, trained by batched matrix products.
 
 Axes: R runs, S seeds, B samples. Nothing here mixes runs: each matrix of a batched product, each sum over samples, each
 update belongs to one run, so a run's bits depend neither on its stack-mates nor on a diverged neighbour.

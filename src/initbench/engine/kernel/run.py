@@ -1,7 +1,7 @@
 """A chunk of runs on the kernel: all that stands around the compiled loop.
 
-Light measures are taken inside it (measured.py). For others it stops at every measured step, and the torch path takes
-them all.
+Light measures are taken inside it (measured.py). For others it stops at every measured step, and a stack in torch
+takes them all.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class Training:
         return torch.from_numpy(losses), torch.from_numpy(values)
 
     def measure(self) -> dict[str, Tensor]:
-        """The measures of the torch path on the runs' present parameters."""
+        """The measures of a stack in torch on the runs' present parameters."""
         stack = self.stack
         if self.previous is not None:
             stack.previous = {name: tensor.view(self.previous).contiguous() for name, tensor in self.tensors.items()}
