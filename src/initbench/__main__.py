@@ -5,7 +5,6 @@ Exit status: 0 done; 1 some arm failed, or tracking is incomplete; 2 wrong input
 
 from __future__ import annotations
 
-import argparse
 import gc
 import sys
 import time
@@ -16,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from initbench.errors import InputError
-
-PASSED_ON = ("cfg", "info", "hydra_help", "shell_completion")
+from initbench.flags import SHOWING, arguments, parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,26 +50,13 @@ def command(argv: list[str]) -> int:
         print(help_text())
         return 0
     config_dirs = [args.config_dir] if args.config_dir else []
-    if any(getattr(args, name) for name in PASSED_ON):
+    if any(getattr(args, name) for name in SHOWING):
         from initbench.sweep import prepare
 
         prepare(args.overrides, config_dirs)
         hydra_main([*argv])
         return 0
     return sweep(args.overrides, config_dirs)
-
-
-def arguments(argv: list[str]) -> argparse.Namespace:
-    """The command line by Hydra's own parser; its refusals as ours."""
-    from hydra._internal.utils import get_args_parser
-
-    parser = get_args_parser()
-
-    def refuse(message: str) -> None:
-        raise InputError(f"{message}; see python -m initbench --help")
-
-    parser.error = refuse  # type: ignore[method-assign,assignment]
-    return parser.parse_args(argv)
 
 
 def sweep(overrides: list[str], config_dirs: list[str]) -> int:
@@ -156,7 +141,7 @@ def composed_already(mode: Any) -> Iterator[None]:
 
 @contextmanager
 def replaced(owner: Any, method: str, by: Any) -> Iterator[None]:
-    """Another method of a class for a while; nothing where the class has none of that name."""
+    """Another method of a class, or function of a module, for a while; nothing where it has none of that name."""
     if not hasattr(owner, method):
         yield
         return
@@ -180,8 +165,10 @@ def hydra_main(argv: list[str]) -> None:
 
     before = sys.argv
     sys.argv = ["initbench", *argv]
+    entry = sys.modules["hydra.main"]  # hydra.main itself is the function
     try:
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=CONFIG_NAME)(run_job)()
+        with replaced(entry, "get_args_parser", parser):
+            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=CONFIG_NAME)(run_job)()
     finally:
         sys.argv = before
 
