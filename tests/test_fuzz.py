@@ -41,7 +41,7 @@ ANSWERED = {  # by target: inputs that are accepted, or refused in one line
         ([], [(0.1, 5, b"")], []),
         ([], [], ["data.target=input"]),
     ],
-    "study": [("runs.parquet", [])],
+    "study": [(("runs.parquet", []), "csv,md")],
     "frames": [([("runs", "rows", 0, 0, "shuffled")], [], "file")],
     "names": [("<script>alert(1)</script>", "a,b", "html"), ("李明", "'", "csv"), ("$x^2$", "a|b", "md")],
     "argv": [
