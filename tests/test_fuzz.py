@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from fuzz import __main__ as command
 from fuzz import engines, findings, grammar, judge, targets
 from fuzz import frames as study_frames
 from initbench.errors import InputError, NotApplicable
@@ -127,7 +128,7 @@ def test_a_finding_is_made_small_kept_once_and_replayed(tmp_path):
             raise KeyError(given)
 
     session = engines.Session(
-        "mine", targets.Target("plan", lambda: st.text("678", max_size=5), run), tmp_path, time.monotonic() + 20
+        "mine", targets.Target(lambda: st.text("678", max_size=5), run), tmp_path, time.monotonic() + 20
     )
     (key,) = engines.smaller(session, 0, set()) or engines.smaller(session, 1, set())
     (path,) = tmp_path.iterdir()
@@ -136,6 +137,20 @@ def test_a_finding_is_made_small_kept_once_and_replayed(tmp_path):
     assert "KeyError: '7'" in path.read_text()
     assert not findings.save(tmp_path, "mine", judge.judge(run, "77"), "77")
     assert findings.load(path) == ("mine", "7")
+
+
+def test_a_kept_input_is_run_again(tmp_path, monkeypatch, capsys):
+    assert tuple(targets.TARGETS) == command.TARGETS
+    for given, status in ((["seeds=0"], 0), (["seeds=2"], 1)):
+        findings.save(tmp_path, "overrides", judge.Finding("Kind", "frame", ""), given)
+        (path,) = tmp_path.iterdir()
+        if status:
+            monkeypatch.setitem(
+                targets.TARGETS, "overrides", targets.Target(st.text, lambda given, folder: {}[given[0]])
+            )
+        assert command.replay(path) == status
+        path.unlink()
+    assert "KeyError: 'seeds=2'" in capsys.readouterr().out
 
 
 def test_lies_of_an_array_s_header_and_cuts_of_a_file():

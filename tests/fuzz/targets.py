@@ -35,7 +35,6 @@ OPTION = {
 class Target:
     """One way in. `run(input, folder)` raises what initbench raises, or Wrong where the answer breaks a promise."""
 
-    owner: str
     inputs: Callable[[], st.SearchStrategy[Any]]
     run: Callable[[Any, Path], None]
     ready: Callable[[], object] = lambda: None  # what is made once, outside of the limits
@@ -277,11 +276,11 @@ def run_argv(given: tuple[str, list[str]], folder: Path) -> None:
 
 
 TARGETS = {
-    "overrides": Target("plan", lambda: st.lists(grammar.override(), min_size=1, max_size=4), run_overrides),
-    "options": Target("plan", option_inputs, run_option),
-    "npz": Target("data", npz_inputs, run_npz, base.npz),
-    "study": Target("read", study_inputs, run_study, base.study_files),
-    "frames": Target("read", frames.inputs, frames.run, base.study_files),
-    "names": Target("read", name_inputs, run_names, base.study_files),
-    "argv": Target("plan", argv_inputs, run_argv),
+    "overrides": Target(lambda: st.lists(grammar.override(), min_size=1, max_size=4), run_overrides),
+    "options": Target(option_inputs, run_option),
+    "npz": Target(npz_inputs, run_npz, base.npz),
+    "study": Target(study_inputs, run_study, base.study_files),
+    "frames": Target(frames.inputs, frames.run, base.study_files),
+    "names": Target(name_inputs, run_names, base.study_files),
+    "argv": Target(argv_inputs, run_argv),
 }
