@@ -96,6 +96,7 @@ WRONG = {
     "WritesOutside ": lambda folder: (folder.parent / "no" / "where").mkdir(exist_ok=True),
     "RuntimeWarning": lambda folder: warn(),
     "OutOfTime": lambda folder: [None for _ in iter(int, 1)],
+    "OutOfTime ": lambda folder: time.sleep(10),
     "MemoryError": lambda folder: bytearray(10 * 2**30),
     "Executes": lambda folder: os.system("true"),
 }
@@ -106,7 +107,7 @@ def test_what_is_wrong_on_purpose_is_found(kind):
     if kind == "MemoryError" and sys.platform != "linux":
         pytest.skip("the address space is limited on Linux only")
     before = os.getcwd()
-    found = finding(WRONG[kind], seconds=0.3 if kind == "OutOfTime" else 5)
+    found = finding(WRONG[kind], seconds=0.3 if "OutOfTime" in kind else 5)
     assert found is not None
     assert found.kind == ("FileNotFoundError" if kind == "WritesOutside " else kind.strip())
     assert os.getcwd() == before

@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ENGINES = ("hypothesis", "atheris")
-SILENT = 90.0  # seconds without a word after which a process hangs in code that no signal ends
+SILENT = 150.0  # seconds without a word after which a process hangs in code that no signal ends
 TARGETS = ("overrides", "options", "npz", "study", "frames", "names", "argv")
 
 

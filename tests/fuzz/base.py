@@ -33,11 +33,11 @@ def small(*given: str) -> list[str]:
 
 @lru_cache(maxsize=1)
 def study_files() -> dict[str, bytes]:
-    """The three files of a trained study."""
+    """The three files of a trained study; what a report imports, and Matplotlib's own files, are there afterwards."""
     import initbench as ib
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        more = ("init=eye,kaiming_normal", "seeds=3", "optim.lr=[0.1,0.3]", "report.formats=[csv]")
+        more = ("init=eye,kaiming_normal", "seeds=3", "optim.lr=[0.1,0.3]", "report.formats=[html]")
         ib.run([*small(*more), f"outputs={folder}", "study=s"])
         names = ("study.json", "runs.parquet", "history.parquet")
         return {name: (Path(folder) / "s" / name).read_bytes() for name in names}

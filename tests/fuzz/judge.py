@@ -24,7 +24,8 @@ from typing import Any
 
 from initbench.errors import InputError, NotApplicable
 
-SECONDS = 20.0  # a command may take for one small input
+SECONDS = 20.0  # of processor time, which one small input may take
+WAITING = 5  # times as long by the clock, for what waits instead of working
 MEMORY = 6 * 2**30  # bytes that it may take beyond those at the start
 LONGEST = 2000  # characters of a refusal
 LINE = re.compile(r"[^:]+: .+")
@@ -180,15 +181,18 @@ def limits(seconds: float) -> Iterator[None]:
 
     pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    timers = ((signal.SIGALRM, signal.ITIMER_REAL, WAITING * seconds), (signal.SIGPROF, signal.ITIMER_PROF, seconds))
+    before = [signal.signal(number, late) for number, _, _ in timers]
+    for _, timer, length in timers:
+        signal.setitimer(timer, length)
     if pages:
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, hard))
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for (number, timer, _), handler in zip(timers, before):
+            signal.setitimer(timer, 0)
+            signal.signal(number, handler)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 

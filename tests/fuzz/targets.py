@@ -282,5 +282,5 @@ TARGETS = {
     "study": Target(study_inputs, run_study, base.study_files),
     "frames": Target(frames.inputs, frames.run, base.study_files),
     "names": Target(name_inputs, run_names, base.study_files),
-    "argv": Target(argv_inputs, run_argv),
+    "argv": Target(argv_inputs, run_argv, base.study_files),
 }
