@@ -91,7 +91,8 @@ class Job:
 
 
 def child(name: str, engine: str, seconds: float, seed: int, folder: Path, current: Path) -> None:
-    """The whole of a process that tries inputs."""
+    """The whole of a process that tries inputs; its imports count as time."""
+    until = time.monotonic() + seconds
     if engine == "atheris":
         import atheris
 
@@ -108,7 +109,7 @@ def child(name: str, engine: str, seconds: float, seed: int, folder: Path, curre
     def told(text: str) -> None:
         print(text, file=sys.__stdout__, flush=True)
 
-    session = engines.Session(name, target, folder, time.monotonic() + seconds, current, told)
+    session = engines.Session(name, target, folder, until, current, told)
     session.tell()
     (engines.by_atheris if engine == "atheris" else engines.by_hypothesis)(session, seed)
     session.tell()
