@@ -61,7 +61,7 @@ class Reach:
         if self.frozen:
             found.append(
                 Caution(
-                    f"{len(self.frozen)} parameter tensors are frozen",
+                    "Frozen parameters",
                     f"{listed(self.frozen)}: requires_grad=False, so training never changes them from their start",
                 )
             )
