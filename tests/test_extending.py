@@ -112,7 +112,7 @@ def test_weights_alone_can_be_matched_and_both_sides_are_counted(folder):
     assert texts["true"].endswith("(592 weights + 266 biases): 814 weights + 21 biases")
     assert texts["weights"].startswith("as many stored weights (biases not counted) as hashed")
     assert texts["weights"].endswith("(592 weights + 266 biases): 592 weights + 18 biases")
-    with pytest.raises(InputError, match="sharing.controls=both: unknown; must be one of: true, false, weights"):
+    with pytest.raises(InputError, match=r"sharing\.controls=both: unknown; must be one of: true, false, weights"):
         study.plan([*asked, "sharing.controls=both"])
 
 
