@@ -184,7 +184,7 @@ def say_plan(plan, done: int) -> None:  # type: ignore[no-untyped-def]
     err.print(f"study {plan.config.name}: {counted(plan)}{stored}")
     for arm in plan.arms:
         if arm.control_of:
-            err.print(f"control: {arm.label}: {control_text(arm)}")
+            err.print(f"control: {arm.label}: {control_text(arm, plan.arms)}")
     if any(arm.config.model.name == "module" for arm in plan.arms):
         err.print("model=module: the runs train one after another (engine=reference)")
     for line in lines(plan.cautions, len(plan.arms)):

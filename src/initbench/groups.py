@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from initbench.checks import check_choice, check_number, check_whole, is_whole
-from initbench.errors import InputError
+from initbench.errors import InputError, refusal, shown
 
 ACTIVATIONS = (
     *("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "elu"),
@@ -188,7 +188,8 @@ class SharingConfig:
     start: str = "signs"  # of the scales of scaled: signs | normal | ones
     bias: str = "tied"
     reduce: str = "sum"
-    controls: bool = False  # also train untied nets of the same stored parameters and of the same FLOPs
+    # also train untied nets of the same FLOPs and of as many stored numbers (true) or as many stored weights (weights)
+    controls: Any = False
 
     def __post_init__(self) -> None:
         for key in ("slots", "rank", "block", "step"):
@@ -200,6 +201,8 @@ class SharingConfig:
         check_choice("sharing.start", self.start, ("signs", "normal", "ones"))
         check_choice("sharing.bias", self.bias, ("tied", "untied", "only"))
         check_choice("sharing.reduce", self.reduce, ("sum", "mean"))
+        if not isinstance(self.controls, bool) and self.controls != "weights":
+            raise refusal(f"sharing.controls={shown(self.controls)}", "unknown", "must be one of: true, false, weights")
         if self.groups is not None:
             for group in self.groups:
                 if not isinstance(group, (list, tuple)) or not all(is_whole(i) and i >= 0 for i in group):

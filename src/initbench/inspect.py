@@ -35,6 +35,7 @@ class Inspection:
     trouble: bool
     diagnosis: str
     signals: Signals
+    notes: tuple[str, ...] = ()  # what to know of the net before trusting the table
 
 
 def look(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[Inspection]:
@@ -84,7 +85,14 @@ def inspect_arm(arm: Any) -> Inspection:
     """One planned arm, all its seeds."""
     signals = signals_of(arm)
     trouble, line = diagnose(signals)
-    return Inspection(arm.label, arm.setting, table_of(arm, signals), trouble, line, signals)
+    cautions = arm.cautions
+    if not trouble and arm.config.model.name == "module" and arm.material.structure.reach.kept:
+        names = list(dict.fromkeys(arm.material.structure.names))
+        line = line.replace("no trouble seen", f"no trouble seen in {', '.join(names[:6])}{' …' * (len(names) > 6)}", 1)
+        line += "; nothing else was looked at"
+    return Inspection(
+        arm.label, arm.setting, table_of(arm, signals), trouble, line, signals, tuple(str(one) for one in cautions)
+    )
 
 
 def signals_of(arm: Any) -> Signals:
@@ -257,6 +265,8 @@ def show(one: Inspection) -> None:
     for row in one.table[names].to_dict("records"):
         table.add_row(*(cell(value) for value in row.values()))
     console.print(table)
+    for note in one.notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     console.print(f"{'trouble' if one.trouble else 'diagnosis'}: {one.diagnosis}", markup=False, soft_wrap=True)
 
 

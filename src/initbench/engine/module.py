@@ -2,7 +2,7 @@
 
 One forward pass is observed: each call of an nn.Linear is a layer, in order, and a layer called twice (or two that hold
 one Parameter) is one slot with two uses. So initializers, sharing, measures and costs mean the same as for the MLP.
-Other parameters are trained too, from the start that the module gives them.
+Other parameters are trained too, from the start that the module gives them; `reach` says which.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from initbench import initializers, plugins, rng
+from initbench.cautions import Caution
 from initbench.config import ArmConfig
 from initbench.data import Dataset, split
 from initbench.engine.material import Draws, Material
 from initbench.engine.netstart import training_batch, training_targets
+from initbench.engine.reach import Reach, check_same, check_storable, reach, signature
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import LayerSpec, ModelConfig
 from initbench.initializers.whole_net import initialize_net, linears
@@ -41,6 +43,8 @@ class Structure:
     scheme: Scheme
     by_sample: bool  # the module returns one number a batch, so it is called sample by sample
     others: int  # numbers in trained parameters that belong to no layer
+    reach: Reach
+    signature: tuple[tuple[str, tuple[int, ...]], ...]  # names and shapes of the parameters
 
 
 class ModuleMaterial(Material):
@@ -62,6 +66,10 @@ class ModuleMaterial(Material):
     @property
     def scheme(self) -> Scheme:
         return self.structure.scheme
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        return (*super().cautions, *self.structure.reach.cautions)
 
 
 def imported(target: str) -> Callable[..., nn.Module]:
@@ -119,7 +127,9 @@ def seeded(seed: int) -> Iterator[None]:
 def build(material: ModuleMaterial, seed: int) -> nn.Module:
     """The module of one seed, shared and initialized as its arm says, on the arm's device."""
     arm = material.arm
-    module = tied(made(arm.model, material.data, seed), material)
+    module = made(arm.model, material.data, seed)
+    check_same(module, material.structure.signature, arm.model.target, seed)
+    module = tied(module, material)
     start_(module, material, seed)
     return module.to(arm.engine.device)
 
@@ -180,6 +190,10 @@ def structure(material: ModuleMaterial) -> Structure:
     arm, data = material.arm, material.data
     seed = arm.seeds[0]
     module = made(arm.model, data, seed)
+    check_storable(module, arm.model.target)
+    shape = signature(module)
+    if len(arm.seeds) > 1:
+        check_same(made(arm.model, data, arm.seeds[-1]), shape, arm.model.target, arm.seeds[-1])
     its = split(data, seed)
     x = torch.from_numpy((data.x[its.train[:PROBED]] - its.mean) / its.scale).to(material.dtype)
     calls, by_sample = forward_calls(module, x, arm, data)
@@ -198,7 +212,8 @@ def structure(material: ModuleMaterial) -> Structure:
     trained = {id(p): p.numel() for p in module.parameters() if p.requires_grad}
     of_layers = {id(p) for one in calls for p in one.parameters(recurse=False)}
     others = sum(n for key, n in trained.items() if key not in of_layers)
-    return Structure(layers, tuple(names[id(one)] for one in calls), found, by_sample, others)
+    its_reach = reach(module, calls, x[:1] if by_sample else x)
+    return Structure(layers, tuple(names[id(one)] for one in calls), found, by_sample, others, its_reach, shape)
 
 
 def forward_calls(module: nn.Module, x: Tensor, arm: ArmConfig, data: Dataset) -> tuple[list[nn.Linear], bool]:
@@ -221,6 +236,9 @@ def forward_calls(module: nn.Module, x: Tensor, arm: ArmConfig, data: Dataset) -
     if shape != (len(x), data.outputs) and not (data.outputs == 1 and shape == (len(x),)):
         came = "one number a batch" if by_sample else f"outputs {shape}"
         raise InputError(f"{where}: {came} for inputs {tuple(x.shape)}; needed is {(len(x), data.outputs)}")
+    if outputs.dtype != x.dtype:
+        kinds = [str(one.dtype).removeprefix("torch.") for one in (outputs, x)]
+        raise InputError(f"{where}: returns {kinds[0]} for {kinds[1]} inputs; return outputs.to(inputs.dtype)")
     return [one.layer for one in calls], by_sample
 
 
