@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from initbench import initializers, plugins, rng
 from initbench.config import ArmConfig
-from initbench.data import Dataset, split
+from initbench.data import Dataset, inputs_of, split
 from initbench.engine.material import Draws, Material
 from initbench.engine.netstart import training_batch, training_targets
 from initbench.errors import InputError, NotApplicable
@@ -181,7 +181,7 @@ def structure(material: ModuleMaterial) -> Structure:
     seed = arm.seeds[0]
     module = made(arm.model, data, seed)
     its = split(data, seed)
-    x = torch.from_numpy((data.x[its.train[:PROBED]] - its.mean) / its.scale).to(material.dtype)
+    x = torch.from_numpy(inputs_of(data, its, its.train[:PROBED])).to(material.dtype)
     calls, by_sample = forward_calls(module, x, arm, data)
     if not calls:
         raise InputError(f"model.target={arm.model.target}: its forward pass calls no nn.Linear; nothing to initialize")
