@@ -205,8 +205,10 @@ def check_numbers(name: str, array: np.ndarray, where: str) -> None:
     if not np.isfinite(low) or not np.isfinite(high):
         bad = int((~np.isfinite(array)).sum())
         raise refusal(where, f"{name} has {bad} values that are NaN or infinite", "all must be finite")
-    size = max(abs(int(low)), abs(int(high))) if array.dtype.kind in "iu" else max(abs(low), abs(high))
-    if array.dtype.kind in "iu" and size > EXACT:
+    whole = array.dtype.kind in "iu"
+    low, high = (int(low), int(high)) if whole else (float(low), float(high))
+    size = max(abs(low), abs(high))
+    if whole and size > EXACT:
         wrong = f"{name} goes from {low} to {high}; whole numbers beyond 2^53 lose digits as float64"
         raise refusal(where, wrong, f"subtract the lowest first: {name} = {name} - {name}.min(0)")
     reach = f"the range is {SMALLEST:g} to {LARGEST:g}"
@@ -214,7 +216,7 @@ def check_numbers(name: str, array: np.ndarray, where: str) -> None:
         raise refusal(
             where, f"{name} goes from {low:g} to {high:g}", f"{reach}; drop what is no measurement, or rescale {name}"
         )
-    if low != high and max(abs(low), abs(high)) < SMALLEST:
+    if low != high and size < SMALLEST:
         raise refusal(where, f"{name} goes from {low:g} to {high:g}", f"{reach}; multiply {name} by a constant")
 
 

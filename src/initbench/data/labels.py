@@ -85,7 +85,7 @@ def as_values(y: np.ndarray, flat: np.ndarray) -> Taken:
     distinct = np.unique(flat) if flat.ndim == 1 else flat[:0]
     if flat.ndim == 1 and 2 <= len(distinct) <= FLOAT_CLASSES and np.array_equal(distinct, np.round(distinct)):
         said = (
-            f"y holds {len(distinct)} different whole numbers from {distinct[0]:g} to {distinct[-1]:g} as floats, "
+            f"y holds {len(distinct)} different whole numbers from {distinct[0] + 0:g} to {distinct[-1] + 0:g} as floats, "
             f"not 0, 1, ... without a gap and each twice: taken as values; if they are classes, {NUMBERED}"
         )
         return values(y, "", (Caution("Whole numbers are taken as values", f"{said}."),))
