@@ -23,14 +23,14 @@ from initbench.data import Dataset, inputs_of, load, split, targets_of
 from initbench.data import frame as frames
 from initbench.data.doubts import doubts
 from initbench.data.labels import taken
-from initbench.engine import fused, netstart, reference
+from initbench.engine import fused, netstart, reference, worker
 from initbench.engine.build import build
 from initbench.engine.kernel import run as kernel
 from initbench.engine.material import Material, Seeds, batch_size
 from initbench.errors import InputError
 from initbench.groups import Target
 from initbench.inspect import look
-from initbench.plan import train_batch
+from initbench.plan import planned, train_batch
 
 DRAW = np.random.default_rng(0)
 X = DRAW.integers(-64, 64, (60, 4)) / 8
@@ -446,6 +446,17 @@ def test_files_that_are_torn_or_hold_other_things_are_one_line(tmp_path):
     ):
         Path(config["path"]).write_bytes(content)
         assert "my.npz" in refused(config)
+
+
+def test_a_file_that_changes_after_the_plan_trains_nothing_under_its_key(arm, folder):
+    config = saved(folder, x=X, y=THREE)
+    arm = planned(arm(data=config, seeds=(0,), optim={"lr": [0.1]}))
+    worker.work(arm.config, arm.config.runs, folder / "store", arm.key, lambda done: None)
+    assert len(list((folder / "store" / arm.key).glob("part-*"))) == 1
+    saved(folder, x=X[:50], y=THREE[:50])
+    with pytest.raises(InputError, match=r"my\.npz: changed since the study was planned; start the study again"):
+        worker.work(arm.config, arm.config.runs, folder / "store", arm.key, lambda done: None)
+    assert len(list((folder / "store" / arm.key).glob("part-*"))) == 1
 
 
 # ------------------------------------------------------------------------------------------ batches
