@@ -43,7 +43,6 @@ WRONG = {
     "seeds=[1,1]": r"seeds=\[1, 1\]: each seed once",
     "optim.lr=fast": r"optim.lr=fast: not allowed; must be a number above 0 or a list",
     "optim.lr=0.1,0.2": r"optim.lr=0.1,0.2: .*write 'optim.lr=\[0.1,0.2\]'",
-    "optim.batch_size=100000": r"optim.batch_size=100000: the training part has 1437 samples",
     "optim=sdg": r"optim=sdg: unknown; allowed are sgd",
     "train.target.metric=speed": r"train.target.metric=speed: unknown; must be one of: auto, accuracy/train",
     "train.target.value=2": r"train.target.value=2.0: an accuracy is a share",

@@ -187,6 +187,8 @@ def say_plan(plan, done: int) -> None:  # type: ignore[no-untyped-def]
             err.print(f"control: {arm.label}: {control_text(arm, plan.arms)}")
     if any(arm.config.model.name == "module" for arm in plan.arms):
         err.print("model=module: the runs train one after another (engine=reference)")
+    for text in dict.fromkeys(arm.data.taken for arm in plan.arms if arm.data.taken):
+        err.print(f"data: {text}", markup=False)
     for line in lines(plan.cautions, len(plan.arms)):
         err.print(f"note: {line}", markup=False)
     for one in plan.refused:

@@ -27,7 +27,7 @@ from initbench.groups import (
 )
 
 # Raised by hand whenever a change alters the numbers of a run: results of older numerics are trained anew.
-NUMERICS_VERSION = 5
+NUMERICS_VERSION = 6
 
 
 @dataclass(frozen=True)

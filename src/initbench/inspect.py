@@ -127,14 +127,13 @@ def signals_of(arm: Any) -> Signals:
 
 def target_square(data: Any, seeds: Sequence[int]) -> float:
     """Mean square of the standardized targets of the probe, mean over seeds."""
-    from initbench.data import split
+    from initbench.data import split, targets_of
     from initbench.measure import PROBE_SAMPLES
 
     found = []
     for seed in seeds:
         s = split(data, seed)
-        y = (data.y[s.train[:PROBE_SAMPLES]] - s.target_mean) / s.target_scale
-        found.append(float(np.mean(np.square(y))))
+        found.append(float(np.mean(np.square(targets_of(data, s, s.train[:PROBE_SAMPLES])))))
     return float(np.mean(found))
 
 

@@ -70,7 +70,11 @@ class PlannedArm:
     @property
     def cautions(self) -> tuple[Caution, ...]:
         """What to know of this arm before trusting its results."""
-        return (*self.data.cautions, *self.material.cautions)
+        from initbench.data.doubts import doubts
+
+        train, single = self.config.train, self.config.model.dtype == "float32"
+        of_data = doubts(self.data, train.target, self.config.seeds, self.material.loss, single)
+        return tuple(dict.fromkeys((*self.data.cautions, *of_data, *self.material.cautions)))
 
     def describe(self) -> dict[str, Any]:
         """The arm as study.json holds it."""
@@ -128,7 +132,9 @@ def material_of(config: ArmConfig, data: Dataset) -> Any:
 
 def train_batch(config: ArmConfig, data: Dataset) -> int:
     """Samples in a training step."""
-    return config.optim.batch_size or data.train_samples
+    from initbench.engine import material
+
+    return material.batch_size(config, data.train_samples)
 
 
 def planned(config: ArmConfig) -> PlannedArm:
@@ -147,7 +153,6 @@ def planned(config: ArmConfig) -> PlannedArm:
     resolved = replace(config, train=replace(config.train, target=target, loss=material.loss_name(config, data)))
     if config.model.name == "module":  # nothing to stack: one module at a time
         resolved = replace(resolved, engine=replace(resolved.engine, name="reference"))
-    material.batch_size(config, data.train_samples)
     arm = PlannedArm(config=resolved, key="", setup=setup_label(resolved))
     source = initializers.source_hash(config.init.target, config.init.args)
     source += scheme_source(config) + module_source(config)

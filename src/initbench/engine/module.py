@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from initbench import initializers, plugins, rng
 from initbench.cautions import Caution
 from initbench.config import ArmConfig
-from initbench.data import Dataset, split
+from initbench.data import Dataset, inputs_of, split
 from initbench.engine.material import Draws, Material
 from initbench.engine.netstart import training_batch, training_targets
 from initbench.engine.reach import Reach, check_same, check_storable, reach, signature
@@ -195,7 +195,7 @@ def structure(material: ModuleMaterial) -> Structure:
     if len(arm.seeds) > 1:
         check_same(made(arm.model, data, arm.seeds[-1]), shape, arm.model.target, arm.seeds[-1])
     its = split(data, seed)
-    x = torch.from_numpy((data.x[its.train[:PROBED]] - its.mean) / its.scale).to(material.dtype)
+    x = torch.from_numpy(inputs_of(data, its, its.train[:PROBED])).to(material.dtype)
     calls, by_sample = forward_calls(module, x, arm, data)
     if not calls:
         raise InputError(f"model.target={arm.model.target}: its forward pass calls no nn.Linear; nothing to initialize")

@@ -16,7 +16,9 @@ from initbench.engine import fused, paths, reference
 from initbench.engine.chunk import Chunk
 from initbench.engine.material import Material
 from initbench.engine.netstart import start_flops
+from initbench.errors import refusal, shown
 from initbench.initializers import needs
+from initbench.plan import planned
 from initbench.store import Store
 
 
@@ -34,10 +36,19 @@ def work(
 ) -> None:
     """Train the runs (seed, lr) of an arm and publish them as one part of the store at `root`."""
     dataset = data.load(arm.data)
+    check_unchanged(arm, key)
     material = Material(arm, dataset)
     path, _ = paths.path(arm, material)
     chunk = trainer(path)(arm, runs, dataset, progress)
     Store(root).write(key, with_init_flops(chunk, material))
+
+
+def check_unchanged(arm: ArmConfig, key: str) -> None:
+    """Refuse a person's file that is another one than when the study was planned: its key would name other numbers."""
+    if arm.data.get("path") is not None and planned(arm).key != key:
+        raise refusal(
+            f"data.path={shown(arm.data['path'])}", "changed since the study was planned", "start the study again"
+        )
 
 
 def with_init_flops(chunk: Chunk, material: Material) -> Chunk:
