@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,8 +12,10 @@ from typing import Any
 import pandas as pd
 
 from initbench import stats
+from initbench.archives import unpacked
 from initbench.errors import InputError
-from initbench.history import History, HistoryFile, history_of, readable, whole
+from initbench.history import History, history_of, whole
+from initbench.reading import read_folder
 
 _RUN_COLUMNS = ("run", "arm", "setup", "setting", "optim.lr", "seed", "status", "steps_to_target")
 _HISTORY_COLUMNS = ("run", "step", "metric", "layer", "value")
@@ -158,32 +157,10 @@ def read_study(path: Path) -> tuple[Path, tuple[pd.DataFrame, History, dict[str,
     The report of an archive goes into a folder of its name beside it.
     """
     if path.suffix != ".zip":
-        return path, _read(path)
-    from initbench.report.export import unpacked
-
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            runs, history, study = _read(unpacked(path, Path(folder)))
-            return path.with_suffix(""), (runs, whole(history), study)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: no archive of a study ({error})") from None
-
-
-def _read(folder: Path) -> tuple[pd.DataFrame, HistoryFile, dict[str, Any]]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; a study folder holds runs.parquet, history.parquet, study.json")
-    missing = [name for name in ("runs.parquet", "history.parquet", "study.json") if not (folder / name).is_file()]
-    if missing:
-        raise InputError(f"{folder}: not a study folder, {', '.join(missing)} is missing")
-    try:
-        study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{folder / 'study.json'}: not JSON ({error})") from None
-    if not isinstance(study, dict):
-        raise InputError(f"{folder / 'study.json'}: an object is expected, got a {type(study).__name__}")
-    with readable(folder / "runs.parquet"):
-        runs = pd.read_parquet(folder / "runs.parquet")
-    return runs, HistoryFile(folder / "history.parquet"), study
+        return path, read_folder(path)
+    with unpacked(path) as folder:
+        runs, history, study = read_folder(folder)
+        return path.with_suffix(""), (runs, whole(history), study)
 
 
 def _check(frame: History, columns: tuple[str, ...], name: str) -> None:
