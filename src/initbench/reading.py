@@ -17,14 +17,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from initbench.errors import InputError, refusal, shown
+from initbench.errors import refusal, shown
 from initbench.history import TYPES, HistoryFile, readable
+from initbench.memory import check_fits
 from initbench.study_file import checked_study
 
 FRAMES = ("runs.parquet", "history.parquet")
 FILES = ("study.json", *FRAMES)
 MOST_JSON = 2**28  # bytes; 10,000 arms are a tenth of it
-MOST_CELLS = 2**29  # numbers, or letters, of a frame that are read at once: 4 GiB of numbers
 REBUILD = "run the study's command again, or copy the folder once more"
 STATUSES = ("completed", "diverged", "failed")
 TEXT = ("run", "arm", "arm_key", "setup", "setting", "status", "init.name", "sharing.name")
@@ -127,14 +127,12 @@ def _runs(path: Path, study: Mapping[str, Any]) -> pd.DataFrame:
     _check_columns(path, schema, dict.fromkeys(TEXT, True), NUMBERS)
     if metadata.num_rows == 0:
         raise refusal(path, "no run in it", "train the study first")
-    if metadata.num_rows * metadata.num_columns > MOST_CELLS:
-        raise refusal(path, f"it claims {metadata.num_rows:,} rows, more than can be read", REBUILD)
+    check_fits(path, 8.0 * metadata.num_rows * metadata.num_columns, REBUILD)
     with readable(path):
         names = pq.ParquetFile(path, read_dictionary=list(TEXT)).read(columns=list(TEXT))
         longest = max(len(text or "") for column in names.columns for chunk in column.chunks
                       for text in chunk.dictionary.to_pylist())  # fmt: skip
-        if metadata.num_rows * longest > MOST_CELLS:  # one long name, repeated by reference
-            raise InputError(f"{path}: its names are longer than can be read; {REBUILD}")
+        check_fits(path, float(metadata.num_rows * longest), REBUILD)  # one long name, repeated by reference
         runs = pd.read_parquet(path)
     if not isinstance(runs.index, pd.RangeIndex):  # pandas takes an index from the file's own metadata
         runs = runs.reset_index(drop=True)
@@ -194,8 +192,7 @@ def _history(path: Path, runs: pd.DataFrame) -> HistoryFile:
         file = pq.ParquetFile(path, read_dictionary=["run"])
         for i in range(metadata.num_row_groups):
             group = metadata.row_group(i)
-            if group.num_rows * metadata.num_columns > MOST_CELLS:
-                raise InputError(f"{path}: it claims {group.num_rows:,} rows in one piece, more than can be read; {REBUILD}")
+            check_fits(path, 8.0 * group.num_rows * metadata.num_columns, REBUILD)
             steps = group.column(at["step"]).statistics
             if steps is not None and steps.has_min_max and steps.min < 0:
                 raise refusal(path, f"a step is negative ({steps.min})", REBUILD)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from initbench import stats
 from initbench.archives import unpacked
+from initbench.checks import check_target
 from initbench.errors import InputError
 from initbench.history import History, history_of, whole
 from initbench.reading import read_folder
@@ -144,10 +145,11 @@ def parse_target(text: Any, known: tuple[str, float] | None = None) -> tuple[str
         metric, _, value = text.rpartition(":")
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"target {text!r}: {allowed}") from None
     if not math.isfinite(number) or not str(metric).startswith(("accuracy", "loss")):
         raise InputError(f"target {text!r}: {allowed}")
+    check_target("target", str(metric), number)
     return str(metric), number
 
 
