@@ -28,7 +28,9 @@ def unpacked(path: Path) -> Iterator[Path]:
             left = shutil.disk_usage(folder).free
             for entry in _members(path, content):
                 if entry.file_size > left:
-                    wrong = f"{entry.filename} unpacks to {entry.file_size:,} bytes, {left:,} are free in {folder.parent}"
+                    wrong = (
+                        f"{entry.filename} unpacks to {entry.file_size:,} bytes, {left:,} are free in {folder.parent}"
+                    )
                     raise refusal(path, wrong, "free some space, or set TMPDIR to a larger disk")
                 left -= _extract(path, content, entry, folder / entry.filename)
             yield folder

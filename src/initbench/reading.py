@@ -149,8 +149,6 @@ def wrong_runs(runs: pd.DataFrame, study: Mapping[str, Any]) -> str:
             return f"column {name} has empty cells"
     if runs["run"].duplicated().any():
         return f"run {shown(runs.loc[runs['run'].duplicated(), 'run'].iloc[0])} is there twice"
-    if runs.duplicated(["arm", "seed", "optim.lr"]).any():
-        return "two runs of one arm have the same seed and learning rate"
     unknown = set(runs["status"].astype(str)) - set(STATUSES)
     if unknown:
         return f"status {shown(min(unknown))} is none of {', '.join(STATUSES)}"
@@ -170,6 +168,8 @@ def wrong_runs(runs: pd.DataFrame, study: Mapping[str, Any]) -> str:
                 return f"column {name} holds a negative number"
             if name.startswith("accuracy") and (values > 1).any():
                 return f"column {name} holds an accuracy above 1"
+    if runs.duplicated(["arm", "seed", "optim.lr"]).any():
+        return "two runs of one arm have the same seed and learning rate"
     if (runs["seed"].astype(float) % 1 != 0).any():
         return "column seed holds a number that is not whole"
     if (runs.loc[runs["status"] == "failed", "steps_to_target"].notna()).any():

@@ -95,7 +95,11 @@ def _objects(value: Any) -> bool:
 
 
 def _digests(value: Any) -> bool:
-    return isinstance(value, dict) and set(value) <= {"runs.parquet", "history.parquet"} and all(map(_text, value.values()))
+    return (
+        isinstance(value, dict)
+        and set(value) <= {"runs.parquet", "history.parquet"}
+        and all(map(_text, value.values()))
+    )
 
 
 def _target(value: Any) -> bool:

@@ -97,7 +97,7 @@ def archive(source: Source, name: str, file: IO[bytes]) -> None:
                 data = _parquet(own)
                 out.writestr(zipfile.ZipInfo(frame, _STAMP), data)
                 digests[frame] = hashlib.sha256(data).hexdigest()
-        study = json.dumps({**source.study, "frames": digests}, indent=1, sort_keys=True) + "\n"
+        study = json.dumps({**source.own_study, "frames": digests}, indent=1, sort_keys=True) + "\n"
         out.writestr(zipfile.ZipInfo("study.json", _STAMP), study)
         out.writestr(zipfile.ZipInfo("README.txt", _STAMP), _README.format(name=name))
 

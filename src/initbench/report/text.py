@@ -99,8 +99,19 @@ def escape_latex(text: str) -> str:
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """Never arrived is inf, unknown is empty."""
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    """Never arrived is inf, unknown is empty. Text that a spreadsheet would run as a formula has a ' before it.
+
+    >>> csv(pd.DataFrame({"setup": ["=1+1", "eye"], "ratio": [-1.0, 2.0]}))
+    "setup,ratio\\n'=1+1,-1.0\\neye,2.0\\n"
+    """
+    texts = {
+        name: frame[name].map(_no_formula) for name in frame if not pd.api.types.is_numeric_dtype(frame[name].dtype)
+    }
+    return str(frame.assign(**texts).to_csv(index=False, lineterminator="\n"))
+
+
+def _no_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
 __all__: list[Any] = ["csv", "report_latex", "report_markdown"]

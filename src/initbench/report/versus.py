@@ -15,6 +15,7 @@ from initbench.report import numbers as num
 from initbench.report.block import Block, Draw, Item
 from initbench.report.figures import judged
 from initbench.report.source import Source
+from initbench.report.text import csv
 from initbench.report.words import Bold, Code, Notice, Sentence, escape_markdown, html, join, listed, markdown, say
 
 MOST_ROWS = 40
@@ -197,6 +198,6 @@ def files(versus: Versus, wanted: list[str]) -> dict[str, str | bytes]:
     makers: dict[str, Any] = {
         "html": page,
         "md": report_markdown,
-        "csv": lambda v: str(v.table.to_csv(index=False, lineterminator="\n")),
+        "csv": lambda v: csv(v.table),
     }
     return {f"{stem(versus)}.{form}": make(versus) for form, make in makers.items() if form in wanted}

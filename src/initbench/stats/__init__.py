@@ -30,7 +30,7 @@ from initbench.stats.factors import effects, factors_of
 from initbench.stats.intervals import median_interval, ratio_interval, wilson
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, ranked
 from initbench.stats.rates import GATE, MIN_SEEDS, at_chosen_lr, budget, chosen_lr, log_outcome, lr_profile
-from initbench.stats.remedy import more_seeds, wider
+from initbench.stats.remedy import SOME_TARGET, more_seeds, wider
 from initbench.stats.studies import common_evaluations, compare_studies
 from initbench.stats.summary import performance_profile, summary
 from initbench.stats.survival import kaplan_meier, restricted_mean
@@ -40,6 +40,7 @@ __all__ = [
     "GATE",
     "LEADERBOARD_COLUMNS",
     "MIN_SEEDS",
+    "SOME_TARGET",
     "Arms",
     "Judged",
     "all_pairs",

@@ -39,18 +39,19 @@ def compare_studies(
     boards = [ranked(frame, study).set_index(["setting", "setup"]) for frame, study in ((a, study_a), (b, study_b))]
     common = [key for key in boards[0].index if key in boards[1].index]
     if not common:
-        raise InputError(f"the studies have no setup in the same setting: {_some(boards[0])} against {_some(boards[1])}")
+        raise InputError(
+            f"the studies have no setup in the same setting: {_some(boards[0])} against {_some(boards[1])}"
+        )
     named = [(str(boards[0].loc[key, "arm"]), str(boards[1].loc[key, "arm"])) for key in common]
     shared = {pair: _rates(a, pair[0]) & _rates(b, pair[1]) for pair in named}
     unlike = {pair: differences(a, pair[0], study_a, b, pair[1], study_b) for pair in named}
     a = _at_rates(a, {one: rates for (one, _), rates in shared.items()})
     b = _at_rates(b, {two: rates for (_, two), rates in shared.items()})
     (arms_a, board_a), (arms_b, board_b) = (
-        (Arms(frame), ranked(frame, study).set_index(["setting", "setup"])) for frame, study in ((a, study_a), (b, study_b))
+        (Arms(frame), ranked(frame, study).set_index(["setting", "setup"]))
+        for frame, study in ((a, study_a), (b, study_b))
     )
-    contrasts = [
-        _contrast(one, arms_a, two, arms_b) for one, two in named
-    ]
+    contrasts = [_contrast(one, arms_a, two, arms_b) for one, two in named]
     found = verdict.verdicts(contrasts, *([_side(board.loc[key]) for key in common] for board in (board_b, board_a)))
     rows = []
     for key, pair, one, said in zip(common, named, contrasts, found):
@@ -162,8 +163,10 @@ def _grids(runs: pd.DataFrame, history: History, metric: str) -> dict[tuple[str,
     """{(setting, setup): every step at which one of its runs was evaluated}"""
     rows = select(history, metric)
     of_run = dict(zip(runs["run"].astype(str), _keys(runs)))
-    pairs = rows.assign(key=rows["run"].astype(str).map(of_run)).dropna(subset=["key"])[["key", "step"]].drop_duplicates()
-    return {key: np.unique(part.to_numpy(float)) for key, part in pairs.groupby("key")["step"]}
+    pairs = (
+        rows.assign(key=rows["run"].astype(str).map(of_run)).dropna(subset=["key"])[["key", "step"]].drop_duplicates()
+    )
+    return {key: np.unique(part.to_numpy(float)) for key, part in pairs.groupby("key")["step"]}  # type: ignore[misc]
 
 
 def _retimed(
