@@ -243,7 +243,7 @@ def test_an_archive_larger_than_the_disk_or_than_it_declares_is_refused(archive,
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"text"])
 def test_what_is_no_zip_is_one_line(content, tmp_path):
     (tmp_path / "study.zip").write_bytes(content)
-    with pytest.raises(InputError, match="empty|no archive of a study"):
+    with pytest.raises(InputError, match=r"empty|no archive of a study"):
         report.open_source(tmp_path / "study.zip")
 
 
@@ -275,7 +275,7 @@ def test_a_well_named_part_of_something_else_is_set_aside(tmp_path):
 
 def test_a_part_that_is_a_folder_is_one_line(tmp_path):
     (tmp_path / "key" / "part-1.parquet").mkdir(parents=True)
-    with pytest.raises(InputError, match="cannot be used .Is a directory.; move it away"):
+    with pytest.raises(InputError, match=r"cannot be used .Is a directory.; move it away"):
         Store(tmp_path).runs("key")
 
 

@@ -33,4 +33,5 @@ def hydra_text(text: str) -> str:
     """
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", text):
         return text
-    return "'" + re.sub(r"(\\*)'", r"\1\1\'", text) + "'"
+    ended = re.sub(r"\\+(?='|$)", lambda found: 2 * found.group(), text)  # a backslash counts before a quote only
+    return "'" + ended.replace("'", r"\'") + "'"

@@ -104,10 +104,9 @@ def csv(frame: pd.DataFrame) -> str:
     >>> csv(pd.DataFrame({"setup": ["=1+1", "eye"], "ratio": [-1.0, 2.0]}))
     "setup,ratio\\n'=1+1,-1.0\\neye,2.0\\n"
     """
-    texts = {
-        name: frame[name].map(_no_formula) for name in frame if not pd.api.types.is_numeric_dtype(frame[name].dtype)
-    }
-    return str(frame.assign(**texts).to_csv(index=False, lineterminator="\n"))
+    numeric = pd.api.types.is_numeric_dtype
+    texts = [column if numeric(column.dtype) else column.map(_no_formula) for _, column in frame.items()]
+    return str(pd.concat(texts, axis=1).to_csv(index=False, lineterminator="\n"))
 
 
 def _no_formula(value: Any) -> Any:

@@ -57,6 +57,9 @@ def compare_studies(
     for key, pair, one, said in zip(common, named, contrasts, found):
         first, second = board_a.loc[key], board_b.loc[key]
         word, reason = said.word, remedy.REASONS[said.why].format(n=one.n) if said.why else ""
+        same = _same_bits(a, pair[0], b, pair[1])
+        if same and said.why == "lr":  # no other rate can part what is the same run by run
+            word, reason = "equivalent", ""
         if not shared[pair] and len(_rates(a, pair[0]) | _rates(b, pair[1])):
             word, reason = "undecided", "no learning rate is in both"
         open_ = min(first["share"], second["share"]) >= GATE
@@ -67,7 +70,7 @@ def compare_studies(
                 *(round(float(np.exp(x)), 12) for x in logs), said.p, said.p_holm, said.test, one.paired, one.n,
                 one.p_faster[0], first["steps"], second["steps"], first["reached"], first["n"], second["reached"],
                 second["n"], first["lr"], second["lr"], first["loss_train"], second["loss_train"],
-                _same_bits(a, pair[0], b, pair[1]), "; ".join(unlike[pair]),
+                same, "; ".join(unlike[pair]),
             ]
         )  # fmt: skip
     return pd.DataFrame(rows, columns=STUDY_COLUMNS)
