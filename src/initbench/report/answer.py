@@ -274,7 +274,7 @@ def _about_rates(board: pd.DataFrame, source: Source) -> list[Notice]:
     elif len(tuned):
         wide = Code(stats.wider(rates, {"low", "high"}))
         whom = "One learning rate for all" if len(rates) == 1 else "One learning rate an arm"
-        text = "A setup may be slow only because its rate suits it badly. Try {}."
+        text = "A setup may be slow only because this rate suits it badly. Try {}."
         out.append(Notice(f"{whom}: nothing was tuned", say(text, wide)))
     if source.profile.groupby("arm")["lr"].agg(tuple).nunique() > 1:
         unlike = (
