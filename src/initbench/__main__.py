@@ -207,7 +207,7 @@ def counted(plan) -> str:  # type: ignore[no-untyped-def]
 
 def say_outcome(plan, outcome, elapsed: float) -> None:  # type: ignore[no-untyped-def]
     """Leaderboard, trouble, and where everything is."""
-    from initbench import terminal, track
+    from initbench import store, terminal, track
 
     content = outcome.results.study
     board = outcome.results.leaderboard()
@@ -217,6 +217,9 @@ def say_outcome(plan, outcome, elapsed: float) -> None:  # type: ignore[no-untyp
             f"no arm reached the target: try train.steps={2 * content['budget']}, or a lower train.target.value"
         )
     terminal.trouble(outcome.trouble)
+    for line in store.damaged:
+        terminal.err.print(f"initbench: {line}", markup=False)
+    store.damaged.clear()
     say = terminal.out.print
     say(f"done in {elapsed:.0f} s: {counted(plan)}")
     for kind, path in outcome.report.items():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from initbench.checks import is_whole
+from initbench.checks import check_target, is_whole
 from initbench.errors import InputError
 from initbench.groups import (
     EngineConfig,
@@ -269,5 +269,6 @@ def resolve_target(target: Target | None, classes: bool) -> Target | None:
     metric = target.metric if target.metric != "auto" else ("accuracy/train" if classes else "loss/train")
     if metric.startswith("accuracy") and not classes:
         raise InputError(f"train.target.metric={metric}: these data have no classes; loss/train or loss/val")
-    default = 0.95 if metric.startswith("accuracy") else 0.05
-    return replace(target, metric=metric, value=default if target.value is None else float(target.value))
+    value = target.value if target.value is not None else 0.95 if metric.startswith("accuracy") else 0.05
+    check_target("train.target.value", metric, value)
+    return replace(target, metric=metric, value=float(value))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from initbench.checks import check_choice, check_number, check_whole, is_whole
+from initbench.checks import check_choice, check_number, check_target, check_whole, is_whole
 from initbench.errors import InputError, refusal, shown
 
 ACTIVATIONS = (
@@ -291,9 +291,7 @@ class Target:
         known = ("auto", "accuracy/train", "accuracy/val", "loss/train", "loss/val")
         check_choice("train.target.metric", self.metric, known)
         if self.value is not None:
-            check_number("train.target.value", self.value)
-            if self.metric.startswith("accuracy") and not 0 < self.value <= 1:
-                raise InputError(f"train.target.value={self.value}: an accuracy is a share in (0, 1], e.g. 0.95")
+            check_target("train.target.value", self.metric, self.value)
 
     def met(self, values: Any) -> Any:
         """Whether values are at or past a resolved target: at or above an accuracy, at or below a loss.

@@ -24,11 +24,11 @@ from initbench.config import ArmConfig, StudyConfig, resolve_target
 from initbench.engine import paths
 from initbench.engine.pool import Pool
 from initbench.engine.processes import Processes, cores, later, like_the_command
-from initbench.errors import InputError, NotApplicable
+from initbench.errors import InputError, NotApplicable, masked
 from initbench.groups import Target
 from initbench.job import Trainer, failure, train_arm
 from initbench.plan import PlannedArm, labelled, planned
-from initbench.store import Store, check_writable
+from initbench.store import Store, check_places, check_writable
 from initbench.sweep import Expanded, expand_study
 
 # operations that take less time in this process than other processes take to start
@@ -126,7 +126,9 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
         raise InputError("the arms have different targets: set train.target.metric for all, e.g. loss/train")
     named = labelled(distinct)
     check_baseline(expanded.study.report.baseline, named, overrides)
-    check_writable(Path(expanded.study.outputs))
+    outputs = Path(expanded.study.outputs)
+    check_writable(outputs)
+    check_places(outputs / "store", [arm.key for arm in named], outputs / expanded.study.name)
     return Study(
         config=expanded.study,
         overrides=tuple(overrides),
@@ -260,7 +262,7 @@ def collect(
         from initbench import track
 
         known = track.experiment(study.uri, content["study"])  # for the links of the report
-        content["mlflow"] = None if known is None else {"uri": study.uri, "experiment_id": known}
+        content["mlflow"] = None if known is None else {"uri": masked(study.uri), "experiment_id": known}
     recorded = later(process, record, content, study.root, study.folder, launcher_failed)
     say("writing the report")
     files = later(process, report, study.folder, tuple(study.config.report.formats))
@@ -271,7 +273,7 @@ def collect(
     tracked = track.fill(results, study.uri, children=study.config.track.children, drawn=files)
     paths = files()
     if study.uri is not None and tracked.experiment_id is not None:
-        results.study["mlflow"] = {"uri": study.uri, "experiment_id": tracked.experiment_id}
+        results.study["mlflow"] = {"uri": masked(study.uri), "experiment_id": tracked.experiment_id}
         results.save_study()
     trouble = [(arm["label"], arm["reason"]) for arm in results.study["arms"] if arm["status"] != "done"]
     return Outcome(results, tracked, trouble, paths)
@@ -298,8 +300,8 @@ def describe(study: Study, elapsed: float) -> dict[str, Any]:
     return {
         "schema": 1,
         "study": study.config.name,
-        "command": shlex.join(["python", "-m", "initbench", *study.overrides]),
-        "overrides": list(study.overrides),
+        "command": shlex.join(["python", "-m", "initbench", *map(masked, study.overrides)]),
+        "overrides": [masked(one) for one in study.overrides],
         "versions": versions(),
         "git": git_commit(),
         "machine": machine(),
