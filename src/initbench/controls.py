@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from initbench.config import ArmConfig
 from initbench.groups import ModelConfig, SharingConfig
+from initbench.labels import parts_label, sharing_label
 from initbench.net import net
-from initbench.plan import PlannedArm, parts_label, planned, sharing_label
+from initbench.plan import PlannedArm, planned
 
 
 def with_controls(arms: Sequence[PlannedArm]) -> list[PlannedArm]:

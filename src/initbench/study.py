@@ -27,7 +27,8 @@ from initbench.engine.processes import Processes, cores, later, like_the_command
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import Target
 from initbench.job import Trainer, failure, train_arm
-from initbench.plan import PlannedArm, labelled, planned
+from initbench.labels import labelled
+from initbench.plan import PlannedArm, planned
 from initbench.store import Store, check_writable
 from initbench.sweep import Expanded, expand_study
 
@@ -58,6 +59,7 @@ class Study:
     target: Target | None
     uri: str | None  # where MLflow records go
     hydra: Any = None
+    lines: tuple[str, ...] = ()  # the overrides as Hydra reads them
 
     @property
     def root(self) -> Path:
@@ -135,6 +137,7 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
         target=targets.pop(),
         uri=resolved(expanded.study.track.uri),
         hydra=expanded.hydra,
+        lines=expanded.lines,
     )
 
 
@@ -316,7 +319,7 @@ def describe(study: Study, elapsed: float) -> dict[str, Any]:
 
 def refused_arm(one: Refused) -> dict[str, Any]:
     """A not applicable arm as study.json lists it."""
-    from initbench.plan import init_label, setting_label, setup_label, sharing_label
+    from initbench.labels import init_label, setting_label, setup_label, sharing_label
 
     return {
         "arm_key": "",
