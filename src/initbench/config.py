@@ -13,6 +13,7 @@ from typing import Any
 
 from initbench.checks import is_whole
 from initbench.errors import InputError, refusal, shown
+from initbench.estimate import check_memory
 from initbench.groups import (
     EngineConfig,
     InitConfig,
@@ -148,9 +149,11 @@ def arm_from_hydra(
             raise InputError(f"init.{key}: {init['_target_']} needs it; add init.{key}=VALUE")
     usual = {key: value for key, value in (init_option or init).items() if key not in ("name", "_target_")}
     given = {**args, "bias": init.get("bias", "zeros")}
+    model, optim, train, measure = typed(cfg.model), typed(cfg.optim), typed(cfg.train), typed(cfg.measure)
+    check_memory(model, optim, train, measure, cfg.seeds)  # before any list of seeds or layers is made
     return ArmConfig(
         data=data,
-        model=typed(cfg.model),
+        model=model,
         init=InitConfig(
             name=name,
             target=init["_target_"],
@@ -159,9 +162,9 @@ def arm_from_hydra(
             changed={key: value for key, value in given.items() if value != usual.get(key, "zeros")},
         ),
         sharing=typed(cfg.sharing),
-        optim=typed(cfg.optim),
-        train=typed(cfg.train),
-        measure=typed(cfg.measure),
+        optim=optim,
+        train=train,
+        measure=measure,
         engine=typed(cfg.engine),
         seeds=parse_seeds(cfg.seeds),
     )
@@ -184,7 +187,7 @@ def init_name(init: Mapping[str, Any], option: str | None, options: Sequence[str
     name = init["name"] if init.get("name") is not None else option or init["_target_"]
     for key, value in (("_target_", init["_target_"]), ("name", name)):
         if not isinstance(value, str):
-            raise refusal(file, f"{key} must be text, not {shown(value)}", f'write {key}: "{shown(value)}"')
+            raise refusal(file, f"{key} must be text; {shown(value)} is none", f'put it in quotes, {key}: "..."')
         if not value.isprintable() or not value.strip() or len(value) > LONGEST_NAME:
             raise refusal(file, f"{key} must be printable text of 1 to {LONGEST_NAME} characters", "")
     return option if option and name != option and name in options else name

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any
 
 from initbench.config import ArmConfig
-from initbench.errors import refusal, shown
+from initbench.errors import refusal
 from initbench.groups import SHARING_KEYS
+from initbench.overrides import typed
 
 
 def check_effect(given: Sequence[Any], arms: Sequence[ArmConfig]) -> None:
@@ -21,7 +22,7 @@ def check_effect(given: Sequence[Any], arms: Sequence[ArmConfig]) -> None:
         parts = override.key_or_group.split(".")
         key = ".".join(parts[:2])
         if all(key in one for one in idle):
-            raise refusal(shown(override.input_line), *idle[0][key])
+            raise refusal(typed(override), *idle[0][key])
 
 
 def unread(arm: ArmConfig) -> Mapping[str, tuple[str, str]]:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from initbench.errors import InputError, refusal, shown
+from initbench.overrides import typed
 
 # names that one looks for in a group and that are something else
 ELSEWHERE = {
@@ -40,11 +41,6 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def typed(override: Any) -> str:
-    """An override as it was typed, or nearly."""
-    return str(override.input_line)
-
-
 def merging(text: str, error: BaseException) -> InputError:
     """A value of another type than its key has."""
     detail = " ".join(str(error.__cause__ or "").split()).split(" full_key")[0]
@@ -61,9 +57,11 @@ def unresolved(error: BaseException, given: Sequence[Any]) -> InputError:
     named = [o for o in referring if o.key_or_group == key] or referring
     if named and re.search("nterpolation|resol|recursion", f"{type(error).__name__} {text}"):
         reason = "refers to itself" if "recursi" in str(error).lower() else "refers to what is not there"
-        return refusal(shown(typed(named[0])), reason, "write the value")
+        return refusal(typed(named[0]), reason, "write the value")
+    if isinstance(error, RecursionError):
+        return refusal("configuration", "an option file refers to itself", "look at its defaults and ${...}")
     if key and (text_of := next((typed(o) for o in given if o.key_or_group == key), None)):
-        return refusal(shown(text_of), shown(text), "")
+        return refusal(text_of, shown(text), "")
     return refusal(key or "configuration", shown(text.split(" Config search path")[0]), "")
 
 
@@ -87,6 +85,7 @@ def unknown_key(key: str, given: Sequence[Any], compose: Any) -> InputError:
         cfg = compose.raw([])
     known = keys({str(name): plain(cfg[name]) for name in cfg if name != "hydra"})
     parent = key.rpartition(".")[0]
+    known = [name for name in known if not name.endswith(("._target_", ".name"))]  # the option's own
     siblings = [name for name in known if name.rpartition(".")[0] == parent] or [n for n in known if "." not in n]
     near = get_close_matches(key[:200], known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""

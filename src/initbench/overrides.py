@@ -32,6 +32,7 @@ def read(given: Sequence[str]) -> list[Any]:
     """
     found = [read_one(text) for text in texts(given)]
     for override, text in zip(found, given):
+        override.typed = text
         check_key(override, text)
         check_value(override, text)
     check_once(found, given)
@@ -70,6 +71,11 @@ def completed(given: Any, usual: Sequence[str] = (), fixed: Sequence[str] = ()) 
         *(text for text in found if key_of(text) not in kept),
         *fixed,
     ]
+
+
+def typed(override: Any) -> str:
+    """An override as a person typed it, to be shown."""
+    return shown(getattr(override, "typed", override.input_line))
 
 
 def key_of(text: str) -> str:
@@ -195,7 +201,7 @@ def check_value(override: Any, text: str) -> None:
             raise refusal(shown(text), "would be merged into the usual option", f"write {key}=NAME and {key}.KEY=VALUE")
         if key in GROUPS and isinstance(value, list):
             raise refusal(shown(text), "not one option", f"write {key}=A,B for a sweep")
-        if key in GROUPS and value is None and key != "experiment":
+        if key in GROUPS and value is None:
             raise refusal(shown(text), "not an option", NO_OPTION.get(key, f"write {key}=NAME, see --help"))
         if value == "" and key and key not in GROUPS:
             raise refusal(shown(text), "no value", f"write {key}=VALUE, or leave it out")

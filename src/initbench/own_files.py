@@ -8,6 +8,7 @@ import yaml
 
 from initbench.errors import InputError, refusal, shown
 
+PLAIN = ("!", "str", "int", "float", "bool", "null", "seq", "map")  # what a value may be marked as
 LARGEST = 1_000_000  # bytes of a file, and values once its aliases are written out
 
 
@@ -37,6 +38,10 @@ def check_file(path: Path) -> None:
         what = "empty" if root is None else "not a mapping"
         raise wrong(path, what, "an option file has KEY: VALUE lines, e.g. name: mine")
     check_keys(path, root)
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        tag = getattr(event, "tag", None)
+        if tag is not None and tag.removeprefix("tag:yaml.org,2002:") not in PLAIN:
+            raise wrong(path, f"line {event.start_mark.line + 1}: {shown(tag)} is no plain value", "write text or a number")
     if written_out(root, {}) > LARGEST:
         raise wrong(path, "its aliases make more than a million values", "write the values that are needed")
 

@@ -17,6 +17,7 @@ from initbench.config import ArmConfig, resolve_target
 from initbench.costs import costs
 from initbench.data import Dataset
 from initbench.errors import InputError, NotApplicable
+from initbench.estimate import check_memory
 from initbench.groups import LayerSpec
 from initbench.labels import init_label, setup_label, sharing_label
 from initbench.sharing import Scheme
@@ -139,6 +140,7 @@ def planned(config: ArmConfig) -> PlannedArm:
     from initbench.engine import material
 
     data = data_module.load(config.data)
+    check_memory(config.model, config.optim, config.train, config.measure, config.seeds, data.inputs, data.outputs)
     function = initializers.resolve(config.init.target)
     initializers.check_args(function, config.init.args, config.init.name)
     measure.chosen(config.measure)

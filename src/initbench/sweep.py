@@ -29,13 +29,14 @@ from initbench.effect import check_effect
 from initbench.errors import InputError, refusal, shown
 from initbench.explained import explained
 from initbench.hydra_parts import files_checked
-from initbench.overrides import count, foreign, is_glob, quoted, read, texts, values
+from initbench.memory import check_fits
+from initbench.overrides import count, foreign, is_glob, quoted, read, texts, typed, values
 from initbench.own_files import check_file
 
 CONFIG_NAME = "config"
 # overrides that change neither arms nor runs: they do not make another study
 NOT_THE_STUDY = re.compile(r"^[+~]*(hydra[./]|(track|report|engine|measure|outputs|study|train\.(rerun|dry_run))[.=])")
-MOST_ARMS = 100_000  # each takes Hydra .05 s to compose
+ARM = 400_000  # bytes of a composed configuration
 LONGEST_NAME = 255  # bytes of a file name
 # names of devices on Windows, whatever their ending
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -275,13 +276,11 @@ def sweep_axes(given: Sequence[Any], compose: Composer) -> dict[str, list[str]]:
         override.config_loader = loader()
         if is_glob(override) and not values(override):
             known = ", ".join(options(override.key_or_group))
-            raise refusal(shown(override.input_line), "matches no option", f"allowed are {known}")
+            raise refusal(typed(override), "matches no option", f"allowed are {known}")
     arms = prod(count(override) for override in by_key.values())
-    if arms > MOST_ARMS:
-        most = max(by_key.values(), key=count)
-        raise refusal(
-            shown(most.input_line), f"{arms:,} arms in all", f"a study has at most {MOST_ARMS:,}; sweep fewer"
-        )
+    most = max(by_key.values(), key=count, default=None)
+    if most is not None:
+        check_fits(typed(most), arms * ARM, f"sweep fewer values: these are {arms:,} arms")
     return {
         key: [f"{key}={value}" for value in values(override)] if override.is_sweep_override() else [override.input_line]
         for key, override in by_key.items()
