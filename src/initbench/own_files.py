@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -38,10 +39,13 @@ def check_file(path: Path) -> None:
         what = "empty" if root is None else "not a mapping"
         raise wrong(path, what, "an option file has KEY: VALUE lines, e.g. name: mine")
     check_keys(path, root)
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    events: Any = yaml.parse(text, Loader=yaml.SafeLoader)
+    for event in events:
         tag = getattr(event, "tag", None)
         if tag is not None and tag.removeprefix("tag:yaml.org,2002:") not in PLAIN:
-            raise wrong(path, f"line {event.start_mark.line + 1}: {shown(tag)} is no plain value", "write text or a number")
+            raise wrong(
+                path, f"line {event.start_mark.line + 1}: {shown(tag)} is no plain value", "write text or a number"
+            )
     if written_out(root, {}) > LARGEST:
         raise wrong(path, "its aliases make more than a million values", "write the values that are needed")
 
@@ -53,7 +57,7 @@ def wrong(path: Path, what: object, do: object) -> InputError:
 
 def problem(error: yaml.YAMLError, text: str) -> tuple[str, str]:
     """What is wrong with a YAML text, and where."""
-    mark = getattr(error, "problem_mark", None)
+    mark: Any = getattr(error, "problem_mark", None)
     if mark is None:
         return shown(str(error).splitlines()[0]), "save it as UTF-8 text without control characters"
     line = text.splitlines()[mark.line] if mark.line < len(text.splitlines()) else ""

@@ -25,8 +25,8 @@ from initbench.job import Trainer, failure, train_arm
 from initbench.labels import labelled
 from initbench.overrides import texts
 from initbench.places import check_places
-from initbench.provenance import git_commit, machine, versions
 from initbench.plan import PlannedArm, planned
+from initbench.provenance import git_commit, machine, versions
 from initbench.store import Store
 from initbench.sweep import Expanded, expand_study
 

@@ -132,7 +132,9 @@ def gain_value(gain: float | str, layer: object = None, param: float | None = No
         fraction = re.fullmatch(r"([\d.]+)/([1-9][\d.]*)", str(gain))
         number = f"write {float(fraction[1]) / float(fraction[2]):.10g}; " if fraction else ""
         raise refusal(
-            f"gain={shown(gain)}", "neither a number nor an activation", f"{number}allowed: auto, {', '.join(ACTIVATIONS)}"
+            f"gain={shown(gain)}",
+            "neither a number nor an activation",
+            f"{number}allowed: auto, {', '.join(ACTIVATIONS)}",
         )
     return calculate_gain(activation_name(str(gain), layer), param)
 
