@@ -60,7 +60,7 @@ WRONG = {
     "init=": r"init=: unknown; allowed are",
     "init=dirac sharing=none": r"dirac needs 3 to 5 dimensions .*use init=eye",
     "init=looks_linear model.width=7": r"looks_linear needs even hidden widths, got fan_out=7",
-    "init=xavier_normal init.gain=big": r"activation=big: not known; allowed: linear, relu",
+    "init=xavier_normal init.gain=big": r"gain=big: neither a number nor an activation; allowed: auto, linear, relu",
     "engine=fast": r"engine=fast: unknown; allowed are fused, reference",
     "engine.device=abacus": r"engine.device=abacus: .*cpu always works",
     "report.baseline=eys": r"report.baseline=eys: unknown; did you mean eye\?",

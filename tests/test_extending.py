@@ -23,7 +23,8 @@ from initbench.engine.material import Material, start_of_seed
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import InitConfig
 from initbench.initializers.option_files import known, load_option
-from initbench.plan import planned, setting_key
+from initbench.labels import setting_key
+from initbench.plan import planned
 from initbench.sharing import BUILDERS
 
 ROOT = Path(__file__).resolve().parent.parent

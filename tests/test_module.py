@@ -88,7 +88,7 @@ def test_the_arguments_and_the_file_are_in_the_key_and_the_default_engine_is_the
 
 
 def ib_setting(one):
-    from initbench.plan import setting_label
+    from initbench.labels import setting_label
 
     return setting_label(one.config)
 

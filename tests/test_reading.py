@@ -18,6 +18,7 @@ import pytest
 import frames
 from initbench import archives, report, store
 from initbench.errors import InputError
+from initbench.places import check_places
 from initbench.reading import digests, read_folder
 from initbench.report.__main__ import main
 from initbench.results import Results, load
@@ -288,9 +289,9 @@ def test_what_is_in_the_way_is_named_before_training(place, is_folder, tmp_path)
     path = tmp_path / place
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir() if is_folder else path.write_text("mine")
-    with pytest.raises(InputError, match="belongs; move it away") as error:
-        store.check_places(tmp_path / "store", ["key"], tmp_path / "x")
-    assert str(error.value).startswith(f"{path}: ")
+    with pytest.raises(InputError, match="move it away") as error:
+        check_places(str(tmp_path), "x", ["key"])
+    assert str(path) in str(error.value)
 
 
 def test_a_folder_in_the_place_of_a_report_is_one_line(folder, capsys):

@@ -238,7 +238,9 @@ def measured(target: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the catalogue, or check contracts; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m initbench.catalogue", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m initbench.catalogue", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("words", nargs="*", help="show only entries that contain one of these words")
     parser.add_argument("--markdown", action="store_true", help="the whole catalogue as a page, docs/catalogue.md")
     parser.add_argument(

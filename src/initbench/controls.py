@@ -14,8 +14,9 @@ from math import prod
 
 from initbench.config import ArmConfig
 from initbench.groups import ModelConfig, SharingConfig
+from initbench.labels import parts_label, sharing_label
 from initbench.net import net
-from initbench.plan import PlannedArm, parts_label, planned, sharing_label
+from initbench.plan import PlannedArm, planned
 from initbench.sharing import Scheme
 
 

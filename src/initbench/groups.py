@@ -395,5 +395,7 @@ class ReportConfig:
     formats: list[str] = field(default_factory=lambda: ["html", "md", "csv", "figures", "archive"])
 
     def __post_init__(self) -> None:
+        if not self.formats:
+            raise InputError("report.formats=[]: no format; name at least one, e.g. report.formats=[html]")
         for name in self.formats:
             check_choice("report.formats", name, ("html", "md", "csv", "latex", "figures", "archive"))

@@ -18,6 +18,7 @@ import pandas as pd
 
 from initbench.diagnosis import Signals, diagnose, flags
 from initbench.errors import InputError, NotApplicable
+from initbench.overrides import completed, key_of, texts
 
 USUAL = ("seeds=64",)  # unless asked otherwise
 # at step 0 only the probe counts: no rates, and evaluation on the probe's own samples
@@ -47,7 +48,8 @@ def look(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[Insp
     >>> found.trouble, found.table["shape"].tolist()
     (False, ['32x64', '32x32', '10x32'])
     """
-    from initbench.plan import labelled, planned
+    from initbench.labels import labelled
+    from initbench.plan import planned
     from initbench.sweep import expand
 
     arms, refused = [], []
@@ -67,11 +69,11 @@ def asked(overrides: Sequence[str]) -> list[str]:
     >>> asked(["init=eye"])[:3]
     ['seeds=64', 'sharing=none', 'init=eye']
     """
-    keys = {text.split("=", 1)[0].lstrip("+") for text in overrides}
+    keys = {key_of(text) for text in texts(overrides)}
     single = [f"{key}={value}" for key, value in (("init", "torch_default"), ("sharing", "none"))
               if not keys & {key, "experiment"}]  # fmt: skip
     names = ",".join((*light(), *MORE))
-    return [*USUAL, *single, *overrides, *ALWAYS, f"measure.metrics=[{names}]"]
+    return completed(overrides, [*USUAL, *single], [*ALWAYS, f"measure.metrics=[{names}]"])
 
 
 def light() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from initbench.config import ArmConfig, arm_from_hydra
+from initbench.config import ArmConfig
 from initbench.engine.pool import Pool, chunks
 from initbench.engine.processes import cores
 from initbench.errors import InputError, NotApplicable
@@ -61,14 +61,14 @@ shared_trainer: Trainer | None = None
 
 def run_job(cfg: Any) -> None:
     """The task function of Hydra: train what is missing of one arm."""
-    from initbench.sweep import own_option
+    from hydra.core.hydra_config import HydraConfig
 
-    arm_config = arm_from_hydra(cfg, own_option=own_option)
+    from initbench.sweep import arm_of
+
+    arm_config = arm_of(cfg, HydraConfig.get().runtime.choices)
     if shared_trainer is not None:
         train_with_controls(shared_trainer, arm_config)
         return
-    from hydra.core.hydra_config import HydraConfig
-
     jobs = HydraConfig.get().launcher.get("n_jobs") or 1
     workers = arm_config.engine.workers or max(1, cores() // (cores() if jobs < 0 else jobs))
     trainer = Trainer(Path(cfg.outputs) / "store", Pool(workers), rerun=cfg.train.rerun)

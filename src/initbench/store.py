@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from initbench.config import run_key
 from initbench.engine.chunk import Chunk, Series
-from initbench.errors import InputError, refusal
+from initbench.errors import refusal
 
 KEPT = 32 * 2**20  # bytes of an arm's parts that are kept while its series are read; of more, each is read anew
 
@@ -181,38 +181,6 @@ def joint_axes(parts: Iterable[Part]) -> Axes:
         for name, (steps, layers) in part.axes.items():
             axes[name] = tuple(sorted({*steps, *axes.get(name, ((), None))[0]})), layers
     return axes
-
-
-def check_writable(folder: Path) -> None:
-    """Raise InputError if nothing can be written below `folder`, before anything is trained."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".tmp-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"outputs={folder}: cannot be written ({reason}); choose a writable folder with outputs=DIR"
-        ) from None
-
-
-WRITTEN = ("study.json", "runs.parquet", "history.parquet", "report.html", "report.md", "report.tex", "study.zip",
-           "leaderboard.csv", "comparisons.csv", "effects.csv", "summary.csv")  # fmt: skip
-
-
-def check_places(root: Path, arm_keys: Iterable[str], folder: Path) -> None:
-    """Raise InputError for a file where a folder of the study belongs, or the other way round, before anything is trained."""
-    for place in (root, folder, folder / "figures", *(root / key for key in arm_keys)):
-        if os.path.lexists(place) and not place.is_dir():
-            raise refusal(place, "a file where a folder belongs", "move it away")
-        if place.is_dir() and not os.access(place, os.R_OK | os.W_OK | os.X_OK):
-            raise refusal(
-                place, "this folder cannot be written", "change its permissions, or choose another with outputs=DIR"
-            )
-    for name in WRITTEN:
-        if (folder / name).is_dir():
-            raise refusal(folder / name, "a folder where a file belongs", "move it away")
 
 
 def table_of(arm_key: str, chunk: Chunk) -> pa.Table:

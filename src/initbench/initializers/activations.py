@@ -6,13 +6,14 @@ them.
 """
 
 import math
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from initbench.errors import InputError
+from initbench.errors import InputError, refusal, shown
 from initbench.late import special
 
 Function = Callable[[np.ndarray], np.ndarray]
@@ -127,6 +128,14 @@ def gain_value(gain: float | str, layer: object = None, param: float | None = No
     """
     if isinstance(gain, (int, float)) and not isinstance(gain, bool):
         return float(gain)
+    if gain not in ("auto", *ACTIVATIONS):
+        fraction = re.fullmatch(r"([\d.]+)/([1-9][\d.]*)", str(gain))
+        number = f"write {float(fraction[1]) / float(fraction[2]):.10g}; " if fraction else ""
+        raise refusal(
+            f"gain={shown(gain)}",
+            "neither a number nor an activation",
+            f"{number}allowed: auto, {', '.join(ACTIVATIONS)}",
+        )
     return calculate_gain(activation_name(str(gain), layer), param)
 
 

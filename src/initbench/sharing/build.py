@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from initbench import plugins
 from initbench.errors import InputError, NotApplicable
+from initbench.grammar import number
 from initbench.groups import OWN_BIAS, SHARING_KEYS, LayerSpec, SharingConfig
 from initbench.sharing.formulas import (
     Coefficients,
@@ -413,4 +414,4 @@ def text(value: Any) -> str:
     """A value as a person would write it."""
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(text(v) for v in value) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else str(value)
