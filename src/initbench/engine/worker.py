@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from initbench.engine import fused, paths, reference
 from initbench.engine.chunk import Chunk
 from initbench.engine.material import Material
 from initbench.engine.netstart import start_flops
+from initbench.errors import InputError
 from initbench.initializers import needs
+from initbench.plan import PlannedArm, source_of
 from initbench.store import Store
 
 
@@ -36,8 +39,17 @@ def work(
     dataset = data.load(arm.data)
     material = Material(arm, dataset)
     path, _ = paths.path(arm, material)
+    check_source(arm, key, dataset.hash, path)
     chunk = trainer(path)(arm, runs, dataset, progress)
     Store(root).write(key, with_init_flops(chunk, material))
+
+
+def check_source(arm: ArmConfig, key: str, data_hash: str, path: str) -> None:
+    """Refuse to train with other code of a person's own than was planned: a worker imports the file as it is now."""
+    planned = PlannedArm(config=arm, key=key, setup="")
+    source = source_of(planned)
+    if source and arm.key(data_hash, source, version("torch"), path) != key:
+        raise InputError("a file of your own was edited while the study ran; run the same command again")
 
 
 def with_init_flops(chunk: Chunk, material: Material) -> Chunk:

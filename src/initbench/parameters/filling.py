@@ -213,7 +213,8 @@ def fill(task: Task, generator: Generator, todo: Mapping[int, Task]) -> None:
     elif not isinstance(named, str) and not callable(named):
         raise InputError(f"initialize_: {name}: {rule!r} is no rule; see help(initbench.initialize_)")
     elif callable(named) and not catalogued_here(named) and task.alone:
-        call_(named, tensor, args=initializer(rule)[1], layer=task.place.layer, generator=child(generator))
+        args, draws = initializer(rule)[1], child(generator)
+        call_(named, tensor, args=args, layer=task.place.layer, generator=draws, edit=True)
     elif tensor.ndim == 1 and task.place.last == "bias":
         if task.alone:
             fill_bias_(tensor, bias_alone(rule), layer=task.place.layer or anywhere(tensor), generator=generator)
