@@ -237,7 +237,7 @@ def test_at_import_it_is_one_line_and_status_2(write, capsys, key, text, words):
     more = {"init": [], "sharing": ["init=eye"], "model.target": ["init=eye", "model=module"]}[key]
     asked = [one for one in SMALL if not (key == "sharing" and one.startswith("sharing="))]
     assert main([f"{key}={own}.f", *more, *asked, *HERE]) == 2
-    out, err = capsys.readouterr()
+    err = capsys.readouterr().err
     assert f"{key}={own}.f: " in err
     assert words in err
     assert len(err.strip().splitlines()) == 1
@@ -412,7 +412,7 @@ def test_keys_of_a_map_that_have_no_effect_are_refused(given, words):
 
 
 def test_hidden_where_nothing_is_hidden_does_not_apply():
-    with pytest.raises(NotApplicable, match="init.map.hidden: no such layer"):
+    with pytest.raises(NotApplicable, match=r"init\.map\.hidden: no such layer"):
         check_shared("per_layer", {"map": {"hidden": "eye"}}, None, [LayerSpec(i, 1, 4, 4) for i in range(2)], [])
 
 

@@ -113,7 +113,7 @@ def modules(roots: Iterable[str]) -> list[str]:
         file = _file(name)
         if file is None or not (name in asked or is_own(str(file))):
             continue
-        if name not in _read:
+        if name not in _read or _read[name][0] != file:  # a module of that name in another folder
             try:
                 _read[name] = file, file.read_bytes()
             except OSError:
