@@ -285,7 +285,7 @@ def _pattern_fits(pattern: Any, layer: LayerSpec) -> bool:
         return int(low) <= layer.index <= int(high)
     if not text.startswith("layer") and "*" not in text:
         allowed = "allowed keys: first, hidden, last, 2, -1, 1-3, layer_0*; all other layers take init.default"
-        raise refusal(f"init.map.{shown(text)}", "names no layer", allowed)
+        raise refusal(f"init.map.{shown(text)}", allowed)
     return fnmatchcase(f"layer_{layer.index:02d}", text)
 
 
