@@ -454,7 +454,7 @@ def test_a_file_that_changes_after_the_plan_trains_nothing_under_its_key(arm, fo
     worker.work(arm.config, arm.config.runs, folder / "store", arm.key, lambda done: None)
     assert len(list((folder / "store" / arm.key).glob("part-*"))) == 1
     saved(folder, x=X[:50], y=THREE[:50])
-    with pytest.raises(InputError, match=r"my\.npz: changed since the study was planned; start the study again"):
+    with pytest.raises(InputError, match=r"my\.npz: changed since the study was planned; run the same command again"):
         worker.work(arm.config, arm.config.runs, folder / "store", arm.key, lambda done: None)
     assert len(list((folder / "store" / arm.key).glob("part-*"))) == 1
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from conftest import VALUES, small_arm
-from initbench import data, rng
+from initbench import data, rng, sources
 from initbench.data import split
 from initbench.engine import fused, netstart, reference
 from initbench.engine.material import Material, start_of_seed
@@ -332,6 +332,7 @@ def test_the_hash_follows_ones_own_code_also_as_a_base(folder, monkeypatch):
     before = source_hash("mine_hash.fill"), source_hash("zero_head", {"base": "mine_hash.fill"})
     assert "" not in before
     path.write_text("def fill(weight, *, generator):\n    weight.fill_(2.0)\n")
+    sources.forget_edited()  # as every plan does
     after = source_hash("mine_hash.fill"), source_hash("per_layer", {"map": {0: "mine_hash.fill"}, "default": "eye"})
     assert not set(before) & set(after)
     assert source_hash("per_layer", {"map": {0: "ones"}, "default": "eye"}) == ""

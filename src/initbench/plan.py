@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from initbench import data as data_module
-from initbench import sharing
+from initbench import plugins, sharing, sources
 from initbench.cautions import Caution
 from initbench.config import ArmConfig, resolve_target
 from initbench.costs import costs
@@ -20,6 +18,7 @@ from initbench.errors import InputError, NotApplicable
 from initbench.estimate import check_memory
 from initbench.groups import LayerSpec
 from initbench.labels import init_label, setup_label, sharing_label
+from initbench.own_code import OwnCodeFailed
 from initbench.sharing import Scheme
 
 
@@ -74,7 +73,26 @@ class PlannedArm:
 
         train, single = self.config.train, self.config.model.dtype == "float32"
         of_data = doubts(self.data, train.target, self.config.seeds, self.material.loss, single)
-        return tuple(dict.fromkeys((*self.data.cautions, *of_data, *self.material.cautions)))
+        return tuple(dict.fromkeys((*self.data.cautions, *of_data, *self.material.cautions, *self.of_starts)))
+
+    @cached_property
+    def of_starts(self) -> tuple[Caution, ...]:
+        """Where all seeds start from the same numbers; looked at where drawing a start takes no more than a moment."""
+        from initbench import initializers
+
+        seeds, init = self.config.seeds, self.config.init
+        if len(seeds) < 2 or self.sees_whole_net or self.scheme.stored_parameters > TRIED_PARAMETERS:
+            return ()
+        if not initializers.may_repeat(initializers.resolve(init.target), init.args):
+            return ()
+        try:
+            one, two = start(self, seeds[0]), start(self, seeds[1])
+        except (InputError, NotApplicable):
+            return ()  # the arm's own failure, told when it runs
+        if not all(one[name].equal(two[name]) for name in one):
+            return ()
+        text = f"the {len(seeds)} seeds of this arm differ in split and batch order only, not in the weights they start from"
+        return (Caution("All seeds start alike", text),)
 
     def describe(self) -> dict[str, Any]:
         """The arm as study.json holds it."""
@@ -137,14 +155,16 @@ def train_batch(config: ArmConfig, data: Dataset) -> int:
     return material.batch_size(config, data.train_samples)
 
 
-def planned(config: ArmConfig) -> PlannedArm:
-    """Check an arm against its data and give it its key.
+def planned(config: ArmConfig, edits: bool = True) -> PlannedArm:
+    """Check an arm against its data and give it its key. `edits`: also read files of a person's own anew.
 
     Raises InputError or NotApplicable, one line each.
     """
     from initbench import initializers, measure
     from initbench.engine import material
 
+    if edits:
+        sources.forget_edited()
     data = data_module.load(config.data)
     check_memory(config.model, config.optim, config.train, config.measure, config.seeds, data.inputs, data.outputs)
     function = initializers.resolve(config.init.target)
@@ -155,26 +175,22 @@ def planned(config: ArmConfig) -> PlannedArm:
     if config.model.name == "module":  # nothing to stack: one module at a time
         resolved = replace(resolved, engine=replace(resolved.engine, name="reference"))
     arm = PlannedArm(config=resolved, key="", setup=setup_label(resolved))
-    source = initializers.source_hash(config.init.target, config.init.args)
-    source += scheme_source(config) + module_source(config)
     _ = arm.scheme  # raises where the sharing does not fit
-    arm = replace(arm, key=resolved.key(data.hash, source, version("torch"), arm.path[0]))
+    arm = replace(arm, key=resolved.key(data.hash, source_of(arm), version("torch"), arm.path[0]))
     check_device(config.engine.device)
     check_start(arm)
     return arm
 
 
-def try_start(arm: PlannedArm) -> None:
-    """Draw one start; raises where it does not fit."""
-    seed = arm.config.seeds[0]
+def start(arm: PlannedArm, seed: int) -> dict[str, Any]:
+    """Every stored tensor of one seed at step 0; raises where the initializer does not fit."""
     if arm.config.model.name == "module":
         from initbench.engine.module import build
 
-        build(arm.material, seed)
-    else:
-        from initbench.engine.material import start_of_seed
+        return dict(build(arm.material, seed).named_parameters())
+    from initbench.engine.material import start_of_seed
 
-        start_of_seed(arm.material, seed)
+    return dict(start_of_seed(arm.material, seed))
 
 
 # a start is tried before anything is trained, if drawing it takes no more than a moment
@@ -202,13 +218,8 @@ def check_start(arm: PlannedArm) -> None:
         return
     if arm.scheme.stored_parameters > TRIED_PARAMETERS:
         return
-    try:
-        try_start(arm)
-    except (InputError, NotApplicable):
-        raise
-    except Exception:
-        if initializers.catalogued_here(function):
-            raise
+    with suppress(OwnCodeFailed):
+        start(arm, arm.config.seeds[0])
 
 
 def check_device(device: str) -> None:
@@ -227,22 +238,20 @@ def check_device(device: str) -> None:
         raise InputError(f"engine.device={device}: {reason}; cpu always works") from None
 
 
-def scheme_source(config: ArmConfig) -> str:
-    """Hash of the file of an installed package's sharing scheme; empty for ours, which have a version."""
-    if config.sharing.name in sharing.BUILDERS:
-        return ""
-    file = inspect.getfile(sharing.builder(config.sharing.name))
-    return hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
+def source_of(arm: PlannedArm) -> str:
+    """Hash of a person's own code and files that the numbers of an arm come from, and of the groups that their sharing
+    gives; empty where there are none. Editing them trains anew.
+    """
+    from initbench import initializers
 
+    config = arm.config
+    source, roots = initializers.source_hash(config.init.target, config.init.args), []
+    if config.sharing.name not in sharing.BUILDERS:
+        path = plugins.dotted(plugins.SHARING, config.sharing.name)
+        roots += sources.roots_of(path, sharing.builder(config.sharing.name))
+        source += repr([(slot.name, slot.layers) for slot in arm.scheme.slots])
+    if config.model.name == "module":
+        from initbench.engine.module import imported
 
-def module_source(config: ArmConfig) -> str:
-    """Hash of the file of a person's own module: editing it trains anew."""
-    if config.model.name != "module":
-        return ""
-    from initbench.engine.module import imported
-
-    try:
-        file = inspect.getfile(imported(str(config.model.target)))
-        return hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
-    except (TypeError, OSError):
-        return ""
+        roots += sources.roots_of(str(config.model.target), imported(str(config.model.target)))
+    return source + sources.digest(roots)

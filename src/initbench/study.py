@@ -188,8 +188,10 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Any:
         for arm in study.arms:
             train_arm(trainer, arm.config)
         trainer.drain()
-    finally:
-        trainer.pool.close()
+    except BaseException:
+        trainer.pool.close(wait=False)
+        raise
+    trainer.pool.close()
     return collect(study, 0.0).results
 
 

@@ -27,6 +27,7 @@ from initbench.engine.reach import Reach, check_same, check_storable, reach, sig
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import LayerSpec, ModelConfig
 from initbench.initializers.whole_net import initialize_net, linears
+from initbench.own_code import guarded, reasons
 from initbench.parameters.ties import share_
 from initbench.parameters.uses import quiet
 from initbench.sharing import Scheme, Slot, scheme
@@ -100,17 +101,10 @@ def made(model: ModelConfig, data: Dataset, seed: int) -> nn.Module:
             raise InputError(f"model.args.{key}: {target} has no such argument; allowed: {', '.join(own) or 'none'}")
     given = {"inputs": data.inputs, "outputs": data.outputs}
     args = {**{key: value for key, value in given.items() if key in known}, **model.args}
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64 if model.dtype == "float64" else torch.float32)
-    try:
-        with seeded(rng.key(seed, "module")):
-            module = make(**args)
-    except Exception as error:
-        raise InputError(
-            f"model.target={target}: making it failed ({plugins.line(error)}); set model.args.KEY=VALUE"
-        ) from None
-    finally:
-        torch.set_default_dtype(before)
+    what, do = f"model.target={target}", "set model.args.KEY=VALUE"
+    with guarded(what, "making it failed: ", do, seed=rng.key(seed, "module")):
+        torch.set_default_dtype(torch.float64 if model.dtype == "float64" else torch.float32)
+        module = make(**args)
     if not isinstance(module, nn.Module):
         raise InputError(f"model.target={target}: makes a {type(module).__name__}; an nn.Module is needed")
     return module
@@ -140,9 +134,8 @@ def call(module: nn.Module, x: Tensor, by_sample: bool) -> Tensor:
     >>> call(nn.Flatten(0), torch.ones(3, 1), by_sample=False).shape
     torch.Size([3, 1])
     """
-    if by_sample:
-        return torch.stack([module(one).reshape(1) for one in x.split(1)])
-    outputs = module(x)
+    with reasons(f"model.target={type(module).__module__}.{type(module).__qualname__}", "its forward pass failed: "):
+        outputs = torch.stack([module(one).reshape(1) for one in x.split(1)]) if by_sample else module(x)
     return outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
 
 
@@ -219,17 +212,13 @@ def structure(material: ModuleMaterial) -> Structure:
 def forward_calls(module: nn.Module, x: Tensor, arm: ArmConfig, data: Dataset) -> tuple[list[nn.Linear], bool]:
     """The nn.Linear layers in order of their calls, and whether the module returns one number a batch."""
     where = f"model.target={arm.model.target}"
-    try:
-        with quiet(module), observed(module) as calls:
-            outputs = module(x)
-            by_sample = isinstance(outputs, Tensor) and outputs.dim() == 0
-            if by_sample:
-                calls.clear()
-                outputs = call(module, x[:1], by_sample=True).expand(len(x), 1)
-    except Exception as error:
-        raise InputError(
-            f"{where}: its forward pass on inputs {tuple(x.shape)} failed ({plugins.line(error)})"
-        ) from None
+    failing = f"its forward pass on inputs {tuple(x.shape)} failed: "
+    with guarded(where, failing, seed=0), quiet(module), observed(module) as calls:
+        outputs = module(x)
+        by_sample = isinstance(outputs, Tensor) and outputs.dim() == 0
+        if by_sample:
+            calls.clear()
+            outputs = call(module, x[:1], by_sample=True).expand(len(x), 1)
     if not isinstance(outputs, Tensor):
         raise InputError(f"{where}: its forward pass returns a {type(outputs).__name__}; a tensor is needed")
     shape = tuple(outputs.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from initbench.engine.material import Material
 from initbench.engine.netstart import start_flops
 from initbench.errors import refusal, shown
 from initbench.initializers import needs
-from initbench.plan import planned
+from initbench.plan import PlannedArm, source_of
 from initbench.store import Store
 
 
@@ -36,19 +37,20 @@ def work(
 ) -> None:
     """Train the runs (seed, lr) of an arm and publish them as one part of the store at `root`."""
     dataset = data.load(arm.data)
-    check_unchanged(arm, key)
     material = Material(arm, dataset)
     path, _ = paths.path(arm, material)
+    check_unchanged(arm, key, dataset.hash, path)
     chunk = trainer(path)(arm, runs, dataset, progress)
     Store(root).write(key, with_init_flops(chunk, material))
 
 
-def check_unchanged(arm: ArmConfig, key: str) -> None:
-    """Refuse a person's file that is another one than when the study was planned: its key would name other numbers."""
-    if arm.data.get("path") is not None and planned(arm).key != key:
-        raise refusal(
-            f"data.path={shown(arm.data['path'])}", "changed since the study was planned", "start the study again"
-        )
+def check_unchanged(arm: ArmConfig, key: str, data_hash: str, path: str) -> None:
+    """Refuse data or code of a person's own that are others than when the study was planned: a worker reads the files
+    as they are now, and the key would name other numbers."""
+    file, source = arm.data.get("path"), source_of(PlannedArm(config=arm, key=key, setup=""))
+    if (file is not None or source) and arm.key(data_hash, source, version("torch"), path) != key:
+        what = f"data.path={shown(file)}" if file is not None and not source else "a file of your own"
+        raise refusal(what, "changed since the study was planned", "run the same command again")
 
 
 def with_init_flops(chunk: Chunk, material: Material) -> Chunk:

@@ -273,7 +273,8 @@ def fill(task: Task, generator: Generator, todo: Mapping[int, Task]) -> None:
     elif not values.numel():
         return
     elif callable(named) and not catalogued_here(named) and task.alone:
-        call_(named, values, args=initializer(rule)[1], layer=layer, generator=child(generator))
+        args, draws = initializer(rule)[1], child(generator)
+        call_(named, values, args=args, layer=layer, generator=draws, edit=True)
     elif values.ndim == 1 and task.place.last == "bias":
         weight = beside(task, "weight", todo)
         if task.alone or weight is None or not weight.values.numel():  # else it is filled together with its weight
