@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from initbench.data import LOADERS, Dataset, fetched, load, split, standardizer
+from initbench.data import LOADERS, Dataset, fetched, inputs_of, load, split, standardizer, targets_of
 from initbench.engine.material import Material, Seeds
 from initbench.errors import InputError
 from initbench.groups import ModelConfig
@@ -74,8 +74,7 @@ def test_a_split_holds_every_sample_once_and_brings_the_training_part_to_mean_ze
         assert sorted([*s.train, *s.val]) == list(range(n))
     assert len(s.train) == data.train_samples == (n // 2 + 1 if fixed else max(1, int(0.8 * n)))
     assert not fixed or set(s.train) == set(range(n // 2 + 1))
-    for values, mean, scale in ((data.x, s.mean, s.scale), (data.y, s.target_mean, s.target_scale)):
-        z = (values[s.train] - mean) / scale
+    for z in (inputs_of(data, s, s.train), targets_of(data, s, s.train)):
         assert np.allclose(z.mean(0), 0, atol=1e-12)
         if len(s.train) > 1:
             assert np.mean(z**2) == pytest.approx(1)
@@ -85,7 +84,7 @@ def test_a_split_holds_every_sample_once_and_brings_the_training_part_to_mean_ze
 
 
 def test_the_mean_square_of_bytes_is_taken_in_blocks_and_equals_that_of_floats(monkeypatch):
-    monkeypatch.setattr("initbench.data.dataset.BLOCK", 50)
+    monkeypatch.setattr("initbench.data.frame.BLOCK", 50)
     pixels = np.random.default_rng(0).integers(0, 256, (37, 11)).astype(np.uint8)
     mean, scale = standardizer(pixels)
     assert np.allclose(mean, pixels.astype(float).mean(0))

@@ -23,7 +23,8 @@ from initbench.engine.material import Material, start_of_seed
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import InitConfig
 from initbench.initializers.option_files import known, load_option
-from initbench.plan import planned, setting_key
+from initbench.labels import setting_key
+from initbench.plan import planned
 from initbench.sharing import BUILDERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,7 +57,10 @@ def test_controls_of_sharing(folder):
         (narrow,) = (arm for setup, arm in arms.items() if f"parameters of {name})" in setup)
         width, target = narrow.config.model.width, arms[f"eye · {shared}"].scheme.stored_parameters
         assert narrow.setup == f"eye · none(width {width}, parameters of {name})"
-        assert control_text(narrow) == f"as many stored numbers as {name}"
+        scheme = narrow.scheme
+        biases = 6 * width + narrow.data.outputs
+        counted = f"{scheme.stored_parameters - biases:,} weights + {biases:,} biases"
+        assert control_text(narrow) == f"as many stored numbers as {name}: {counted}"
         assert narrow.scheme.stored_parameters == untied(width, narrow)
         gap = abs(untied(width, narrow) - target)
         assert all(abs(untied(other, narrow) - target) >= gap for other in range(1, 21))  # the nearest there is
@@ -88,6 +92,29 @@ def untied(width: int, arm) -> int:
     """Parameters of a plain net of 6 hidden layers: weights and biases."""
     n, m = arm.data.inputs, arm.data.outputs
     return n * width + 5 * width * width + width * m + 6 * width + m
+
+
+def test_weights_alone_can_be_matched_and_both_sides_are_counted(folder):
+    """hashed at 1/32 of a wide net: its biases are most of what it stores, so all numbers give a wider control."""
+    asked = [
+        *("init=eye", "sharing=hashed", "sharing.ratio=0.03125", "sharing.groups=[[0],[1]]", "model.depth=1"),
+        *("model.width=256", "seeds=1", "optim.lr=0.1"),
+    ]
+    widths, texts = {}, {}
+    for how, kind in (("true", "parameters"), ("weights", "weights")):
+        plan = study.plan([*asked, f"sharing.controls={how}"])
+        (shared,) = (arm for arm in plan.arms if not arm.control_of)
+        (narrow,) = (arm for arm in plan.arms if f"{kind} of hashed" in arm.setup)
+        widths[how], texts[how] = narrow.config.model.width, control_text(narrow, plan.arms)
+        assert shared.describe()["stored_biases"] == 256 + 10
+        assert shared.scheme.stored_parameters - 266 == -(-64 * 256 // 32) + -(-256 * 10 // 32)
+    # 592 hashed weights: 8 (64 + 10) = 592; with 266 biases 858: 11 (64 + 10 + 1) + 10 = 835
+    assert widths == {"true": 11, "weights": 8}
+    assert texts["true"].endswith("(592 weights + 266 biases): 814 weights + 21 biases")
+    assert texts["weights"].startswith("as many stored weights (biases not counted) as hashed")
+    assert texts["weights"].endswith("(592 weights + 266 biases): 592 weights + 18 biases")
+    with pytest.raises(InputError, match=r"sharing\.controls=both: unknown; must be one of: true, false, weights"):
+        study.plan([*asked, "sharing.controls=both"])
 
 
 def test_controls_are_trained_and_an_ordinary_arm_may_be_one(folder):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from conftest import VALUES, small_arm
-from initbench import data, rng
+from initbench import data, rng, sources
 from initbench.data import split
 from initbench.engine import netstart, one_by_one, stacked
 from initbench.engine.material import Material, start_of_seed
@@ -104,7 +104,8 @@ def test_the_batch_is_the_seeds_own_training_samples(counted):
     (x, y), held = counted[0], data.load(arm.data)
     part = split(held, 5)
     assert len(x) == len(part.train)  # all 48: fewer than the 512 that are taken
-    np.testing.assert_allclose(x.numpy(), (held.x[part.train] - held.x[part.train].mean(0)) / part.scale)
+    centred = held.x[part.train] - held.x[part.train].mean(0)
+    np.testing.assert_allclose(x.numpy(), centred / np.sqrt(np.square(centred).mean()), atol=1e-12)
     np.testing.assert_allclose(y.numpy().mean(0), 0, atol=1e-12)
     np.testing.assert_allclose(np.square(y.numpy()).mean(), 1)
 
@@ -331,6 +332,7 @@ def test_the_hash_follows_ones_own_code_also_as_a_base(folder, monkeypatch):
     before = source_hash("mine_hash.fill"), source_hash("zero_head", {"base": "mine_hash.fill"})
     assert "" not in before
     path.write_text("def fill(weight, *, generator):\n    weight.fill_(2.0)\n")
+    sources.forget_edited()  # as every plan does
     after = source_hash("mine_hash.fill"), source_hash("per_layer", {"map": {0: "mine_hash.fill"}, "default": "eye"})
     assert not set(before) & set(after)
     assert source_hash("per_layer", {"map": {0: "ones"}, "default": "eye"}) == ""

@@ -17,7 +17,8 @@ from initbench.engine.material import Material, Seeds, start_of_seed
 from initbench.errors import InputError
 from initbench.groups import InitConfig
 from initbench.inspect import Inspection
-from initbench.plan import labelled, planned
+from initbench.labels import labelled
+from initbench.plan import planned
 from options import option
 
 DIGITS = {"name": "digits"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_the_arguments_and_the_file_are_in_the_key_and_it_trains_one_run_after_a
 
 
 def ib_setting(one):
-    from initbench.plan import setting_label
+    from initbench.labels import setting_label
 
     return setting_label(one.config)
 
@@ -268,3 +269,118 @@ def test_a_module_is_swept_like_a_model_and_has_a_report(nets, monkeypatch, caps
         ib.run(["model=module", "model.target=nets.Plain", "model.args.wdth=4", "init=eye", "sharing=none"])
     with pytest.raises(InputError, match=r"model\.target"):
         ib.run(["model=module", "init=eye", "sharing=none"])
+
+
+# ------------------------------------------------------------------------------------------------ how far init reaches
+
+
+class Mixed(torch.nn.Module):
+    """One nn.Linear beside a convolution, a norm and a bare parameter."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(inputs))
+        self.conv = nn.Conv1d(1, 4, 3)
+        self.norm = nn.BatchNorm1d(4)
+        self.fc = nn.Linear(4 * (inputs - 2), outputs)
+        self.conv.bias.requires_grad_(False)
+
+    def forward(self, x):
+        return self.fc(self.norm(self.conv((x * self.scale)[:, None])).flatten(1))
+
+
+class Noisy(torch.nn.Module):
+    """Random in evaluation too, and a weight read without calling its layer."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.a, self.b = nn.Linear(inputs, 8), nn.Linear(8, outputs)
+
+    def forward(self, x):
+        return self.b(nn.functional.dropout(self.a(x)) + nn.functional.linear(x, self.a.weight))
+
+
+def normed(inputs, outputs):
+    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(inputs, 8)), nn.Linear(8, outputs))
+
+
+def pruned(inputs, outputs):
+    made = nn.Sequential(nn.Linear(inputs, 8), nn.Linear(8, outputs))
+    nn.utils.prune.random_unstructured(made[0], "weight", 0.5)
+    return made
+
+
+def lazy(outputs):
+    return nn.Sequential(nn.LazyLinear(8), nn.Linear(8, outputs))
+
+
+def seedy(inputs, outputs):
+    width = int(torch.randint(2, 1000, ()))
+    return nn.Sequential(nn.Linear(inputs, width), nn.Linear(width, outputs))
+
+
+def one_memory(inputs, outputs):
+    made = nn.Sequential(nn.Linear(inputs, 8), nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, outputs))
+    made[2].weight = nn.Parameter(made[1].weight.data)
+    return made
+
+
+class Narrow(nn.Linear):
+    """Returns another precision than it gets."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.inner = nn.Linear(inputs, outputs)
+
+    def forward(self, x):
+        return self.inner(x).half()
+
+
+def asked(target, *more):
+    args = ["model=module", f"model.target={__name__}.{target}", "seeds=2", "init=orthogonal", "sharing=none", *more]
+    return [*args, "data=teacher", "data.samples=60", "data.inputs=6", "optim.lr=0.01", "optim.batch_size=8"]
+
+
+def test_what_the_initializer_does_not_reach_is_said_by_inspect_and_in_the_study(folder, capsys, monkeypatch):
+    import sys
+
+    from initbench.__main__ import main
+    from initbench.inspect import look
+
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+    said = "init fills 2 of 7 parameter tensors (17 of 47 numbers)"
+    (found,) = look(asked("Mixed"))
+    assert found.notes[-3].startswith(f"{said}: conv.weight, scale, conv.bias, norm.weight, norm.bias keep")
+    assert found.notes[-2].startswith("Frozen parameters: conv.bias")
+    assert found.notes[-1].startswith("Evaluated with running statistics: norm")
+    assert "no trouble seen in fc" in found.diagnosis or found.trouble
+    more = ["train.steps=2", "track.uri=null", "engine.workers=1", "study=mixed"]
+    assert main(asked("Mixed", *more)) == 0
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert said in (folder / "outputs" / "mixed" / "study.json").read_text()
+    (plain,) = look(asked("Noisy"))
+    assert [note.split(":")[0] for note in plain.notes[-2:]] == [
+        "Layers are also used without being called",
+        "Evaluations do not repeat",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("normed", "0.weight is computed by weight_norm from .*; an initializer fills stored weights only"),
+        ("pruned", "0.weight is computed by pruning from 0.weight_orig; an initializer"),
+        ("lazy", "it has lazy layers, without shapes yet; give the layers their sizes"),
+        ("seedy", "seed 1 makes other parameters than the first seed .*; its structure must not depend"),
+        ("one_memory", "1.weight and 2.weight are two parameters in one memory; tie them"),
+        ("Narrow", "returns float16 for float32 inputs; return outputs.to"),
+    ],
+)
+def test_a_module_that_is_not_what_it_seems_is_one_line(target, words, folder, capsys):
+    from initbench.__main__ import main
+
+    assert main(asked(target, "train.steps=2", "track.uri=null", "engine.workers=1")) == 2
+    err = " ".join(capsys.readouterr().err.split())
+    assert re.search(words, err), err
+    assert "Traceback" not in err
+    assert not (folder / "outputs").exists()

@@ -143,7 +143,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
 def test_wrong_input_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert predict.main(["nowhere"]) == 2
-    assert capsys.readouterr().err.startswith("initbench.predict: nowhere: no study folder")
+    assert capsys.readouterr().err.startswith("initbench.predict: nowhere: no such folder")
     results = study(tmp_path, arms=[("eye", "none"), ("orthogonal", "none")])
     with pytest.raises(InputError, match="2 initializers"):
         predict.predict(results)

@@ -138,7 +138,7 @@ def test_a_diverged_arm_and_a_crashed_one():
     assert "1 slower (dies 3/20 seeds against 20/20)" in told(runs)
     warning = warned(runs)
     assert (
-        "1 arm diverged in some seed at the chosen learning rate: A diverged run can never arrive; it stays in n: dies 17/20."
+        "1 arm diverged in some seed at the chosen learning rate: Every run stays in n; one that arrived first keeps its steps, the others never arrive: dies 17/20."
         in warning
     )
     assert "Some runs failed: They count in n and never arrive: crash 20/20." in warning

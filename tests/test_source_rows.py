@@ -19,6 +19,7 @@ from torch import nn
 import initbench as ib
 from initbench import reproduce
 from initbench.errors import InputError, NotApplicable
+from initbench.overrides import completed
 from initbench.plan import planned
 from initbench.sweep import expand
 
@@ -439,7 +440,7 @@ def test_the_pages_commands_run(command, folder, monkeypatch):
     words = shlex.split(command)
     assert words[:3] == ["python", "-m", "initbench"]
     small = ["seeds=1", "optim.lr=0.01", "train.steps=2", "track.uri=null", "engine.workers=1", "report.formats=[csv]"]
-    assert set(ib.run([*words[3:], *small]).runs["status"]) == {"completed"}
+    assert set(ib.run(completed(words[3:], fixed=small)).runs["status"]) == {"completed"}
 
 
 def test_the_pages_numbers_are_those_of_the_replay():

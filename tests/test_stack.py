@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 from conftest import small_arm
 from initbench import data, model
-from initbench.engine.fused import Stack
 from initbench.engine.material import Material, Seeds
 from initbench.engine.oracle import PHI
 from initbench.engine.pool import chunks
+from initbench.engine.stacked import Stack
 from initbench.engine.sums import UseSums
 from initbench.groups import ACTIVATIONS
 from initbench.sharing import Scheme, Slot

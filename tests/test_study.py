@@ -15,6 +15,7 @@ from mlflow.tracking import MlflowClient
 
 import initbench as ib
 from initbench.__main__ import main
+from initbench.overrides import completed
 
 SMALL = ["seeds=2", "optim.lr=[0.1,0.3]", "train.steps=6", "engine.workers=1", "model.width=8", "model.depth=3"]
 OFF = ["track.uri=null", "report.formats=[csv]"]
@@ -47,7 +48,7 @@ def test_a_wider_sweep_under_another_name_trains_only_what_is_new(folder, capsys
     assert main(["init=eye", "sharing=none", *SMALL, *OFF, "study=narrow"]) == 0
     before = parts()
     capsys.readouterr()
-    wider = ["init=eye,zeros", "sharing=none", *SMALL, "seeds=3", *OFF]
+    wider = completed(["init=eye,zeros", "sharing=none", *SMALL, *OFF], fixed=["seeds=3"])
     assert main([*wider, "study=wide"]) == 0
     assert "12 runs, 4 already stored, 8 to train" in capsys.readouterr().err
     assert before < parts()

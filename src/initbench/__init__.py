@@ -5,7 +5,13 @@
 2
 """
 
+import sys
 from typing import Any
+
+from initbench.shadowing import check_folder
+
+if sys.argv[:1] == ["-m"]:  # a command: nothing else is imported yet
+    check_folder()
 
 __version__ = "0.1.0"
 __all__ = [

@@ -5,32 +5,51 @@ Exit status: 0 done; 1 some arm failed, or tracking is incomplete; 2 wrong input
 
 from __future__ import annotations
 
-import argparse
+import errno
 import gc
+import os
 import sys
+import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from initbench.errors import InputError
-
-PASSED_ON = ("cfg", "info", "hydra_help", "shell_completion")
+from initbench import streams
+from initbench.errors import InputError, printable
+from initbench.flags import SHOWING, arguments, parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status."""
+    """Run one command; returns its exit status. INITBENCH_TRACEBACK=1 shows where a refusal comes from."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    streams.encodable()
     try:
         return command(argv)
     except InputError as error:
-        print(f"initbench: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("initbench: interrupted; finished runs are stored, the same command goes on", file=sys.stderr)
-        return 130
+        return ended(f"{error}", 2, error)
+    except OSError as error:
+        if error.errno not in NO_FAULT:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        reason = error.strerror or error
+        return ended(f"{where}{reason}; finished runs are stored, the same command goes on", 1, error)
+    except KeyboardInterrupt as error:
+        return ended("interrupted; finished runs are stored, the same command goes on", 130, error)
+
+
+# what a disk may answer to any write: full, over quota, read-only, not ours, a file or a folder in the way
+NO_FAULT = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EMFILE),
+)
+
+
+def ended(text: str, status: int, error: BaseException) -> int:
+    """Say in one line how a command ended; returns its status."""
+    if os.environ.get("INITBENCH_TRACEBACK"):
+        raise error
+    streams.write(f"initbench: {printable(text)}", sys.stderr)
+    return status
 
 
 def as_process() -> int:
@@ -39,39 +58,32 @@ def as_process() -> int:
 
     collect_seldom()
     status = main()
+    streams.flush()
     gc.freeze()
     return status
 
 
 def command(argv: list[str]) -> int:
     """Help, one of Hydra's own information flags, or a study."""
+    if "--version" in argv:
+        from initbench.helping import version_text
+
+        streams.write(version_text(), sys.stdout)
+        return 0
     args = arguments(argv)
     if args.help:
         from initbench.helping import help_text
 
-        print(help_text())
+        streams.write(help_text(), sys.stdout)
         return 0
     config_dirs = [args.config_dir] if args.config_dir else []
-    if any(getattr(args, name) for name in PASSED_ON):
-        from initbench.sweep import prepare
+    if any(getattr(args, name) for name in SHOWING):
+        from initbench.sweep import expand_study
 
-        prepare(args.overrides, config_dirs)
-        hydra_main([*argv])
+        lines = dict(zip(args.overrides, expand_study(args.overrides, config_dirs).lines))
+        hydra_main([lines.get(text, text) for text in argv])
         return 0
     return sweep(args.overrides, config_dirs)
-
-
-def arguments(argv: list[str]) -> argparse.Namespace:
-    """The command line by Hydra's own parser; its refusals as ours."""
-    from hydra._internal.utils import get_args_parser
-
-    parser = get_args_parser()
-
-    def refuse(message: str) -> None:
-        raise InputError(f"{message}; see python -m initbench --help")
-
-    parser.error = refuse  # type: ignore[method-assign,assignment]
-    return parser.parse_args(argv)
 
 
 def sweep(overrides: list[str], config_dirs: list[str]) -> int:
@@ -85,12 +97,13 @@ def sweep(overrides: list[str], config_dirs: list[str]) -> int:
 
     plan = study.plan(overrides, config_dirs)
     with study.beside(begun) as process:
-        return carry_out(plan, overrides, config_dirs, started, process)
+        return carry_out(plan, config_dirs, started, process)
 
 
-def carry_out(plan: Any, overrides: list[str], config_dirs: list[str], started: float, process: Any) -> int:
+def carry_out(plan: Any, config_dirs: list[str], started: float, process: Any) -> int:
     """Train what is missing, collect, say. `process`: draws the report, or None."""
     from initbench import job, study, terminal
+    from initbench.saying import say_compiling, say_outcome, say_plan
 
     stored = plan.stored()
     done = 0 if plan.config.rerun else sum(stored.values())
@@ -103,6 +116,8 @@ def carry_out(plan: Any, overrides: list[str], config_dirs: list[str], started: 
     )
     own_process = "basic" in str(plan.hydra.launcher.get("_target_", ""))
     trainer = study.trainer_of(plan)
+    if plan.runs > done or plan.config.rerun:
+        threading.Thread(target=say_compiling, args=(plan,), daemon=True).start()
     warming = study.warm_up(plan, process, waiting=trainer.pool.workers > 1)
     display = terminal.Display(len(plan.arms), plan.runs - done, run_steps, lambda: trainer.pool.run_steps)
     trainer.told = display.chunk_done
@@ -111,7 +126,7 @@ def carry_out(plan: Any, overrides: list[str], config_dirs: list[str], started: 
     try:
         with display.showing():
             if plan.runs > done or plan.config.rerun:
-                failed = launch(plan, overrides, config_dirs)
+                failed = launch(plan, config_dirs)
             trainer.drain()
     except BaseException:
         trainer.pool.close(wait=False)
@@ -125,119 +140,37 @@ def carry_out(plan: Any, overrides: list[str], config_dirs: list[str], started: 
     return outcome.status
 
 
-def launch(plan: Any, overrides: list[str], config_dirs: list[str]) -> str | None:
+def launch(plan: Any, config_dirs: list[str]) -> str | None:
     """One Hydra job an arm, by whatever launcher is asked for; returns why it broke down, if it did."""
+    from initbench.hydra_parts import composed_already
+    from initbench.overrides import quoted
+
     folders = [flag for folder in config_dirs for flag in ("--config-dir", folder)]
     try:
         # --multirun rather than hydra.mode in the configuration, which would hide the real error of a misspelt key
         with composed_already(plan.hydra.mode):
-            hydra_main(["--multirun", *folders, *overrides, f"study={plan.config.name}"])
+            hydra_main(["--multirun", *folders, *plan.lines, f"study={quoted(plan.config.name)}"])
     except SystemExit as error:
         return f"the launcher ended with status {error.code}" if error.code else None
     return None
-
-
-@contextmanager
-def composed_already(mode: Any) -> Iterator[None]:
-    """Hydra composes the command once less to learn its mode, and no job to see whether that is possible: the plan has
-    composed every job, with this mode, and refused what is wrong.
-
-    A composition takes .08 s, and there is no switch for either. Where a Hydra has no such methods it composes as ever.
-    """
-    from hydra._internal import hydra as entry
-    from hydra._internal.core_plugins import basic_sweeper
-
-    with (
-        replaced(getattr(entry, "Hydra", None), "get_mode", lambda *args, **kwargs: mode),
-        replaced(getattr(basic_sweeper, "BasicSweeper", None), "validate_batch_is_legal", lambda *args: None),
-    ):
-        yield
-
-
-@contextmanager
-def replaced(owner: Any, method: str, by: Any) -> Iterator[None]:
-    """Another method of a class for a while; nothing where the class has none of that name."""
-    if not hasattr(owner, method):
-        yield
-        return
-    own = vars(owner).get(method)
-    setattr(owner, method, by)
-    try:
-        yield
-    finally:
-        if own is None:  # it is the base class's
-            delattr(owner, method)
-        else:
-            setattr(owner, method, own)
 
 
 def hydra_main(argv: list[str]) -> None:
     """Hydra's own entry with our configuration folder and task."""
     import hydra
 
+    from initbench.hydra_parts import replaced
     from initbench.job import run_job
     from initbench.sweep import CONFIG_NAME, config_folder
 
     before = sys.argv
     sys.argv = ["initbench", *argv]
+    entry = sys.modules["hydra.main"]  # hydra.main itself is the function
     try:
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=CONFIG_NAME)(run_job)()
+        with replaced(entry, "get_args_parser", parser):
+            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=CONFIG_NAME)(run_job)()
     finally:
         sys.argv = before
-
-
-def say_plan(plan, done: int) -> None:  # type: ignore[no-untyped-def]
-    """What is about to happen, before it does."""
-    from initbench.cautions import lines
-    from initbench.controls import control_text
-    from initbench.grammar import plural
-    from initbench.terminal import err
-
-    left = plan.runs - done
-    stored = f", {done} already stored, {left} to train" if done else ""
-    err.print(f"study {plan.config.name}: {counted(plan)}{stored}")
-    for arm in plan.arms:
-        if arm.control_of:
-            err.print(f"control: {arm.label}: {control_text(arm)}")
-    for line in lines(plan.cautions, len(plan.arms)):
-        err.print(f"note: {line}", markup=False)
-    for one in plan.refused:
-        err.print(f"not applicable: {one.reason}")
-    slower = Counter((arm.trainer[0].name, arm.trainer[1]) for arm in plan.arms if arm.trainer[1])
-    for (name, reason), count in slower.items():
-        err.print(f"{count} of {plural(len(plan.arms), 'arm')} train slower, by engine={name}: {reason}")
-
-
-def counted(plan) -> str:  # type: ignore[no-untyped-def]
-    """How much a study is: arms and runs."""
-    from initbench.grammar import plural
-
-    return f"{plural(len(plan.arms), 'arm')}, {plural(plan.runs, 'run')}"
-
-
-def say_outcome(plan, outcome, elapsed: float) -> None:  # type: ignore[no-untyped-def]
-    """Leaderboard, trouble, and where everything is."""
-    from initbench import terminal, track
-
-    content = outcome.results.study
-    board = outcome.results.leaderboard()
-    terminal.leaderboard(board, content["target"])
-    if content["target"] and len(board) and not (board["reached"] > 0).any():
-        terminal.err.print(
-            f"no arm reached the target: try train.steps={2 * content['budget']}, or a lower train.target.value"
-        )
-    terminal.trouble(outcome.trouble)
-    say = terminal.out.print
-    say(f"done in {elapsed:.0f} s: {counted(plan)}")
-    for kind, path in outcome.report.items():
-        if kind == "report.html":
-            say(f"report: {Path(path).resolve()}")
-    if plan.uri is not None:
-        if not outcome.tracked.complete:
-            terminal.err.print(f"initbench: {outcome.tracked.message}")
-        if outcome.tracked.link:
-            say(f"MLflow study: {outcome.tracked.link}")
-        say(f"MLflow: {track.ui_command(plan.uri)}")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from initbench.errors import InputError, NotApplicable
-from initbench.plugins import line
+from initbench.errors import InputError, NotApplicable, refusal
+from initbench.own_code import line
 
 COLUMNS = ("name", "formula", "source", "contract", "meant for", "options")
 SHOWN = 6  # violations printed of one contract
@@ -137,17 +137,18 @@ def show(table: list[dict[str, str]]) -> None:
     console.print(f"{len(table)} initializers; --markdown shows all columns, --check NAME tests one's contract")
 
 
-def check_entry(target: str) -> list[str]:
+def check_entry(target: str, given: Mapping[str, Any] | None = None) -> list[str]:
     """Violations of the contract of an entry or option, or, for a function of one's own, of what all must keep.
 
     >>> check_entry("orthogonal"), check_entry("lsuv")
     ([], [])
     """
     from initbench.initializers import check_args, needs, verify_net
+    from initbench.initializers.calling import names
     from initbench.initializers.contract import Contract
     from initbench.initializers.verify import check, draw_all
 
-    function, args, changed = found(target)
+    function, args, changed = found(target, given)
     known = entry_of(function)
     if known is not None and known.needs != "nothing":
         return verify_net.check(known, changed)
@@ -158,8 +159,9 @@ def check_entry(target: str) -> list[str]:
         if needs(function) != "nothing":
             whole = replace(stranger(), function=function, needs=needs(function))
             return with_word_on_unused(function, verify_net.use_of_generator(whole, args))
-        violations = draw_all(function, Contract("one's own"), args)
-        measured(target)
+        own = Contract("one's own", fills_bias=names(function, "bias"))
+        violations = draw_all(function, own, args)
+        measured(target, given)
     except (InputError, NotApplicable) as refusal:
         return [str(refusal)]
     except Exception as error:  # whatever the person's own function raises
@@ -180,8 +182,10 @@ def with_word_on_unused(function: Callable[..., Any], violations: Sequence[str])
     return [*alike[:1], *others] if names(function, "generator") else others
 
 
-def found(target: str) -> tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]:
-    """(function, arguments, those that differ from the function's defaults) of what --check names."""
+def found(
+    target: str, given: Mapping[str, Any] | None = None
+) -> tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]:
+    """(function, arguments, those that differ from the function's defaults) of what --check names; `given`: by hand."""
     from initbench import plugins
     from initbench.initializers import REGISTRY, options, resolve
     from initbench.initializers.calling import RESERVED_KEYS
@@ -195,10 +199,10 @@ def found(target: str) -> tuple[Callable[..., Any], dict[str, Any], dict[str, An
                 + (f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else "")
                 + "allowed: an entry, an option of init, or module.function"
             )
-        return resolve(target), {}, {}
+        return resolve(target), dict(given or {}), dict(given or {})
     content = load_option(target)
     function = resolve(content["_target_"])
-    args = {key: value for key, value in content.items() if key not in RESERVED_KEYS}
+    args = {key: value for key, value in content.items() if key not in RESERVED_KEYS} | dict(given or {})
     own = options(function)
     return function, args, {key: value for key, value in args.items() if value != own.get(key)}
 
@@ -217,29 +221,81 @@ def stranger() -> Any:
     return Entry("one's own", print, "", "", "", Contract("one's own"))
 
 
-def measured(target: str) -> str:
-    """What one's own function draws, in one line: its mean and its deviation in units of 1/sqrt(fan_in), at a shape.
+SHAPES = ((128, 32), (32, 128), (64, 64))  # (fan_out, fan_in): apart, so that swapped fans show
+UNITS: dict[str, Callable[[int, int], float]] = {
+    "": lambda m, n: 1.0,
+    " / sqrt(fan_in)": lambda m, n: n**0.5,
+    " / sqrt(fan_out)": lambda m, n: m**0.5,
+    " / sqrt((fan_in + fan_out) / 2)": lambda m, n: ((m + n) / 2) ** 0.5,
+}
+
+
+def measured(target: str, given: Mapping[str, Any] | None = None) -> str:
+    """What one's own function draws, in one line: its mean, and how its deviation goes with the fans of three shapes.
 
     >>> measured("lecun_normal")
-    'at 64 x 64 (fan_out x fan_in): mean 0.00, std 1.00 / sqrt(fan_in), 0% zeros'
+    'at 128 x 32, 32 x 128, 64 x 64 (fan_out x fan_in): mean 0.00, std 1.00 / sqrt(fan_in), 0% zeros'
     """
     import torch
 
     from initbench.initializers.verify import case, draw
 
-    function, args, _ = found(target)
-    drawn = [draw(function, case((64, 64), args), seed, torch.float64)[0] for seed in range(20)]
-    w = torch.stack(drawn)
-    mean, std, zeros = float(w.mean()), float(w.std()) * 8, float((w == 0).double().mean())
+    function, args, _ = found(target, given)
+    drawn = [
+        torch.stack([draw(function, case(shape, args), seed, torch.float64)[0] for seed in range(20)])
+        for shape in SHAPES
+    ]
+    mean, zeros = (
+        sum(float(f(w)) for w in drawn) / len(drawn) for f in (torch.mean, lambda w: (w == 0).double().mean())
+    )
     mean = 0.0 if abs(mean) < 5e-3 else mean
-    words = f"at 64 x 64 (fan_out x fan_in): mean {mean:.2f}, std {std:.2f} / sqrt(fan_in), {zeros:.0%} zeros"
-    return words + (", deterministic: the same for every generator" if bool((w == w[0]).all()) else "")
+    where = ", ".join(f"{m} x {n}" for m, n in SHAPES)
+    words = f"at {where} (fan_out x fan_in): mean {mean:.2f}, std {spread([float(w.std()) for w in drawn])}, {zeros:.0%} zeros"
+    alike = all(bool((w == w[0]).all()) for w in drawn)
+    return words + (", deterministic: the same for every generator" if alike else "")
+
+
+def spread(stds: Sequence[float]) -> str:
+    """Deviations at SHAPES as one law of the fans, where one holds within 5%.
+
+    >>> spread([0.5, 0.5, 0.5]), spread([1 / 128**0.5, 1 / 32**0.5, 1 / 8]), spread([1.0, 2.0, 3.0])
+    ('0.50', '1.00 / sqrt(fan_out)', '1.00, 2.00, 3.00')
+    """
+    for words, unit in UNITS.items():
+        scaled = [std * unit(m, n) for std, (m, n) in zip(stds, SHAPES)]
+        if max(scaled) <= 1.05 * min(scaled):
+            return f"{sum(scaled) / len(scaled):.2f}{words}"
+    return ", ".join(f"{std:.2f}" for std in stds)
+
+
+def arguments(words: Sequence[str]) -> dict[str, Any]:
+    """The arguments `init.KEY=VALUE` beside --check.
+
+    >>> arguments(["init.alpha=0.5"])
+    {'alpha': 0.5}
+    """
+    import yaml
+
+    found = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key.startswith("init."):
+            raise refusal(word, "no argument", "beside --check TARGET only init.KEY=VALUE is allowed")
+        try:
+            found[key.removeprefix("init.")] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise refusal(word, "its value cannot be read", "give a number, a word or a list") from None
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the catalogue, or check contracts; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m initbench.catalogue", description=__doc__.splitlines()[0])
-    parser.add_argument("words", nargs="*", help="show only entries that contain one of these words")
+    parser = argparse.ArgumentParser(
+        prog="python -m initbench.catalogue", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument(
+        "words", nargs="*", help="show only entries that contain one of these words; beside --check: init.KEY=VALUE"
+    )
     parser.add_argument("--markdown", action="store_true", help="the whole catalogue as a page, docs/catalogue.md")
     parser.add_argument(
         "--check",
@@ -250,7 +306,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
-        return _checked(args.check) if args.check else _listed(args.words, args.markdown)
+        return _checked(args.check, arguments(args.words)) if args.check else _listed(args.words, args.markdown)
     except InputError as error:
         print(f"initbench: {error}", file=sys.stderr)
         return 2
@@ -272,22 +328,22 @@ def _listed(words: list[str], as_markdown: bool) -> int:
     return 0
 
 
-def _checked(target: str) -> int:
+def _checked(target: str, given: Mapping[str, Any]) -> int:
     from initbench.initializers import REGISTRY, needs
 
     names = [target] if target != "all" else sorted(REGISTRY)
     broken = 0
     for name in names:
-        violations = check_entry(name)
+        violations = check_entry(name, given)
         broken += bool(violations)
         print(f"{name}: {'contract holds' if not violations else 'contract BROKEN'}", flush=True)
         for words in violations[:SHOWN]:
             print(f"  {words}")
         if len(violations) > SHOWN:
             print(f"  and {len(violations) - SHOWN} more")
-        function, _, _ = found(name)
+        function, _, _ = found(name, given)
         if entry_of(function) is None and needs(function) == "nothing" and not violations:
-            print(f"  {measured(name)}")
+            print(f"  {measured(name, given)}")
     return 1 if broken else 0
 
 

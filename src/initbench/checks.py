@@ -55,3 +55,18 @@ def check_number(
         ]
         allowed = " and ".join(b for b in bounds if b) or "that is finite"
         raise refusal(f"{key}={shown(value)}", "not allowed", f"must be a number {allowed}{note}")
+
+
+def check_target(key: str, metric: str, value: Any) -> None:
+    """A level that a metric can reach: a share for an accuracy, a positive number for a loss.
+
+    >>> check_target("target", "accuracy/train", 95)
+    Traceback (most recent call last):
+    initbench.errors.InputError: target=95: an accuracy lies between 0 and 1; did you mean 0.95?
+    """
+    check_number(key, value)
+    if metric.startswith("accuracy") and not 0 < value <= 1:
+        hint = f"did you mean {value / 100:g}?" if 1 < value <= 100 else "e.g. 0.95"
+        raise refusal(f"{key}={shown(value)}", "an accuracy lies between 0 and 1", hint)
+    if metric.startswith("loss") and value <= 0:
+        raise refusal(f"{key}={shown(value)}", "a loss is above 0", "e.g. 0.1")

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from initbench.checks import is_whole
-from initbench.errors import InputError
+from initbench.checks import check_target, is_whole
+from initbench.errors import InputError, refusal, shown
+from initbench.estimate import check_memory
 from initbench.groups import (
     EngineConfig,
     InitConfig,
@@ -27,7 +28,7 @@ from initbench.groups import (
 )
 
 # Raised by hand whenever a change alters the numbers of a run: results of older numerics are trained anew.
-NUMERICS_VERSION = 5
+NUMERICS_VERSION = 6
 
 
 @dataclass(frozen=True)
@@ -128,43 +129,70 @@ def run_key(arm_key: str, seed: int, lr: float) -> str:
 
 def arm_from_hydra(
     cfg: Any,
+    option: str | None = None,
     init_option: Mapping[str, Any] | None = None,
     own_option: Callable[[str], Mapping[str, Any] | None] = lambda name: None,
+    options: Sequence[str] = (),
 ) -> ArmConfig:
     """The arm of one composed configuration (a DictConfig); raises InputError with one line.
 
-    `init_option` is the initializer's option file, so that the label can name what differs from it. `own_option` is the
-    content of an option that is not ours: where an initializer names one as its base, the content takes its place, so
-    that all that reads the arm later (workers, the key) needs no option file.
+    `option` names the initializer's option and `init_option` is its file's content, so that the label can name what
+    differs from it; `options` are all of the group. `own_option` is the content of an option that is not ours: where an
+    initializer names one as its base, the content takes its place, so that all that reads the arm later (workers, the
+    key) needs no option file.
     """
     init = container(cfg.init)
     data = container(cfg.data)
     reserved = {"name", "_target_", "bias"}
-    if "_target_" not in init:
-        raise InputError("init: an option file needs name and _target_, e.g. _target_: my_module.my_init")
+    name = init_name(init, option, options)
     args = {key: value for key, value in init.items() if key not in reserved}
     for key, value in args.items():
         if value == "???":
             raise InputError(f"init.{key}: {init['_target_']} needs it; add init.{key}=VALUE")
-    option = {key: value for key, value in (init_option or init).items() if key not in ("name", "_target_")}
+    usual = {key: value for key, value in (init_option or init).items() if key not in ("name", "_target_")}
     given = {**args, "bias": init.get("bias", "zeros")}
+    model, optim, train, measure = typed(cfg.model), typed(cfg.optim), typed(cfg.train), typed(cfg.measure)
+    check_memory(model, optim, train, measure, cfg.seeds)  # before any list of seeds or layers is made
     return ArmConfig(
         data=data,
-        model=typed(cfg.model),
+        model=model,
         init=InitConfig(
-            name=init.get("name") or init["_target_"],
+            name=name,
             target=init["_target_"],
             bias=init.get("bias", "zeros"),
             args=with_own_options(args, own_option),
-            changed={key: value for key, value in given.items() if value != option.get(key, "zeros")},
+            changed={key: value for key, value in given.items() if value != usual.get(key, "zeros")},
         ),
         sharing=typed(cfg.sharing),
-        optim=typed(cfg.optim),
-        train=typed(cfg.train),
-        measure=typed(cfg.measure),
+        optim=optim,
+        train=train,
+        measure=measure,
         engine=typed(cfg.engine),
         seeds=parse_seeds(cfg.seeds),
     )
+
+
+LONGEST_NAME = 120  # characters of an initializer's name, which is part of labels and of MLflow's run names
+
+
+def init_name(init: Mapping[str, Any], option: str | None, options: Sequence[str] = ()) -> str:
+    """What an initializer is called in labels: the `name` of its option file, or the file's own name where `name` is that
+    of another option: a copy of normal.yaml in mine.yaml is `mine`. So two options never share a name.
+
+    >>> content = {"name": "normal", "_target_": "initbench.initializers.normal_"}
+    >>> init_name(content, "mine", ["mine", "normal"]), init_name({**content, "name": "wide"}, "mine", ["mine"])
+    ('mine', 'wide')
+    """
+    file = f"init/{option}.yaml" if option else "init"
+    if "_target_" not in init:
+        raise InputError(f"{file}: an option file needs name and _target_, e.g. _target_: my_module.my_init")
+    name = init["name"] if init.get("name") is not None else option or init["_target_"]
+    for key, value in (("_target_", init["_target_"]), ("name", name)):
+        if not isinstance(value, str):
+            raise refusal(file, f"{key} must be text; {shown(value)} is none", f'put it in quotes, {key}: "..."')
+        if not value.isprintable() or not value.strip() or len(value) > LONGEST_NAME:
+            raise refusal(file, f"{key} must be printable text of 1 to {LONGEST_NAME} characters", "")
+    return option if option and name != option and name in options else name
 
 
 def with_own_options(args: Mapping[str, Any], own_option: Callable[[str], Mapping[str, Any] | None]) -> dict[str, Any]:
@@ -271,5 +299,6 @@ def resolve_target(target: Target | None, classes: bool) -> Target | None:
     metric = target.metric if target.metric != "auto" else ("accuracy/train" if classes else "loss/train")
     if metric.startswith("accuracy") and not classes:
         raise InputError(f"train.target.metric={metric}: these data have no classes; loss/train or loss/val")
-    default = 0.95 if metric.startswith("accuracy") else 0.05
-    return replace(target, metric=metric, value=default if target.value is None else float(target.value))
+    value = target.value if target.value is not None else 0.95 if metric.startswith("accuracy") else 0.05
+    check_target("train.target.value", metric, value)
+    return replace(target, metric=metric, value=float(value))

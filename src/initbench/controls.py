@@ -1,23 +1,27 @@
 """Fair controls of sharing: is it the fewer numbers, or the sharing? Untied nets beside each shared arm.
 
 Two nets: of equal width, which costs as many operations a step (a layer that shares its weight computes as much as one
-that does not), and a narrower one that stores as many numbers.
+that does not), and a narrower one that stores as many numbers: all of them (sharing.controls=true), or as many weights,
+with biases free on both sides (sharing.controls=weights), as papers that compress weights count.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 
 from initbench.config import ArmConfig
 from initbench.groups import ModelConfig, SharingConfig
+from initbench.labels import parts_label, sharing_label
 from initbench.net import net
-from initbench.plan import PlannedArm, parts_label, planned, sharing_label
+from initbench.plan import PlannedArm, planned
+from initbench.sharing import Scheme
 
 
 def with_controls(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
-    """The arms and the controls that they ask for by sharing.controls=true, each key once.
+    """The arms and the controls that they ask for by sharing.controls=true or =weights, each key once.
 
     An arm that is there anyway and is a control says so too.
     """
@@ -44,24 +48,49 @@ def controls(arm: PlannedArm) -> list[PlannedArm]:
         return []
     untied = replace(config, sharing=SharingConfig())
     name = sharing_label(config)
-    stored = arm.scheme.stored_parameters
     found = [replace(planned(untied), control_of=(("same FLOPs", name),))]
-    if config.model.name != "module" and stored < found[0].scheme.stored_parameters:  # a module has no width to narrow
-        narrow = replace(untied, model=narrower(untied, arm, stored))
-        control_of = (("same parameters", name),)
-        setup = narrow_setup(narrow, control_of)
-        found.append(replace(planned(narrow), control_of=control_of, home=untied, setup=setup))
+    kind = "same weights" if config.sharing.controls == "weights" else "same parameters"
+    stored = COUNTED[kind](arm.scheme)
+    if config.model.name != "module" and stored < COUNTED[kind](found[0].scheme):  # a module has no width to narrow
+        narrow = replace(untied, model=narrower(untied, arm, kind))
+        control_of = ((kind, name),)
+        found.append(
+            replace(planned(narrow), control_of=control_of, home=untied, setup=narrow_setup(narrow, control_of))
+        )
     return found
+
+
+def stored_biases(scheme: Scheme) -> int:
+    """Numbers stored in biases."""
+    return sum(prod(slot.shape) for slot in scheme.biases)
+
+
+def stored_weights(scheme: Scheme) -> int:
+    """Numbers stored in all but biases."""
+    return scheme.stored_parameters - stored_biases(scheme)
+
+
+# what a narrower net has as many of -> how it is counted
+COUNTED: Mapping[str, Callable[[Scheme], int]] = {
+    "same parameters": lambda scheme: scheme.stored_parameters,
+    "same weights": stored_weights,
+}
+NAMED = {"same parameters": "parameters", "same weights": "weights"}
 
 
 def narrow_setup(config: ArmConfig, control_of: Sequence[tuple[str, str]]) -> str:
     """Setup of a narrower net: kaiming_normal · none(width 17, parameters of all)."""
-    of = ", ".join(dict.fromkeys(name for _, name in control_of))
-    return parts_label(config, f"none(width {max(config.model.widths)}, parameters of {of})")
+    of = [
+        f"{word} of {', '.join(dict.fromkeys(name for one, name in control_of if one == kind))}"
+        for kind, word in NAMED.items()
+        if any(one == kind for one, _ in control_of)
+    ]
+    return parts_label(config, f"none(width {max(config.model.widths)}, {', '.join(of)})")
 
 
-def narrower(config: ArmConfig, arm: PlannedArm, stored: int) -> ModelConfig:
-    """The model whose untied net stores the number nearest to `stored`: all hidden widths scaled alike."""
+def narrower(config: ArmConfig, arm: PlannedArm, kind: str) -> ModelConfig:
+    """The model whose untied net stores the number nearest to the arm's: all hidden widths scaled alike."""
+    stored = COUNTED[kind](arm.scheme)
     widths, model = config.model.widths, config.model
     largest = max(widths)
 
@@ -72,18 +101,32 @@ def narrower(config: ArmConfig, arm: PlannedArm, stored: int) -> ModelConfig:
 
     def size(width: int) -> int:
         one = replace(config, model=scaled(width))
-        return net(one, one.model.layers(arm.data.inputs, arm.data.outputs)).scheme.stored_parameters
+        return COUNTED[kind](net(one, one.model.layers(arm.data.inputs, arm.data.outputs)).scheme)
 
     above = bisect_left(range(1, largest + 1), stored, key=size) + 1
     nearest = min((w for w in (above - 1, above) if 1 <= w <= largest), key=lambda w: abs(size(w) - stored))
     return scaled(nearest)
 
 
-def control_text(arm: PlannedArm) -> str | None:
-    """What an arm is a control of, in words; None if it is none."""
+def control_text(arm: PlannedArm, arms: Iterable[PlannedArm] = ()) -> str | None:
+    """What an arm is a control of, in words, with the counts of both sides (of the shared ones among `arms`); None if it
+    is no control."""
+    shared = {sharing_label(one.config): one for one in arms}
     texts = []
-    for kind, words in (("same FLOPs", "as many operations a step"), ("same parameters", "as many stored numbers")):
+    for kind, words in (
+        ("same FLOPs", "as many operations a step"),
+        ("same parameters", "as many stored numbers"),
+        ("same weights", "as many stored weights (biases not counted)"),
+    ):
         names = list(dict.fromkeys(name for one, name in arm.control_of if one == kind))
-        if names:
+        if names and kind == "same FLOPs":
             texts.append(f"{words} as {', '.join(names)}")
+        elif names:
+            theirs = [f"{n} ({counts(shared[n])})" if n in shared else n for n in names]
+            texts.append(f"{words} as {', '.join(theirs)}: {counts(arm)}")
     return "; ".join(texts) or None
+
+
+def counts(arm: PlannedArm) -> str:
+    """What an arm stores: 569 weights + 266 biases."""
+    return f"{stored_weights(arm.scheme):,} weights + {stored_biases(arm.scheme):,} biases"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from initbench.config import ArmConfig
@@ -44,6 +45,7 @@ def costs(
         "flops_per_step": 6 * batch * products + optimizer.flops * stored + scheme.flops,
         "init_flops": None if sees_whole_net else 0,
         "stored_parameters": stored,
+        "stored_biases": sum(prod(slot.shape) for slot in scheme.biases),
         "used_parameters": scheme.used_parameters + others,
         "state_bytes": itemsize * stored * (2 + optimizer.state),
     }

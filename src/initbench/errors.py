@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 LONGEST = 120  # characters of a value that a message repeats
 
 
@@ -44,3 +46,13 @@ def printable(value: object) -> str:
     '李明 \\\\x1b[31m \\\\ud800'
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value))
+
+
+def masked(text: object) -> str:
+    """Text without the passwords of the addresses in it: a tracking URI may hold one.
+
+    >>> masked("track.uri=http://alice:secret@host:5000"), masked("http://host:5000/a@b")
+    ('track.uri=http://alice:***@host:5000', 'http://host:5000/a@b')
+    """
+    text = re.sub(r"(://[^\s:/@?#]*):[^\s/]*@", r"\1:***@", str(text))
+    return re.sub(r"(?i)([?&](?:password|passwd|pwd|token|api_key)=)[^&\s'\"]*", r"\1***", text)

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from initbench.activations import ACTIVATIONS
-from initbench.checks import check_choice, check_number, check_whole, is_whole
-from initbench.errors import InputError
+from initbench.checks import check_choice, check_number, check_target, check_whole, is_whole
+from initbench.errors import InputError, refusal, shown
 from initbench.optimizers import OPTIMIZERS
 
 PARAMETRIZATIONS = ("standard", "ntk", "mup", "spectral")
@@ -179,7 +179,8 @@ class SharingConfig:
     start: str = "signs"  # of the scales of scaled: signs | normal | ones
     bias: str = "tied"
     reduce: str = "sum"
-    controls: bool = False  # also train untied nets of the same stored parameters and of the same FLOPs
+    # also train untied nets of the same FLOPs and of as many stored numbers (true) or as many stored weights (weights)
+    controls: Any = False
 
     def __post_init__(self) -> None:
         for key in ("slots", "rank", "block", "step"):
@@ -191,6 +192,8 @@ class SharingConfig:
         check_choice("sharing.start", self.start, ("signs", "normal", "ones"))
         check_choice("sharing.bias", self.bias, ("tied", "untied", "only"))
         check_choice("sharing.reduce", self.reduce, ("sum", "mean"))
+        if not isinstance(self.controls, bool) and self.controls != "weights":
+            raise refusal(f"sharing.controls={shown(self.controls)}", "unknown", "must be one of: true, false, weights")
         if self.groups is not None:
             for group in self.groups:
                 if not isinstance(group, (list, tuple)) or not all(is_whole(i) and i >= 0 for i in group):
@@ -278,9 +281,7 @@ class Target:
         known = ("auto", "accuracy/train", "accuracy/val", "loss/train", "loss/val")
         check_choice("train.target.metric", self.metric, known)
         if self.value is not None:
-            check_number("train.target.value", self.value)
-            if self.metric.startswith("accuracy") and not 0 < self.value <= 1:
-                raise InputError(f"train.target.value={self.value}: an accuracy is a share in (0, 1], e.g. 0.95")
+            check_target("train.target.value", self.metric, self.value)
 
     def met(self, values: Any) -> Any:
         """Whether values are at or past a resolved target: at or above an accuracy, at or below a loss.
@@ -382,5 +383,7 @@ class ReportConfig:
     formats: list[str] = field(default_factory=lambda: ["html", "md", "csv", "figures", "archive"])
 
     def __post_init__(self) -> None:
+        if not self.formats:
+            raise InputError("report.formats=[]: no format; name at least one, e.g. report.formats=[html]")
         for name in self.formats:
             check_choice("report.formats", name, ("html", "md", "csv", "latex", "figures", "archive"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, version
 from pathlib import Path
 
 from initbench.plugins import INITIALIZERS, SHARING, installed, source
@@ -19,7 +19,7 @@ python -m initbench [key=value ...]     sweep, train, track and report; key=a,b 
   python -m initbench.report outputs/default               write the report of a study again
 
 Flags: --config-dir DIR (your own option files, e.g. DIR/init/mine.yaml), --cfg job (show the configuration),
---hydra-help (Hydra's own). The same command again trains only what is missing.
+--hydra-help (Hydra's own), --version. The same command again trains only what is missing.
 """
 
 
@@ -37,6 +37,17 @@ def help_text() -> str:
     body = (folder / "config.yaml").read_text(encoding="utf-8").split("\n\n", 1)[1].split("\nhydra:")[0]
     parts += [f"  {line}" for line in body.splitlines() if line.strip()]
     return "\n".join(parts)
+
+
+def version_text() -> str:
+    """What `--version` shows.
+
+    >>> version_text().startswith("initbench ")
+    True
+    """
+    from initbench import __version__
+
+    return f"initbench {__version__} (torch {version('torch')}, hydra {version('hydra-core')})"
 
 
 def found(group: str) -> list[EntryPoint]:

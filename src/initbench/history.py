@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from initbench.errors import InputError
+from initbench.errors import InputError, refusal
 
 BLOCK = 2**20  # rows, of 19 bytes
 KEPT = 32 * 2**20  # bytes of metrics that a reader keeps for the next time
@@ -106,9 +106,11 @@ def readable(path: Path) -> Iterator[None]:
     """What goes wrong while a file is read, in one line. Raises InputError."""
     try:
         yield
-    except (OSError, ValueError) as error:  # Arrow's own errors are ValueErrors
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file makes Arrow and pandas raise nearly anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: cannot be read ({reason})") from None
+        raise refusal(path, f"cannot be read ({reason})", "run the study's command again") from None
 
 
 def size(frame: pd.DataFrame) -> int:

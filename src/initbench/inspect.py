@@ -18,6 +18,7 @@ import pandas as pd
 
 from initbench.diagnosis import Signals, diagnose, flags
 from initbench.errors import InputError, NotApplicable
+from initbench.overrides import completed, key_of, texts
 
 USUAL = ("seeds=64",)  # unless asked otherwise
 # at step 0 only the probe counts: no rates, and evaluation on the probe's own samples
@@ -35,6 +36,7 @@ class Inspection:
     trouble: bool
     diagnosis: str
     signals: Signals
+    notes: tuple[str, ...] = ()  # what to know of the net before trusting the table
 
 
 def look(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[Inspection]:
@@ -46,7 +48,8 @@ def look(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[Insp
     >>> found.trouble, found.table["shape"].tolist()
     (False, ['32x64', '32x32', '10x32'])
     """
-    from initbench.plan import labelled, planned
+    from initbench.labels import labelled
+    from initbench.plan import planned
     from initbench.sweep import expand
 
     arms, refused = [], []
@@ -66,11 +69,11 @@ def asked(overrides: Sequence[str]) -> list[str]:
     >>> asked(["init=eye"])[:3]
     ['seeds=64', 'sharing=none', 'init=eye']
     """
-    keys = {text.split("=", 1)[0].lstrip("+") for text in overrides}
+    keys = {key_of(text) for text in texts(overrides)}
     single = [f"{key}={value}" for key, value in (("init", "torch_default"), ("sharing", "none"))
               if not keys & {key, "experiment"}]  # fmt: skip
     names = ",".join((*light(), *MORE))
-    return [*USUAL, *single, *overrides, *ALWAYS, f"measure.metrics=[{names}]"]
+    return completed(overrides, [*USUAL, *single], [*ALWAYS, f"measure.metrics=[{names}]"])
 
 
 def light() -> tuple[str, ...]:
@@ -84,7 +87,14 @@ def inspect_arm(arm: Any) -> Inspection:
     """One planned arm, all its seeds."""
     signals = signals_of(arm)
     trouble, line = diagnose(signals)
-    return Inspection(arm.label, arm.setting, table_of(arm, signals), trouble, line, signals)
+    cautions = arm.cautions
+    if not trouble and arm.config.model.name == "module" and arm.material.structure.reach.kept:
+        names = list(dict.fromkeys(arm.material.structure.names))
+        line = line.replace("no trouble seen", f"no trouble seen in {', '.join(names[:6])}{' …' * (len(names) > 6)}", 1)
+        line += "; nothing else was looked at"
+    return Inspection(
+        arm.label, arm.setting, table_of(arm, signals), trouble, line, signals, tuple(str(one) for one in cautions)
+    )
 
 
 def signals_of(arm: Any) -> Signals:
@@ -122,14 +132,13 @@ def signals_of(arm: Any) -> Signals:
 
 def target_square(data: Any, seeds: Sequence[int]) -> float:
     """Mean square of the standardized targets of the probe, mean over seeds."""
-    from initbench.data import split
+    from initbench.data import split, targets_of
     from initbench.measure import PROBE_SAMPLES
 
     found = []
     for seed in seeds:
         s = split(data, seed)
-        y = (data.y[s.train[:PROBE_SAMPLES]] - s.target_mean) / s.target_scale
-        found.append(float(np.mean(np.square(y))))
+        found.append(float(np.mean(np.square(targets_of(data, s, s.train[:PROBE_SAMPLES])))))
     return float(np.mean(found))
 
 
@@ -260,6 +269,8 @@ def show(one: Inspection) -> None:
     for row in one.table[names].to_dict("records"):
         table.add_row(*(cell(value) for value in row.values()))
     console.print(table)
+    for note in one.notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     console.print(f"{'trouble' if one.trouble else 'diagnosis'}: {one.diagnosis}", markup=False, soft_wrap=True)
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from initbench.config import ArmConfig, arm_from_hydra
-from initbench.engine.pool import Pool, chunks
+from initbench.config import ArmConfig
+from initbench.engine.pool import Pool, WorkerKilled, chunks
 from initbench.engine.processes import cores
 from initbench.errors import InputError, NotApplicable
 from initbench.plan import PlannedArm, planned
 from initbench.store import Store
+
+Runs = Sequence[tuple[int, float]]
 
 
 @dataclass
@@ -26,7 +29,8 @@ class Trainer:
     pool: Pool
     rerun: bool = False
     told: Callable[[PlannedArm, int], None] = lambda arm, runs: None  # after each chunk
-    waiting: list[tuple[PlannedArm, int, Future[None]]] = field(default_factory=list)
+    waiting: list[tuple[PlannedArm, Runs, Future[None]]] = field(default_factory=list)
+    killers: set[str] = field(default_factory=set)  # keys of arms that end the worker that trains them
     given: set[str] = field(default_factory=set)  # keys of the arms taken on: a control may serve several arms
 
     def submit(self, arm: PlannedArm) -> None:
@@ -39,19 +43,33 @@ class Trainer:
         done = set() if self.rerun else store.runs(arm.key)
         missing = [run for run in arm.config.runs if run not in done]
         for runs in chunks(arm.config, missing, arm.layers, self.pool.workers, arm.sees_whole_net, arm.trainer[0].name):
-            self.waiting.append((arm, len(runs), self.pool.submit(arm.config, runs, self.root, arm.key)))
+            if arm.key in self.killers:
+                return
+            self.waiting.append((arm, runs, self.pool.submit(arm.config, runs, self.root, arm.key)))
             self.drain(keep=2 * self.pool.workers)
 
     def drain(self, keep: int = 0) -> None:
         """Wait until at most `keep` chunks are under way."""
         while len(self.waiting) > keep:
-            arm, n, future = self.waiting.pop(0)
+            arm, runs, future = self.waiting.pop(0)
             try:
-                future.result()
+                self.finish(arm, runs, future)
             except Exception as error:
+                if isinstance(error, WorkerKilled):
+                    self.killers.add(arm.key)
                 note_failure(self.root, arm.key, error)
             else:
-                self.told(arm, n)
+                self.told(arm, len(runs))
+
+    def finish(self, arm: PlannedArm, runs: Runs, future: Future[None]) -> None:
+        """Wait for a chunk. One killed worker ends all of its pool: those under way are then trained one at a time, once
+        each, so that only the arm that kills them fails."""
+        try:
+            future.result()
+        except BrokenProcessPool:
+            if arm.key in self.killers:
+                return
+            self.pool.alone(arm.config, runs, self.root, arm.key)
 
 
 # Set by the command that launches the jobs in its own process (basic launcher, ib.run): jobs then only hand over their
@@ -61,14 +79,14 @@ shared_trainer: Trainer | None = None
 
 def run_job(cfg: Any) -> None:
     """The task function of Hydra: train what is missing of one arm."""
-    from initbench.sweep import own_option
+    from hydra.core.hydra_config import HydraConfig
 
-    arm_config = arm_from_hydra(cfg, own_option=own_option)
+    from initbench.sweep import arm_of
+
+    arm_config = arm_of(cfg, HydraConfig.get().runtime.choices)
     if shared_trainer is not None:
         train_with_controls(shared_trainer, arm_config)
         return
-    from hydra.core.hydra_config import HydraConfig
-
     jobs = HydraConfig.get().launcher.get("n_jobs") or 1
     workers = arm_config.engine.workers or max(1, cores() // (cores() if jobs < 0 else jobs))
     trainer = Trainer(Path(cfg.outputs) / "store", Pool(workers), rerun=cfg.train.rerun)
@@ -90,7 +108,7 @@ def train_with_controls(trainer: Trainer, config: ArmConfig) -> None:
 def train_arm(trainer: Trainer, config: ArmConfig) -> PlannedArm | None:
     """Train an arm; an arm that does not apply is left to the study's own list, and comes back as None."""
     try:
-        arm = planned(config)
+        arm = planned(config, edits=False)  # what was planned is trained
     except (InputError, NotApplicable):
         return None  # the plan, made before any job, has it with its reason
     try:
@@ -108,7 +126,7 @@ def failure_path(root: Path, key: str) -> Path:
 def note_failure(root: Path, key: str, error: BaseException) -> None:
     """Write down why an arm failed; the runs it has finished stay."""
     kind = "not applicable" if isinstance(error, NotApplicable) else "failed"
-    known = isinstance(error, (InputError, NotApplicable))
+    known = isinstance(error, (InputError, NotApplicable, WorkerKilled))
     first_line = (str(error).splitlines() or [""])[0]
     reason = first_line if known else f"{type(error).__name__}: {first_line}"
     path = failure_path(root, key)

@@ -1,27 +1,26 @@
-"""From configurations to a plan: keys, readable labels, costs, and the description that becomes study.json."""
+"""From configurations to a plan: keys, costs, and the description that becomes study.json."""
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
-from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from initbench import data as data_module
-from initbench import sharing
+from initbench import plugins, sharing, sources
 from initbench.cautions import Caution
-from initbench.config import ArmConfig, digest, resolve_target
+from initbench.config import ArmConfig, resolve_target
 from initbench.costs import costs
 from initbench.data import Dataset
 from initbench.engine import trainers
 from initbench.engine.trainers import Trainer
 from initbench.errors import InputError, NotApplicable
-from initbench.groups import LayerSpec, ModelConfig
+from initbench.estimate import check_memory
+from initbench.groups import LayerSpec
+from initbench.labels import init_label, setup_label, sharing_label
+from initbench.own_code import OwnCodeFailed
 from initbench.sharing import Scheme
 
 
@@ -70,7 +69,30 @@ class PlannedArm:
     @property
     def cautions(self) -> tuple[Caution, ...]:
         """What to know of this arm before trusting its results."""
-        return (*self.data.cautions, *self.material.cautions)
+        from initbench.data.doubts import doubts
+
+        train, single = self.config.train, self.config.model.dtype == "float32"
+        of_data = doubts(self.data, train.target, self.config.seeds, self.material.loss, single)
+        return tuple(dict.fromkeys((*self.data.cautions, *of_data, *self.material.cautions, *self.of_starts)))
+
+    @cached_property
+    def of_starts(self) -> tuple[Caution, ...]:
+        """Where all seeds start from the same numbers; looked at where drawing a start takes no more than a moment."""
+        from initbench import initializers
+
+        seeds, init = self.config.seeds, self.config.init
+        if len(seeds) < 2 or self.sees_whole_net or self.scheme.stored_parameters > TRIED_PARAMETERS:
+            return ()
+        if not initializers.may_repeat(initializers.resolve(init.target), init.args):
+            return ()
+        try:
+            one, two = start(self, seeds[0]), start(self, seeds[1])
+        except (InputError, NotApplicable):
+            return ()  # the arm's own failure, told when it runs
+        if not all(one[name].equal(two[name]) for name in one):
+            return ()
+        text = f"the {len(seeds)} seeds of this arm differ in split and batch order only, not in the weights they start from"
+        return (Caution("All seeds start alike", text),)
 
     def describe(self) -> dict[str, Any]:
         """The arm as study.json holds it."""
@@ -128,45 +150,45 @@ def material_of(config: ArmConfig, data: Dataset) -> Any:
 
 def train_batch(config: ArmConfig, data: Dataset) -> int:
     """Samples in a training step."""
-    return config.optim.batch_size or data.train_samples
+    from initbench.engine import material
+
+    return material.batch_size(config, data.train_samples)
 
 
-def planned(config: ArmConfig) -> PlannedArm:
-    """Check an arm against its data and give it its key.
+def planned(config: ArmConfig, edits: bool = True) -> PlannedArm:
+    """Check an arm against its data and give it its key. `edits`: also read files of a person's own anew.
 
     Raises InputError or NotApplicable, one line each.
     """
     from initbench import initializers, measure
     from initbench.engine import material
 
+    if edits:
+        sources.forget_edited()
     data = data_module.load(config.data)
+    check_memory(config.model, config.optim, config.train, config.measure, config.seeds, data.inputs, data.outputs)
     function = initializers.resolve(config.init.target)
     initializers.check_args(function, config.init.args, config.init.name)
     measure.chosen(config.measure)
     target = resolve_target(config.train.target, data.classes is not None)
     resolved = replace(config, train=replace(config.train, target=target, loss=material.loss_name(config, data)))
-    material.batch_size(config, data.train_samples)
     arm = PlannedArm(config=resolved, key="", setup=setup_label(resolved))
-    source = initializers.source_hash(config.init.target, config.init.args)
-    source += scheme_source(config) + module_source(config)
     _ = arm.scheme  # raises where the sharing does not fit
-    arm = replace(arm, key=resolved.key(data.hash, source, version("torch"), arm.trainer[0].name))
+    arm = replace(arm, key=resolved.key(data.hash, source_of(arm), version("torch"), arm.trainer[0].name))
     check_device(config.engine.device)
     check_start(arm)
     return arm
 
 
-def try_start(arm: PlannedArm) -> None:
-    """Draw one start; raises where it does not fit."""
-    seed = arm.config.seeds[0]
+def start(arm: PlannedArm, seed: int) -> dict[str, Any]:
+    """Every stored tensor of one seed at step 0; raises where the initializer does not fit."""
     if arm.config.model.name == "module":
         from initbench.engine.module import build
 
-        build(arm.material, seed)
-    else:
-        from initbench.engine.material import start_of_seed
+        return dict(build(arm.material, seed).named_parameters())
+    from initbench.engine.material import start_of_seed
 
-        start_of_seed(arm.material, seed)
+    return dict(start_of_seed(arm.material, seed))
 
 
 # a start is tried before anything is trained, if drawing it takes no more than a moment
@@ -194,13 +216,8 @@ def check_start(arm: PlannedArm) -> None:
         return
     if arm.scheme.stored_parameters > TRIED_PARAMETERS:
         return
-    try:
-        try_start(arm)
-    except (InputError, NotApplicable):
-        raise
-    except Exception:
-        if initializers.catalogued_here(function):
-            raise
+    with suppress(OwnCodeFailed):
+        start(arm, arm.config.seeds[0])
 
 
 def check_device(device: str) -> None:
@@ -219,171 +236,20 @@ def check_device(device: str) -> None:
         raise InputError(f"engine.device={device}: {reason}; cpu always works") from None
 
 
-def scheme_source(config: ArmConfig) -> str:
-    """Hash of the file of an installed package's sharing scheme; empty for ours, which have a version."""
-    if config.sharing.name in sharing.BUILDERS:
-        return ""
-    file = inspect.getfile(sharing.builder(config.sharing.name))
-    return hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
-
-
-def module_source(config: ArmConfig) -> str:
-    """Hash of the file of a person's own module: editing it trains anew."""
-    if config.model.name != "module":
-        return ""
-    from initbench.engine.module import imported
-
-    try:
-        file = inspect.getfile(imported(str(config.model.target)))
-        return hashlib.blake2b(Path(file).read_bytes(), digest_size=8).hexdigest()
-    except (TypeError, OSError):
-        return ""
-
-
-def labelled(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
-    """The arms with settings named so that different ones differ, and labels unique in the study."""
-    settings = [setting_config(arm.home or arm.config) for arm in arms]
-    varying = differing(settings)
-    out = []
-    for arm, config in zip(arms, settings):
-        own = {key: config.get(key) for key in varying}
-        details = ", ".join(f"{short(key)}={plain(value)}" for key, value in own.items() if value is not None)
-        shown = {key: value for key, value in own.items() if key not in SHOWN}
-        extra = "".join(f", {short(key)}={plain(v)}" for key, v in shown.items() if v is not None)
-        label = f"{arm.setup} · {details}" if details else arm.setup
-        out.append(replace(arm, label=label, setting=setting_label(arm.home or arm.config) + extra))
-    return out
-
-
-# parts of a setting that its label always shows
-SHOWN = {
-    *("data.name", "model.depth", "model.width", "model.activation", "optim.name"),
-    *("optim.batch_size", "train.steps"),
-}
-
-
-# parts of the model that are compared
-OF_THE_SETUP = ("model.parametrization", "model.base_width", "model.residual")
-
-
-def setting_config(config: ArmConfig) -> dict[str, Any]:
-    """Everything but the setup, flat: what a comparison happens in."""
-    flat = flatten(config.plain())
-    del flat["seeds"]
-    left = ("init.", "sharing.", "train.target", "engine.workers", "engine.chunk", "measure.")
-    return {
-        key: value
-        for key, value in flat.items()
-        if not key.startswith(left) and key not in (*OF_THE_SETUP, "optim.lr", "train.rerun", "train.dry_run")
-    }
-
-
-def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys; lists stay values.
-
-    >>> flatten({"a": {"b": 1}, "c": [2]})
-    {'a.b': 1, 'c': [2]}
+def source_of(arm: PlannedArm) -> str:
+    """Hash of a person's own code and files that the numbers of an arm come from, and of the groups that their sharing
+    gives; empty where there are none. Editing them trains anew.
     """
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        if isinstance(inner, Mapping):
-            flat.update(flatten(inner, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = inner
-    return flat
+    from initbench import initializers
 
+    config = arm.config
+    source, roots = initializers.source_hash(config.init.target, config.init.args), []
+    if config.sharing.name not in sharing.BUILDERS:
+        path = plugins.dotted(plugins.SHARING, config.sharing.name)
+        roots += sources.roots_of(path, sharing.builder(config.sharing.name))
+        source += repr([(slot.name, slot.layers) for slot in arm.scheme.slots])
+    if config.model.name == "module":
+        from initbench.engine.module import imported
 
-def differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Keys whose value is not the same everywhere. Options of an optimizer follow its name and are left out.
-
-    >>> differing([{"a": 1, "b": 2}, {"a": 1, "b": 3}])
-    ['b']
-    """
-    keys = list(dict.fromkeys(key for config in configs for key in config))
-    varying = [key for key in keys if len({json.dumps(config.get(key)) for config in configs}) > 1]
-    for group in ("optim", "data"):
-        name = f"{group}.name"
-        if name in varying:
-            others = [key for key in varying if key.startswith(f"{group}.") and key != name]
-            for key in others:  # dropped if the name alone tells its value
-                pairs = {(config.get(name), json.dumps(config.get(key))) for config in configs}
-                if len(pairs) == len({config.get(name) for config in configs}):
-                    varying.remove(key)
-    return varying
-
-
-def short(key: str) -> str:
-    """The last part of a dotted key; the group where that is `name`.
-
-    >>> short("model.depth"), short("optim.name")
-    ('depth', 'optim')
-    """
-    group, _, last = key.rpartition(".")
-    return group if last == "name" else last
-
-
-def plain(value: Any) -> str:
-    """A value as a person would write it.
-
-    >>> plain(2.0), plain([1, 2]), plain(None)
-    ('2', '[1,2]', 'null')
-    """
-    if isinstance(value, bool) or value is None:
-        return json.dumps(value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(plain(v) for v in value) + "]"
-    return str(value)
-
-
-def setup_label(config: ArmConfig) -> str:
-    """What is compared: initializer, sharing, the residual rule, and the parametrization where it is not the standard
-    one: kaiming_normal · none · fixup · mup(64)."""
-    return parts_label(config, sharing_label(config))
-
-
-def parts_label(config: ArmConfig, sharing: str) -> str:
-    """The parts of a setup in words, its sharing as given."""
-    parts, m = [init_label(config), sharing], config.model
-    if m.residual is not None:
-        parts.append(f"residual={m.residual}" if m.residual in ("none", "plain") else m.residual)
-    if m.parametrization != "standard":
-        parts.append(f"mup({m.base_width})" if m.parametrization == "mup" else m.parametrization)
-    return " · ".join(parts)
-
-
-def init_label(config: ArmConfig) -> str:
-    """Name of the option, with the arguments that differ from it: xavier_normal(gain=2)."""
-    changed = config.init.changed
-    inner = ", ".join(f"{key}={plain(value)}" for key, value in changed.items())
-    return f"{config.init.name}({inner})" if inner else config.init.name
-
-
-def sharing_label(config: ArmConfig) -> str:
-    """Name of the scheme with what it needs: cycle(2), explicit([[1,2]]), all(bias=untied)."""
-    return sharing.label(config.sharing)
-
-
-def setting_label(config: ArmConfig) -> str:
-    """What a comparison happens in, short: digits, 6x32 relu, sgd, batch 64, 300 steps."""
-    m, o = config.model, config.optim
-    width = plain(m.width) if isinstance(m.width, (list, tuple)) else f"{m.depth}x{m.width}"
-    net = module_label(m) if m.name == "module" else f"{width} {m.activation}"
-    batch = f"batch {o.batch_size}" if o.batch_size else "full batch"
-    return f"{config.data['name']}, {net}, {o.name}, {batch}, {config.train.steps} steps"
-
-
-def module_label(model: ModelConfig) -> str:
-    """Name of a module with its arguments: MyNet(hidden=3).
-
-    >>> module_label(ModelConfig("module", target="my_module.MyNet", args={"hidden": 3}))
-    'MyNet(hidden=3)'
-    """
-    inner = ", ".join(f"{key}={plain(value)}" for key, value in model.args.items())
-    return str(model.target).rpartition(".")[2] + (f"({inner})" if inner else "")
-
-
-def setting_key(config: ArmConfig) -> str:
-    """Key of a setting: equal exactly if two arms may be compared."""
-    return digest(setting_config(config))
+        roots += sources.roots_of(str(config.model.target), imported(str(config.model.target)))
+    return source + sources.digest(roots)

@@ -15,9 +15,12 @@ import importlib
 import sys
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import Any
 
-from initbench.errors import InputError
+from initbench import sources
+from initbench.errors import InputError, refusal
+from initbench.own_code import guarded, line, place
 
 INITIALIZERS = "initbench.initializers"
 SHARING = "initbench.sharing"
@@ -36,12 +39,17 @@ def installed(group: str) -> dict[str, EntryPoint]:
 def load(group: str, name: str) -> Any:
     """What an entry point names; an InputError in one line if its package cannot be imported."""
     point = installed(group)[name]
+    option = group.rpartition(".")[2].replace("initializers", "init")
+    sources.forget_if_older(point.module)
     try:
-        return point.load()
-    except Exception as error:  # whatever the installed package raises
-        option = group.rpartition(".")[2].replace("initializers", "init")
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        with guarded(option, "", environment=False):
+            found = point.load()
+    except InputError as error:  # whatever the installed package raises
+        reason = (str(error.__cause__ or error).splitlines() or [line(error.__cause__ or error)])[0]
         raise InputError(f"{option}={name}: {source(point)} ({point.value}) cannot be loaded: {reason}") from error
+    if not callable(found):
+        raise refusal(f"{option}={name}", f"{source(point)} ({point.value}) names no function")
+    return found
 
 
 def imported(option: str, target: str, allowed: str) -> Any:
@@ -55,14 +63,15 @@ def imported(option: str, target: str, allowed: str) -> Any:
         raise InputError(f"{option}={target}: not known; {allowed}")
     if "" not in sys.path:
         sys.path.insert(0, "")
+    sources.forget_if_older(path)
     try:
-        module = importlib.import_module(path)
-    except ImportError as error:
-        missing = getattr(error, "name", None) or path
-        what = f"no module named '{missing}'" if isinstance(error, ModuleNotFoundError) else line(error)
-        raise InputError(f"{option}={target}: {what}; {allowed}") from None
-    except Exception as error:  # whatever the person's own module raises
-        raise InputError(f"{option}={target}: importing {path} failed: {line(error)}; {allowed}") from error
+        module = sys.modules.get(path) or fresh(f"{option}={target}", path)
+    except InputError as refused:  # whatever the person's own module raises
+        error = refused.__cause__ or refused
+        what = f"importing {path} failed: {line(error)}{place(error)}"
+        if isinstance(error, ModuleNotFoundError):
+            what = f"no module named '{error.name or path}'{place(error)}"
+        raise refusal(f"{option}={target}", what, allowed) from error
     function = getattr(module, name, None)
     if function is None:
         raise InputError(f"{option}={target}: {path} has no '{name}'; {allowed}")
@@ -71,16 +80,28 @@ def imported(option: str, target: str, allowed: str) -> Any:
     return function
 
 
-def line(error: BaseException) -> str:
-    """An exception in one line.
-
-    >>> line(ValueError("two\\nlines"))
-    'ValueError: two'
-    """
-    first = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+def fresh(what: str, path: str) -> ModuleType:
+    """Import a module. No bytecode is kept: an edit within a second, of the same length, would not be seen."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        with guarded(what, environment=False):
+            module = importlib.import_module(path)
+        sources.modules([path])  # remembered as it is now
+        return module
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def source(point: EntryPoint) -> str:
     """The package that an entry point comes from."""
     return f"package {point.dist.name}" if point.dist is not None else f"module {point.module}"
+
+
+def dotted(group: str, target: str) -> str:
+    """The dotted path of a target, also of one that an installed package names.
+
+    >>> dotted(SHARING, "my_module.f")
+    'my_module.f'
+    """
+    point = installed(group).get(target)
+    return target if point is None else f"{point.module}.{point.attr}"

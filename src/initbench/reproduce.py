@@ -105,7 +105,7 @@ def question(slug: str) -> str:
     >>> question("replay").endswith("?")
     True
     """
-    return (analysis(slug).__doc__ or "").strip().splitlines()[0]
+    return (analysis(slug).__doc__ or slug).strip().splitlines()[0]
 
 
 def reproduce(slug: str, folder: Path, quick: bool = False, extra: Sequence[str] = ()) -> tuple[Verdict, pd.DataFrame]:
@@ -153,7 +153,9 @@ def written(readme: str, result: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """List or run studies; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m initbench.reproduce", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m initbench.reproduce", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("studies", nargs="*", metavar="STUDY", help="names of studies, or all")
     parser.add_argument("--list", action="store_true", help="the studies with their questions and predictions")
     parser.add_argument(

@@ -16,11 +16,10 @@ import pyarrow as pa
 
 from initbench import stats
 from initbench.config import run_key
-from initbench.errors import InputError
 from initbench.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
+from initbench.reading import digests, read_folder
 from initbench.store import Store, Stored
-
-SCHEMA = 1  # of study.json and of both frames
+from initbench.study_file import SCHEMA as SCHEMA
 
 
 class Status(StrEnum):
@@ -72,6 +71,7 @@ class Results:
             temporary = self.folder / f".{name}.tmp"
             frame.to_parquet(temporary, index=False, compression="zstd")
             temporary.replace(self.folder / f"{name}.parquet")
+        self.study["frames"] = digests(self.folder)
         self.save_study()
 
     def save_study(self) -> None:
@@ -84,16 +84,11 @@ class Results:
 def load(path: str | Path) -> Results:
     """The results of a study folder, e.g. `load("outputs/default")`.
 
-    Raises InputError if there is no study there.
+    Raises InputError if there is no study there, or a file of it is torn, edited or of a newer version.
     """
     folder = Path(path)
-    missing = [n for n in ("study.json", "runs.parquet", "history.parquet") if not (folder / n).is_file()]
-    if missing:
-        raise InputError(f"{folder}: no study folder ({', '.join(missing)} missing); e.g. outputs/default")
-    study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    if study.get("schema") != SCHEMA:
-        raise InputError(f"{folder}: written as schema {study.get('schema')}; this version reads {SCHEMA}")
-    return Results(pd.read_parquet(folder / "runs.parquet"), HistoryFile(folder / "history.parquet"), study, folder)
+    runs, history, study = read_folder(folder)
+    return Results(runs, history, study, folder)
 
 
 def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.DataFrame, HistoryFile]:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from initbench.config import run_key
 from initbench.engine.chunk import Chunk, Series
-from initbench.errors import InputError
+from initbench.errors import refusal
 
 KEPT = 32 * 2**20  # bytes of an arm's parts that are kept while its series are read; of more, each is read anew
 
@@ -183,20 +183,6 @@ def joint_axes(parts: Iterable[Part]) -> Axes:
     return axes
 
 
-def check_writable(folder: Path) -> None:
-    """Raise InputError if nothing can be written below `folder`, before anything is trained."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".tmp-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"outputs={folder}: cannot be written ({reason}); choose a writable folder with outputs=DIR"
-        ) from None
-
-
 def table_of(arm_key: str, chunk: Chunk) -> pa.Table:
     """A chunk as a table: run, seed, lr, diverged_at, and a list column a series; the axes stand in the metadata."""
     columns: dict[str, pa.Array] = {
@@ -217,10 +203,37 @@ def table_of(arm_key: str, chunk: Chunk) -> pa.Table:
     return pa.table(columns).replace_schema_metadata({"axes": json.dumps(axes, sort_keys=True)})
 
 
+NEEDED = ("run", "seed", "lr", "diverged_at")
+damaged: list[str] = []  # a line for each part that this process has set aside, for the end of the command
+
+
 def intact(path: Path) -> pa.Table | None:
-    """The table of a part whose bytes are what its name says; a damaged part is set aside and trained anew."""
-    content = path.read_bytes()
-    if f"part-{hashlib.sha256(content).hexdigest()}.parquet" != path.name:
-        path.rename(path.with_name(f"damaged-{path.name}"))
-        return None
-    return pq.read_table(pa.BufferReader(content))
+    """The table of a part whose bytes are what its name says; a damaged part is set aside and trained anew.
+
+    Raises InputError for one that can neither be read nor set aside.
+    """
+    aside = path.with_name(f"damaged-{path.name}")
+    try:
+        content = path.read_bytes()
+        table, why = None, "its bytes are not those that were written"
+        if f"part-{hashlib.sha256(content).hexdigest()}.parquet" == path.name:
+            table, why = _part(content)
+        if table is None:
+            path.rename(aside)
+            damaged.append(f"{path}: damaged ({why}); set aside as {aside.name}, its runs are trained anew")
+        return table
+    except OSError as error:
+        raise refusal(
+            path, f"cannot be used ({error.strerror or error})", "move it away: its runs are trained anew"
+        ) from None
+
+
+def _part(content: bytes) -> tuple[pa.Table | None, str]:
+    """The table in a part's bytes, or why there is none: whoever can name a file by its bytes can write others."""
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+        json.loads((table.schema.metadata or {})[b"axes"])
+    except (pa.ArrowException, OSError, ValueError, KeyError):
+        return None, "it is no part of a store"
+    missing = [name for name in NEEDED if name not in table.column_names]
+    return (None, f"without {', '.join(missing)}") if missing else (table, "")

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shlex
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from initbench import __version__
 from initbench.cautions import merged
 from initbench.checks import check_choice
 from initbench.config import ArmConfig, StudyConfig, resolve_target
 from initbench.engine.pool import Pool
 from initbench.engine.processes import Processes, cores, later, like_the_command
-from initbench.errors import InputError, NotApplicable
+from initbench.errors import InputError, NotApplicable, masked
 from initbench.groups import Target
 from initbench.job import Trainer, failure, train_arm
-from initbench.plan import PlannedArm, labelled, planned
-from initbench.store import Store, check_writable
+from initbench.labels import labelled
+from initbench.overrides import texts
+from initbench.places import check_places
+from initbench.plan import PlannedArm, planned
+from initbench.provenance import git_commit, machine, versions
+from initbench.store import Store
 from initbench.sweep import Expanded, expand_study
 
 # operations that take less time in this process than other processes take to start
@@ -35,7 +34,6 @@ SMALL_WORK = 2e10
 # what takes longest to import of what comes after training: for verdicts, and for the report
 VERDICT_MODULES = ("scipy.stats",)
 REPORT_MODULES = ("initbench.report.blocks", *VERDICT_MODULES)
-RECORDED_VERSIONS = ("torch", "numpy", "pandas", "hydra-core", "mlflow", "scikit-learn", "scipy")
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,7 @@ class Study:
     target: Target | None
     uri: str | None  # where MLflow records go
     hydra: Any = None
+    lines: tuple[str, ...] = ()  # the overrides as Hydra reads them
 
     @property
     def root(self) -> Path:
@@ -103,6 +102,7 @@ def plan(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> Study:
 
     Raises InputError; also where no arm at all applies.
     """
+    overrides = texts(overrides)
     return plan_expanded(expand_study(overrides, config_dirs), overrides)
 
 
@@ -119,35 +119,55 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
     if not arms:
         reasons = list(dict.fromkeys(one.reason for one in refused))
         raise InputError("; ".join(reasons))
-    distinct = with_controls(list({arm.key: arm for arm in arms}.values()))
+    distinct = with_controls(merged_arms(arms))
     targets = {resolve_target(expanded.study.target, arm.data.classes is not None) for arm in distinct}
     if len(targets) > 1:
         raise InputError("the arms have different targets: set train.target.metric for all, e.g. loss/train")
     named = labelled(distinct)
-    check_baseline(expanded.study.report.baseline, named, overrides)
-    check_writable(Path(expanded.study.outputs))
+    report = replace(expanded.study.report, baseline=baseline_of(expanded.study.report.baseline, named, overrides))
+    check_places(expanded.study.outputs, expanded.study.name, [arm.key for arm in named])
     return Study(
-        config=expanded.study,
+        config=replace(expanded.study, report=report),
         overrides=tuple(overrides),
         arms=named,
         refused=refused,
         target=targets.pop(),
         uri=resolved(expanded.study.track.uri),
         hydra=expanded.hydra,
+        lines=expanded.lines,
     )
 
 
-def check_baseline(baseline: str | None, arms: Sequence[PlannedArm], overrides: Sequence[str]) -> None:
-    """Raise InputError for a typed baseline that is not in the sweep; an experiment's own may be swept away."""
+def merged_arms(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
+    """Each arm once: an axis that changes no number makes the same arm again, which has to ask for the same runs."""
+    known: dict[str, PlannedArm] = {}
+    for arm in arms:
+        other = known.setdefault(arm.key, arm)
+        if other.config.runs != arm.config.runs:
+            raise InputError(f"{arm.setup}: asked for twice, with different seeds or optim.lr; give them once")
+    return list(known.values())
+
+
+def baseline_of(baseline: str | None, arms: Sequence[PlannedArm], overrides: Sequence[str]) -> str | None:
+    """The setup or initializer to compare with; raises InputError for a typed one that is not in the sweep.
+
+    An experiment's own is meant for its own initializers: it counts where it is swept, and the default study's only
+    where no initializers are typed.
+    """
+    typed = {text.split("=", 1)[0] for text in overrides}
     known = tuple(sorted({arm.setup for arm in arms} | {arm.config.init.name for arm in arms}))
-    if baseline not in (None, *known) and any(o.startswith("report.baseline=") for o in overrides):
+    if "report.baseline" in typed and baseline is not None:
         check_choice("report.baseline", baseline, known)
+    elif "init" in typed and "experiment" not in typed:
+        return None
+    return baseline if baseline in known else None
 
 
 def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Any:
     """Do what `python -m initbench` with these overrides does, quietly; returns Results.
 
-    Raises InputError for wrong input. An arm that fails shows as rows with status `failed`.
+    Raises InputError for wrong input. An arm that fails shows as rows with status `failed`. With train.dry_run=true
+    nothing is trained: it says how much would be, and returns None.
 
     >>> import os, tempfile
     >>> folder = tempfile.mkdtemp()
@@ -157,13 +177,20 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Any:
     [['eye', 0, 'completed'], ['eye', 1, 'completed']]
     """
     study = plan(overrides, config_dirs)
+    if study.config.dry_run:
+        from initbench.saying import say_plan
+
+        say_plan(study, sum(study.stored().values()))
+        return None
     trainer = trainer_of(study)
     try:
         for arm in study.arms:
             train_arm(trainer, arm.config)
         trainer.drain()
-    finally:
-        trainer.pool.close()
+    except BaseException:
+        trainer.pool.close(wait=False)
+        raise
+    trainer.pool.close()
     return collect(study, 0.0).results
 
 
@@ -269,7 +296,7 @@ def collect(
         from initbench import track
 
         known = track.experiment(study.uri, content["study"])  # for the links of the report
-        content["mlflow"] = None if known is None else {"uri": study.uri, "experiment_id": known}
+        content["mlflow"] = None if known is None else {"uri": masked(study.uri), "experiment_id": known}
     recorded = later(process, record, content, study.root, study.folder, launcher_failed)
     say("writing the report")
     files = later(process, report, study.folder, tuple(study.config.report.formats))
@@ -280,7 +307,7 @@ def collect(
     tracked = track.fill(results, study.uri, children=study.config.track.children, drawn=files)
     paths = files()
     if study.uri is not None and tracked.experiment_id is not None:
-        results.study["mlflow"] = {"uri": study.uri, "experiment_id": tracked.experiment_id}
+        results.study["mlflow"] = {"uri": masked(study.uri), "experiment_id": tracked.experiment_id}
         results.save_study()
     trouble = [(arm["label"], arm["reason"]) for arm in results.study["arms"] if arm["status"] != "done"]
     return Outcome(results, tracked, trouble, paths)
@@ -307,8 +334,8 @@ def describe(study: Study, elapsed: float) -> dict[str, Any]:
     return {
         "schema": 1,
         "study": study.config.name,
-        "command": shlex.join(["python", "-m", "initbench", *study.overrides]),
-        "overrides": list(study.overrides),
+        "command": shlex.join(["python", "-m", "initbench", *map(masked, study.overrides)]),
+        "overrides": [masked(one) for one in study.overrides],
         "versions": versions(),
         "git": git_commit(),
         "machine": machine(),
@@ -325,7 +352,7 @@ def describe(study: Study, elapsed: float) -> dict[str, Any]:
 
 def refused_arm(one: Refused) -> dict[str, Any]:
     """A not applicable arm as study.json lists it."""
-    from initbench.plan import init_label, setting_label, setup_label, sharing_label
+    from initbench.labels import init_label, setting_label, setup_label, sharing_label
 
     return {
         "arm_key": "",
@@ -342,45 +369,3 @@ def refused_arm(one: Refused) -> dict[str, Any]:
         "status": "not applicable",
         "reason": one.reason,
     }
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computed the results."""
-    found = {"initbench": __version__, "python": platform.python_version()}
-    for name in RECORDED_VERSIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def machine() -> dict[str, Any]:
-    """What the study ran on, without its name."""
-    model = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-    except OSError:
-        pass
-    return {"system": platform.system(), "processor": model, "cores": cores()}
-
-
-def git_commit() -> str | None:
-    """Commit of the package's own repository, or of the current folder's; None outside of one."""
-    for folder in (Path(__file__).parent, Path.cwd()):
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(folder), "rev-parse", "HEAD"],
-                capture_output=True,
-                text=True,
-                timeout=10,
-                env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        if done.returncode == 0:
-            return done.stdout.strip()
-    return None

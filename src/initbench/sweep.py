@@ -1,6 +1,7 @@
 """From overrides to arms: Hydra's own sweep parser and compose, with every refusal as one line.
 
-`expand` runs before anything starts, for the command line and for `ib.run` alike.
+`expand` runs before anything starts, for the command line and for `ib.run` alike. The overrides are read and checked in
+`overrides.py`, a person's option files in `own_files.py`, what Hydra raises is put into words in `explained.py`.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import partial
+from functools import cache, partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,21 @@ from initbench.config import (
     register_schema,
     study_from_hydra,
 )
-from initbench.errors import InputError
+from initbench.effect import check_effect
+from initbench.errors import InputError, refusal, shown
+from initbench.explained import explained
+from initbench.hydra_parts import files_checked
+from initbench.memory import check_fits
+from initbench.overrides import count, foreign, is_glob, quoted, read, texts, typed, values
+from initbench.own_files import check_file
 
 CONFIG_NAME = "config"
 # overrides that change neither arms nor runs: they do not make another study
 NOT_THE_STUDY = re.compile(r"^[+~]*(hydra[./]|(track|report|engine|measure|outputs|study|train\.(rerun|dry_run))[.=])")
-LISTS = {"seeds": "seeds=[1,2,3]", "optim.lr": "'optim.lr=[0.1,0.2]'"}
+ARM = 400_000  # bytes of a composed configuration
+LONGEST_NAME = 255  # bytes of a file name
+# names of devices on Windows, whatever their ending
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,7 @@ class Expanded:
     study: StudyConfig
     arms: list[ArmConfig]
     hydra: Any  # Hydra's own node: launcher, output folder
+    lines: tuple[str, ...]  # the overrides as Hydra reads them, text quoted
 
 
 def config_folder() -> Path:
@@ -63,19 +74,56 @@ def expand(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[Ar
 
 def expand_study(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> Expanded:
     """Compose every combination of the swept values; raises InputError, one line, for anything that is wrong."""
-    with composer(overrides, config_dirs) as compose:
-        swept = sweep_axes(overrides, compose)
-        composed = [compose(job) for job in combinations(swept)]
-        arms = [
-            arm_from_hydra(
-                cfg,
-                compose.init_option(cfg.hydra.runtime.choices["init"]),
-                partial(own_option, search=compose.search),
-            )
-            for cfg in composed
-        ]
-        study = study_from_hydra(composed[0], study_name(overrides, composed[0]))
-        return Expanded(study, arms, composed[0].hydra)
+    overrides = texts(overrides)
+    given = read(overrides)
+    with composer(given, config_dirs) as compose:
+        composed = [compose(job) for job in combinations(sweep_axes(given, compose))]
+        with foreign_values(given, compose):
+            check_own_options(composed, config_dirs)
+            arms = [arm_of(cfg, cfg.hydra.runtime.choices, compose.search) for cfg in composed]
+            check_own_names(composed, arms)
+            study = study_from_hydra(composed[0], study_name(overrides, composed[0]))
+        check_effect(given, arms)
+        return Expanded(study, arms, composed[0].hydra, tuple(o.input_line for o in given))
+
+
+@contextmanager
+def foreign_values(given: Sequence[Any], compose: Composer) -> Iterator[None]:
+    """What Hydra and OmegaConf raise where values are looked up; anything else that is raised here is a bug of ours."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, RecursionError) as error:
+        raise explained(error, given, compose) from error
+
+
+def arm_of(cfg: Any, choices: Mapping[str, Any], search: Sequence[str] = ()) -> ArmConfig:
+    """The arm of a composed configuration, in the Hydra that composed it. `choices`: the option of each group."""
+    option = str(choices["init"])
+    others = options("init") if cfg.init.get("name") != option else ()  # needed where the file has another name only
+    return arm_from_hydra(cfg, option, init_option(option), partial(own_option, search=search), others)
+
+
+def check_own_options(composed: Sequence[Any], config_dirs: Sequence[str]) -> None:
+    """Refuse a person's option file that has the name of one of ours: ours would be taken."""
+    for cfg, folder in ((cfg, folder) for folder in config_dirs for cfg in composed):
+        for group, option in cfg.hydra.runtime.choices.items():
+            own, ours = (Path(one, str(group), f"{option}.yaml") for one in (folder, config_folder()))
+            if own.is_file() and ours.is_file() and own.read_bytes() != ours.read_bytes():
+                raise refusal(f"{group}/{option}.yaml", "has the name of another option", "give the file another name")
+
+
+def check_own_names(composed: Sequence[Any], arms: Sequence[ArmConfig]) -> None:
+    """Refuse two option files that call themselves the same."""
+    named: dict[str, str] = {}
+    for cfg, arm in zip(composed, arms):
+        option = str(cfg.hydra.runtime.choices["init"])
+        other = named.setdefault(arm.init.name, option)
+        if other != option:
+            files = f"init/{other}.yaml and init/{option}.yaml"
+            raise refusal(files, f"both are named {arm.init.name}", "give each a name of its own")
 
 
 def own_option(name: str, search: Sequence[str] = ()) -> Mapping[str, Any] | None:
@@ -100,145 +148,84 @@ def own_option(name: str, search: Sequence[str] = ()) -> Mapping[str, Any] | Non
 class Composer:
     """Hydra's compose inside an initialized Hydra, with errors in our words."""
 
-    def __init__(self, search: list[str]) -> None:
+    def __init__(self, given: Sequence[Any], search: list[str]) -> None:
+        self.given = given
         self.search = search
         self.last: tuple[tuple[str, ...], Any] | None = None  # a command that sweeps nothing asks for it twice
 
-    def __call__(self, overrides: Sequence[str]) -> Any:
-        if self.last is None or self.last[0] != tuple(overrides):
-            try:
-                self.last = tuple(overrides), self.raw(overrides)
-            except Exception as error:
-                raise InputError(self.explain(error, overrides)) from None
-        return self.last[1]
+    def __call__(self, lines: Sequence[str]) -> Any:
+        if self.last is None or self.last[0] != tuple(lines):
+            with foreign(lambda error: explained(error, self.given, self)):
+                self.last = tuple(lines), self.raw(lines)
+        return self.last[1]  # type: ignore[index]
 
-    def raw(self, overrides: Sequence[str]) -> Any:
+    def raw(self, lines: Sequence[str]) -> Any:
         """Hydra's compose, its own node included."""
         from hydra import compose
 
-        return compose(CONFIG_NAME, overrides=[*overrides, *self.search], return_hydra_config=True)
-
-    def init_option(self, name: str) -> Mapping[str, Any] | None:
-        """The content of an `init` option."""
-        from hydra.core.global_hydra import GlobalHydra
-
-        loader: Any = GlobalHydra.instance().config_loader()
-        found = loader.repository.load_config(f"init/{name}")
-        if found is None:
-            return None
-        return container(found.config)
+        return compose(CONFIG_NAME, overrides=[*lines, *self.search], return_hydra_config=True)
 
     def options(self, group: str) -> list[str]:
         """Options of a group."""
-        from hydra.core.global_hydra import GlobalHydra
-
-        more = plugins.installed({"init": plugins.INITIALIZERS, "sharing": plugins.SHARING}.get(group, group))
-        return [*GlobalHydra.instance().config_loader().get_group_options(group), *more]
-
-    def explain(self, error: Exception, overrides: Sequence[str]) -> str:
-        """One line for whatever Hydra raised: what came, what is allowed."""
-        for cause in causes(error):
-            if isinstance(cause, InputError):
-                return str(cause)
-        text = " ".join(str(error).split())
-        unknown_option = re.search(r"Could not find '([^']+)/([^'/]*)'", text)
-        if unknown_option:
-            group, option = unknown_option.groups()
-            return unknown(group, option, self.options(group))
-        unknown_key = re.search(r"Could not override '([^']*)'", text)
-        if unknown_key:
-            return self.unknown_key(unknown_key.group(1), overrides)
-        unknown_group = re.search(r"[Kk]ey '([^']+)' (?:is )?not in", text)
-        if unknown_group:
-            return self.unknown_key(unknown_group.group(1), overrides)
-        failed = re.search(r"Error merging override ([^ ]+)", text)
-        if failed:
-            detail = " ".join(str(error.__cause__ or "").split()).split(" full_key")[0]
-            return f"{failed.group(1)}: {detail or 'not allowed here'}"
-        return text.split(" Config search path")[0][:300]
-
-    def unknown_key(self, key: str, overrides: Sequence[str]) -> str:
-        """A misspelt key, with the nearest ones."""
-        given = next((o for o in overrides if o.lstrip("+~").split("=")[0] == key), key)
-        known: list[str] = []
-
-        def walk(node: Any, prefix: str) -> None:
-            for name, value in node.items():
-                known.append(prefix + str(name))
-                if isinstance(value, dict):
-                    walk(value, f"{prefix}{name}.")
-
-        group_options = [o for o in overrides if re.match(r"^(init|data|sharing|optim|model)=", o)]
-        try:
-            cfg = self.raw(group_options)
-        except Exception:
-            cfg = self.raw([])
-        walk({str(name): node_value(cfg[name]) for name in cfg if name != "hydra"}, "")
-        parent = key.rpartition(".")[0]
-        siblings = [name for name in known if name.rpartition(".")[0] == parent] or [
-            name for name in known if "." not in name
-        ]
-        near = get_close_matches(key, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}? " if near else ""
-        return f"{given}: no such key; {hint}allowed are {', '.join(sorted(siblings))}"
+        return options(group)
 
 
-def node_value(value: Any) -> Any:
-    """A node of a configuration as plain values."""
-    from omegaconf import OmegaConf
-
-    return container(value) if OmegaConf.is_config(value) else value
-
-
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and what it came from."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+def init_option(name: str) -> Mapping[str, Any] | None:
+    """The content of an `init` option, as its file has it."""
+    found = loader().repository.load_config(f"init/{name}")
+    return None if found is None else container(found.config)
 
 
-# names that one looks for in a group and that are something else
-ELSEWHERE = {
-    "init=calculate_gain": "no initializer but the gain of one: init=xavier_normal init.gain=relu (or auto, or a number)"
-}
+def options(group: str) -> list[str]:
+    """Options of a group, those of installed packages among them."""
+    more = plugins.installed({"init": plugins.INITIALIZERS, "sharing": plugins.SHARING}.get(group, group))
+    return [*loader().get_group_options(group), *more]
 
 
-def unknown(group: str, option: str, known: Sequence[str]) -> str:
-    """One line about an option that does not exist, the nearest known ones first."""
-    if f"{group}={option}" in ELSEWHERE:
-        return f"{group}={option}: {ELSEWHERE[f'{group}={option}']}"
-    near = get_close_matches(option, known, n=3, cutoff=0.4)
-    rest = [name for name in known if name not in near]
-    hint = " or module.function in the current folder" if group in ("init", "sharing") else ""
-    return f"{group}={option}: unknown; allowed are {', '.join([*near, *rest])}{hint}"
+def loader() -> Any:
+    """What the Hydra that is initialized finds options with."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    return GlobalHydra.instance().config_loader()
 
 
 @contextmanager
-def composer(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> Iterator[Composer]:
+def composer(given: Sequence[Any], config_dirs: Sequence[str] = ()) -> Iterator[Composer]:
     """An initialized Hydra with our schema and the person's own initializers registered."""
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    prepare(overrides, config_dirs)
+    prepare(given, config_dirs)
     search = []
     if config_dirs:
-        folders = ",".join(f"'file://{Path(folder).resolve()}'" for folder in config_dirs)
+        folders = ",".join(quoted(f"file://{Path(folder).resolve()}") for folder in config_dirs)
         search = [f"hydra.searchpath=[{folders}]"]
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(config_folder()), version_base="1.3", job_name="initbench"):
-            yield Composer(search)
+        with (
+            initialize_config_dir(str(config_folder()), version_base="1.3", job_name="initbench"),
+            files_checked(cache(check_own_file)),
+        ):
+            for override in given:  # glob(*) looks options up
+                override.config_loader = loader()
+            yield Composer(given, search)
     finally:
         GlobalHydra.instance().clear()
 
 
-def prepare(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> None:
+def check_own_file(path: Path) -> None:
+    """Check an option file that is a person's; ours are in order."""
+    if config_folder() not in path.parents:
+        check_file(path)
+
+
+def prepare(given: Sequence[Any], config_dirs: Sequence[str] = ()) -> None:
     """Register the schema, and every value of `init=` or `sharing=` with a dot as an option of that name."""
     register_schema()
     for folder in config_dirs:
         if not Path(folder).is_dir():
-            raise InputError(f"--config-dir {folder}: no such folder")
-    for override in parsed(overrides):
+            raise refusal(f"--config-dir {shown(folder)}", "no such folder")
+    for override in given:
         if override.key_or_group in ("init", "sharing"):
             register_installed(override)
         if override.key_or_group in ("init", "sharing") and not is_glob(override):
@@ -287,61 +274,24 @@ def register_sharing(target: str) -> None:
 REGISTER = {"init": register_initializer, "sharing": register_sharing}
 
 
-def parsed(overrides: Sequence[str]) -> list[Any]:
-    """Overrides by Hydra's grammar."""
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    # glob(*) looks options up, which needs an initialized Hydra
-    hydra = GlobalHydra.instance()
-    parser = OverridesParser.create(hydra.config_loader() if hydra.is_initialized() else None)
-    out = []
-    for text in overrides:
-        try:
-            out += parser.parse_overrides([text])
-        except HydraException as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{text}: not an override like key=value or key=a,b ({reason})") from None
-    return out
-
-
-def is_glob(override: Any) -> bool:
-    """Whether an override asks for options by pattern: glob(*)."""
-    from hydra.core.override_parser.types import ValueType
-
-    return override.value_type == ValueType.GLOB_CHOICE_SWEEP
-
-
-def values(override: Any) -> list[str]:
-    """What an override asks for, as text: one value, or each value of a sweep."""
-    if override.is_sweep_override():
-        return [str(value) for value in override.sweep_string_iterator()]
-    value = override.get_value_element_as_str()
-    return [value]
-
-
-def sweep_axes(overrides: Sequence[str], compose: Composer) -> dict[str, list[str]]:
+def sweep_axes(given: Sequence[Any], compose: Composer) -> dict[str, list[str]]:
     """Each override as key -> list of `key=value`; axes of the experiment file first, replaced by those given."""
-    plain = [o.input_line for o in parsed(overrides) if not o.is_sweep_override()]
-    for override in parsed(overrides):
-        if override.is_sweep_override() and override.key_or_group in LISTS:
-            raise InputError(
-                f"{override.input_line}: would be a sweep of jobs, but they train together; "
-                f"write {LISTS[override.key_or_group]}"
-            )
-        if override.is_sweep_override() and override.key_or_group in ("experiment", "study", "outputs"):
-            raise InputError(f"{override.input_line}: one {override.key_or_group} a command")
-    cfg = compose(plain)
-    declared = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()]
-    axes: dict[str, list[str]] = {}
-    for override in parsed([*declared, *overrides]):
-        key = override.input_line.split("=", 1)[0]
-        if override.is_sweep_override():
-            axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-        else:
-            axes[key] = [override.input_line]
-    return axes
+    cfg = compose([o.input_line for o in given if not o.is_sweep_override()])
+    declared = read([f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()])
+    by_key = {override.input_line.split("=", 1)[0]: override for override in (*declared, *given)}
+    for override in by_key.values():
+        override.config_loader = loader()
+        if is_glob(override) and not values(override):
+            known = ", ".join(options(override.key_or_group))
+            raise refusal(typed(override), "matches no option", f"allowed are {known}")
+    arms = prod(count(override) for override in by_key.values())
+    most = max(by_key.values(), key=count, default=None)
+    if most is not None:
+        check_fits(typed(most), arms * ARM, f"sweep fewer values: these are {arms:,} arms")
+    return {
+        key: [f"{key}={value}" for value in values(override)] if override.is_sweep_override() else [override.input_line]
+        for key, override in by_key.items()
+    }
 
 
 def combinations(axes: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
@@ -358,14 +308,27 @@ def combinations(axes: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
 def study_name(overrides: Sequence[str], cfg: Any) -> str:
     """`study`, or the experiment's name, with a stable slug of the other overrides: same command, same folder."""
     if cfg.study is not None:
-        name = str(cfg.study)
-        if not re.fullmatch(r"[\w.-]+", name) or name in (".", "..", "store"):
-            raise InputError(f"study={name}: letters, digits, - _ . only (and not 'store')")
-        return name
-    experiment = next((o.split("=", 1)[1] for o in overrides if o.startswith("experiment=")), "default")
-    kept = sorted(o for o in overrides if not NOT_THE_STUDY.match(o) and not o.startswith("experiment="))
+        return checked_name(str(cfg.study))
+    experiment = next((line.split("=", 1)[1] for line in overrides if line.startswith("experiment=")), "default")
+    kept = sorted(line for line in overrides if not NOT_THE_STUDY.match(line) and not line.startswith("experiment="))
     if not kept:
-        return experiment
-    words = re.sub(r"[^\w.]+", "-", "_".join(kept)).strip("-")[:48].rstrip("-_.")
-    prefix = "" if experiment == "default" else f"{experiment}_"
-    return f"{prefix}{words}-{digest(kept)[:6]}"
+        return checked_name(slug(experiment))
+    prefix = "" if experiment == "default" else f"{slug(experiment)}_"
+    return f"{prefix}{slug('_'.join(kept))}-{digest(kept)[:6]}"
+
+
+def slug(text: str) -> str:
+    """Text as a short piece of a file name."""
+    return re.sub(r"[^\w.]+", "-", text).strip("-")[:48].rstrip("-_.")
+
+
+def checked_name(name: str) -> str:
+    """The name of a study, which is a folder's name on every system; raises InputError where it is none."""
+    what, size = f"study={shown(name)}", len(name.encode("utf-8", "replace"))
+    if size > LONGEST_NAME:
+        raise refusal(what, f"{size} bytes", f"the name of a folder has at most {LONGEST_NAME}")
+    if not re.fullmatch(r"[\w.-]+", name) or name.lower() in (".", "..", "store"):
+        raise refusal(what, "letters, digits, - _ . only (and not 'store')")
+    if DEVICES.fullmatch(name) or name.endswith(".") or name.startswith("-"):
+        raise refusal(what, "not a folder's name on every system", "choose another, e.g. study=first")
+    return name

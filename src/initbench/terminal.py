@@ -22,11 +22,35 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from initbench import streams
+from initbench.errors import printable
+from initbench.grammar import number as exact
 from initbench.grammar import plural
 
+
+class Terminal(Console):
+    """A console that shows text as it is given: no markup, no control codes; and that outlives who reads it."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, soft_wrap=True, **how)
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """Text in one line, with what cannot be printed escaped, or a table."""
+        try:
+            super().print(*(printable(one) if isinstance(one, str) else one for one in objects), **how)
+        except BrokenPipeError:
+            self.on_broken_pipe()
+
+    def on_broken_pipe(self) -> None:
+        """rich would exit."""
+        self.quiet = True
+        streams.unread(self.file)
+
+
 # a pipe or a file has no width of its own: wide enough for a leaderboard without broken lines
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else 110)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+tty = sys.stdout is not None and sys.stdout.isatty()
+out = Terminal(width=None if tty or "COLUMNS" in os.environ else 110)
+err = Terminal(stderr=True)
 SHOWN_ROWS = 20
 
 
@@ -105,7 +129,11 @@ def leaderboard(board: Any, target: Any) -> None:
         rows = board[board["setting"] == setting]
         goal = f"steps to {target['metric']} {target['value']:g}" if target else "no target"
         table = Table(
-            title=f"{setting}: {goal}", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+            title=printable(f"{setting}: {goal}"),
+            title_justify="left",
+            title_style="bold",
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
         )
         for name in ("", "setup", "lr", "arrived", "steps", "95% interval", "x base", "verdict", "loss"):
             table.add_column(name, justify="left" if name == "setup" else "right", no_wrap=name != "setup")
@@ -122,8 +150,8 @@ def cells(row: dict[str, Any]) -> list[str]:
     ratio = number(row["ratio"], ".2f")
     return [
         number(row["rank"]),
-        str(row["setup"]),
-        number(row["lr"]),
+        printable(row["setup"]),
+        exact(row["lr"]) if present(row["lr"]) else "",
         f"{number(row['reached'])}/{number(row['n'])}{bad}",
         steps(row["steps"]),
         interval(row["steps_low"], row["steps_high"]),

@@ -93,7 +93,7 @@ def framed(runs: pd.DataFrame, history: pd.DataFrame, setup: pd.Series, metric: 
 
 def sharing_role(runs: pd.DataFrame) -> pd.Series:
     """The scheme, none (untied, same width), or narrow (untied, as many stored numbers: `sharing.controls`)."""
-    narrow = runs["setup"].astype(str).str.contains("parameters of", regex=False)
+    narrow = runs["setup"].astype(str).str.contains("parameters of|weights of")
     return runs["sharing.name"].astype(str).mask(narrow, "narrow")
 
 

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from initbench.checks import check_choice
-from initbench.data.dataset import TRAIN_SHARE, Dataset, Split, split, standardizer, with_target
+from initbench.data.dataset import TRAIN_SHARE, Dataset, Split, inputs_of, split, targets_of, with_target
 from initbench.data.fetched import mnist1d, openml
 from initbench.data.files import digits, npz
+from initbench.data.frame import standardizer
 from initbench.data.made import linear, points, teacher
 from initbench.errors import InputError
 
-__all__ = ["LOADERS", "TRAIN_SHARE", "Dataset", "Split", "load", "split", "standardizer"]
+__all__ = ["LOADERS", "TRAIN_SHARE", "Dataset", "Split", "inputs_of", "load", "split", "standardizer", "targets_of"]
 
 LOADERS: dict[str, Callable[..., Dataset]] = {
     "digits": digits,

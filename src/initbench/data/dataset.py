@@ -1,23 +1,29 @@
 """A data set, and each seed's split of it.
 
 A data set is held once, as it came; a run holds the indices of its split and that split's mean and scale. Inputs are
-standardized as (x - mean of each feature) / ONE scalar, so that their mean square is 1 and directions keep their size.
+standardized as (x - mean of each feature) / ONE scalar, so that their mean square is 1 and directions keep their size;
+differences are taken in float64 (see `frame`).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from initbench import rng
 from initbench.cautions import Caution
 from initbench.checks import check_choice
-from initbench.errors import InputError
+from initbench.data.frame import AS_THEY_ARE, Frame, cast, frame_of, standardizer
+from initbench.data.labels import taken
+from initbench.errors import refusal
 
 TRAIN_SHARE = 0.8
-BLOCK = 2**20  # entries of a small integer type that are squared at once
+EXACT = 2**53  # whole numbers up to here are exact in float64
+SMALLEST, LARGEST = 1e-300, 1e100  # of somebody's numbers: beyond, their squares or last digits do not exist
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,40 @@ class Dataset:
     train: np.ndarray | None = None
     standardized: bool = True
     cautions: tuple[Caution, ...] = ()  # what to know before trusting results on these data
+    taken: str = ""  # how a person's y was understood, and what was not read: said before anything is trained
+
+    @cached_property
+    def x_frame(self) -> Frame:
+        """Where inputs are counted from before they are rounded."""
+        return frame_of(self.x) if self.standardized else AS_THEY_ARE
+
+    @cached_property
+    def y_frame(self) -> Frame:
+        """Where target values are counted from before they are rounded."""
+        return frame_of(self.y) if self.standardized and self.y.ndim == 2 else AS_THEY_ARE
+
+    def near_x(self, dtype: np.dtype) -> np.ndarray:
+        """Inputs (N, n) in their frame, in an arm's type: held once, whatever the number of arms."""
+        return self._near("x", self.x, self.x_frame, dtype)
+
+    def near_y(self, dtype: np.dtype) -> np.ndarray:
+        """Target values (N, k) in their frame, in an arm's type."""
+        return self._near("y", self.y, self.y_frame, dtype)
+
+    def _near(self, name: str, values: np.ndarray, frame: Frame, dtype: np.dtype) -> np.ndarray:
+        if (name, dtype) not in self._held:
+            as_it_is = frame is AS_THEY_ARE and values.dtype == dtype
+            self._held[name, dtype] = values if as_it_is else cast(values, frame, dtype)
+        return self._held[name, dtype]
+
+    @cached_property
+    def _held(self) -> dict[tuple[str, np.dtype], np.ndarray]:
+        return {}
+
+    @cached_property
+    def noted(self) -> dict[object, tuple[Caution, ...]]:
+        """Cautions of `doubts` that were found already: all arms of a study share their data."""
+        return {}
 
     @property
     def classes(self) -> int | None:
@@ -57,7 +97,7 @@ class Dataset:
             return len(self.train)
         return min(len(self.x) - 1, max(1, int(TRAIN_SHARE * len(self.x))))
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """Sixteen hex digits of the arrays."""
         h = hashlib.blake2b(digest_size=8)
@@ -74,9 +114,9 @@ class Split:
 
     train: np.ndarray  # (N_train,) int64
     val: np.ndarray  # (N_val,) int64
-    mean: np.ndarray  # (n,)
+    mean: np.ndarray  # (n,), in the frame of x
     scale: float
-    target_mean: np.ndarray | float  # (k,); 0 for classes
+    target_mean: np.ndarray | float  # (k,), in the frame of y; 0 for classes
     target_scale: float  # 1 for classes
 
 
@@ -90,6 +130,18 @@ def split(data: Dataset, seed: int) -> Split:
     >>> len(s.train), len(s.val), len(set(s.train) & set(s.val))
     (8, 2, 0)
     """
+    train, val = parts(data, seed)
+    zeros = np.zeros(data.inputs)
+    mean, scale = standardizer(data.x, data.x_frame, train) if data.standardized else (zeros, 1.0)
+    if data.classes is not None:
+        return Split(train, val, mean, scale, 0.0, 1.0)
+    if not data.standardized:
+        return Split(train, val, mean, scale, np.zeros(data.outputs), 1.0)
+    return Split(train, val, mean, scale, *standardizer(data.y, data.y_frame, train))
+
+
+def parts(data: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sample numbers of a seed's training and validation part."""
     order = rng.numpy_stream(seed, "split").permutation(len(data.x))
     if data.train is None:
         train, val = order[: data.train_samples], order[data.train_samples :]
@@ -97,30 +149,17 @@ def split(data: Dataset, seed: int) -> Split:
         kept = np.isin(order, data.train)
         train, val = order[kept], order[~kept]
         val = val if len(val) else train
-    if not data.standardized:
-        zero = 0.0 if data.classes is not None else np.zeros(data.outputs)
-        return Split(train, val, np.zeros(data.inputs), 1.0, zero, 1.0)
-    mean, scale = standardizer(data.x[train])
-    if data.classes is not None:
-        return Split(train, val, mean, scale, 0.0, 1.0)
-    return Split(train, val, mean, scale, *standardizer(data.y[train]))
+    return train, val
 
 
-def standardizer(values: np.ndarray) -> tuple[np.ndarray, float]:
-    """Mean of each column, and the one scalar that brings the centred mean square to 1 (1 if all are equal).
+def inputs_of(data: Dataset, part: Split, index: np.ndarray) -> np.ndarray:
+    """Standardized inputs of samples, (B, n) float64."""
+    return (data.x_frame(data.x[index]) - part.mean) / part.scale
 
-    >>> standardizer(np.array([[0.0, 1.0], [2.0, 1.0]]))[1] ** 2
-    0.5000...
-    """
-    mean = values.mean(axis=0)
-    if values.dtype == np.float64:
-        square = float(np.mean((values - mean) ** 2))
-    else:  # block by block: as float64 at once, 60,000 images would need half a gigabyte
-        rows = max(1, BLOCK // values.shape[1])
-        total = sum(float(np.sum((values[i : i + rows] - mean) ** 2)) for i in range(0, len(values), rows))
-        square = total / values.size
-    scale = float(np.sqrt(square))
-    return mean, scale if scale > 0 else 1.0
+
+def targets_of(data: Dataset, part: Split, index: np.ndarray) -> np.ndarray:
+    """Standardized target values of samples, (B, k) float64."""
+    return (data.y_frame(data.y[index]) - part.target_mean) / part.target_scale
 
 
 def with_target(data: Dataset, target: str) -> Dataset:
@@ -140,38 +179,57 @@ def checked(
     where: str,
     train: np.ndarray | None = None,
     standardized: bool = True,
+    unread: Sequence[str] = (),
 ) -> Dataset:
-    """A Dataset from somebody's arrays, or an InputError that says what is wrong with them."""
+    """A Dataset from somebody's arrays of fitting shapes, or an InputError that says what is wrong with them.
+
+    `unread`: arrays beside them that are not looked at.
+    """
     for name, array in (("x", x), ("y", y)):
-        if array.dtype.kind not in "biuf":
-            raise InputError(f"{where}: {name} has dtype {array.dtype}; numbers are needed")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            bad = int((~np.isfinite(array)).sum())
-            raise InputError(f"{where}: {name} has {bad} values that are NaN or infinite; all must be finite")
-    if x.ndim != 2 or y.ndim not in (1, 2) or len(x) != len(y):
-        raise InputError(f"{where}: x has shape {x.shape} and y {y.shape}; needed are x (N, n) and y (N,) or (N, k)")
-    least = 5 if train is None else 1
-    if len(x) < least or x.shape[1] < 1 or (y.ndim == 2 and y.shape[1] < 1):
-        raise InputError(f"{where}: x has shape {x.shape}; at least {least} samples and 1 feature are needed")
+        check_numbers(name, array, where)
     part = None if train is None else train_part(train, len(x), where)
-    whole = bool(np.all(y == np.round(y)))
-    classes = task == "classification" or (task == "auto" and y.ndim == 1 and y.dtype.kind in "biu")
-    if not classes:
-        return Dataset(x.astype(np.float64), y.reshape(len(y), -1).astype(np.float64), part, standardized)
-    if y.ndim != 1 or not whole or y.min() < 0 or y.max() < 1:
-        raise InputError(f"{where}: classes must be whole numbers 0, 1, ... in y (N,), at least two of them")
-    if y.max() >= len(y):
-        raise InputError(f"{where}: y goes to {int(y.max())} with {len(y)} samples; number the classes 0, 1, ...")
-    return Dataset(x.astype(np.float64), y.astype(np.int64), part, standardized)
+    targets = taken(y, task, where)
+    text = [targets.text] if targets.text else []
+    text += [f"not read: {', '.join(unread[:8])}"] if unread else []
+    x = x.astype(np.float64, copy=False)
+    return Dataset(x, targets.y, part, standardized, targets.cautions, f"{where}: {'; '.join(text)}" if text else "")
+
+
+def check_numbers(name: str, array: np.ndarray, where: str) -> None:
+    """Numbers that float64 holds, and whose differences it holds too."""
+    if array.dtype.kind not in "biuf":
+        raise refusal(where, f"{name} has dtype {array.dtype}", "numbers are needed")
+    if array.dtype.kind == "b":
+        return
+    low, high = array.min(), array.max()  # NaN if there is one
+    if not np.isfinite(low) or not np.isfinite(high):
+        bad = int((~np.isfinite(array)).sum())
+        raise refusal(where, f"{name} has {bad} values that are NaN or infinite", "all must be finite")
+    whole = array.dtype.kind in "iu"
+    low, high = (int(low), int(high)) if whole else (float(low), float(high))
+    size = max(abs(low), abs(high))
+    if whole and size > EXACT:
+        wrong = f"{name} goes from {low} to {high}; whole numbers beyond 2^53 lose digits as float64"
+        raise refusal(where, wrong, f"subtract the lowest first: {name} = {name} - {name}.min(0)")
+    reach = f"the range is {SMALLEST:g} to {LARGEST:g}"
+    if size > LARGEST:
+        raise refusal(
+            where, f"{name} goes from {low:g} to {high:g}", f"{reach}; drop what is no measurement, or rescale {name}"
+        )
+    if low != high and size < SMALLEST:
+        raise refusal(where, f"{name} goes from {low:g} to {high:g}", f"{reach}; multiply {name} by a constant")
 
 
 def train_part(train: np.ndarray, samples: int, where: str) -> np.ndarray:
     """Sample numbers (N_train,) int64 from a mask (N,) or a list of numbers."""
-    allowed = f"{where}: train must be a mask ({samples},) or different sample numbers 0..{samples - 1}, at least one"
+    allowed = f"must be a mask ({samples},) or different sample numbers 0..{samples - 1}, at least one"
+    said = f"train is {train.dtype} of shape {train.shape}"
     if train.dtype.kind == "b" and train.shape == (samples,):
         train = np.flatnonzero(train)
+    elif train.shape == (samples,) and samples > 2 and np.isin(train, (0, 1)).all():
+        raise refusal(where, f"{said}, zeros and ones", f"{allowed}; train = train.astype(bool) makes it a mask")
     if train.ndim != 1 or train.dtype.kind not in "iu" or not len(train) or len(np.unique(train)) != len(train):
-        raise InputError(f"{allowed}; it is {train.dtype} of shape {train.shape}")
+        raise refusal(where, said, f"it {allowed}")
     if train.min() < 0 or train.max() >= samples:
-        raise InputError(f"{allowed}; it goes from {train.min()} to {train.max()}")
+        raise refusal(where, f"train goes from {train.min()} to {train.max()}", f"it {allowed}")
     return np.sort(train.astype(np.int64))

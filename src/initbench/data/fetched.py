@@ -12,6 +12,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from initbench import rng
 from initbench.checks import check_whole
 from initbench.data.dataset import Dataset, checked
 from initbench.errors import InputError
+from initbench.memory import check_fits
 
 NETWORK_TIMEOUT = 5.0  # seconds without an answer
 ALIASES = {"mnist": "mnist_784", "fashion_mnist": "Fashion-MNIST", "fashion-mnist": "Fashion-MNIST"}
@@ -85,6 +87,7 @@ def mnist1d(samples: int = 5000, seed: int = 42, cache: str | None = None) -> Da
             made = make_dataset(args)
         return {name: np.concatenate([made[name], made[f"{name}_test"]]) for name in ("x", "y")}
 
+    check_fits(f"data.samples={samples}", 1000 * samples, "give fewer")  # 40 numbers, and what making them takes
     arrays = kept(cache_folder(cache) / f"mnist1d-{version('mnist1d')}-{samples}-{seed}.npz", make)
     return Dataset(arrays["x"].astype(np.float64), arrays["y"].astype(np.int64))
 
@@ -118,7 +121,7 @@ def openml(
         chosen = np.sort(rng.numpy_stream(seed, "openml").permutation(len(x))[:samples])
         x, y = x[chosen], y[chosen]
     if x.dtype == np.uint8:  # pixels stay bytes: 70,000 images as float64 would be 440 MB in every process
-        return Dataset(x, checked(x[:, :1], y, "auto", where).y)
+        return replace(checked(x[:, :1], y, "auto", where), x=x)
     return checked(x, y, "auto", where)
 
 

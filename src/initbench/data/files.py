@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +9,8 @@ import numpy as np
 
 from initbench.checks import check, check_choice
 from initbench.data.dataset import Dataset, checked
-from initbench.errors import InputError
+from initbench.data.npz import read
+from initbench.errors import InputError, shown
 
 
 def digits() -> Dataset:
@@ -34,7 +33,7 @@ def digits() -> Dataset:
 def npz(path: str | None = None, task: str = "auto", standardize: bool = True) -> Dataset:
     """The user's arrays: `x` (N, n) numbers; `y` (N,) class numbers, or (N,) / (N, k) values.
 
-    `task` auto: whole-number y are classes, others regression. An array `train` (mask, or sample numbers) fixes the
+    `task` auto: whole-number y are classes, one-hot rows too, others regression (the rule: data/labels.py). An array `train` (mask, or sample numbers) fixes the
     training part for every seed; without it each seed has its own 80%. `standardize` false uses the numbers as they
     are. Errors name the file and what is wrong.
     """
@@ -42,16 +41,6 @@ def npz(path: str | None = None, task: str = "auto", standardize: bool = True) -
     check(isinstance(standardize, bool), "data.standardize", standardize, "true or false")
     if path is None:
         raise InputError("data=npz needs data.path=FILE.npz with arrays x (N, n) and y (N,) or (N, k)")
-    where = f"data.path={path}"
-    try:
-        with np.load(Path(path), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise InputError(f"{where}: no such file") from None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{where}: not a readable .npz of plain arrays ({reason})") from None
-    for name in ("x", "y"):
-        if name not in arrays:
-            raise InputError(f"{where}: has {', '.join(arrays) or 'no arrays'}; needs x (N, n) and y (N,) or (N, k)")
-    return checked(arrays["x"], arrays["y"], task, where, arrays.get("train"), standardize)
+    where = f"data.path={shown(path)}"
+    arrays, unread = read(str(path), where)
+    return checked(arrays["x"], arrays["y"], task, where, arrays.get("train"), standardize, unread)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from initbench import rng
 from initbench.checks import check_choice, check_number, check_whole
 from initbench.data.dataset import Dataset
 from initbench.errors import InputError
+from initbench.memory import check_fits
 
 
 def teacher(
@@ -33,6 +34,8 @@ def teacher(
     if classes is not None:
         check_whole("data.classes", classes, low=2, note=" or null for regression")
     check_number("data.noise", noise, low=0.0)
+    widest = max(inputs, width, classes or outputs)
+    check_size(sizes, 3 * samples * widest + 2 * width * widest)
     draw = rng.numpy_stream(seed, "teacher")
     x = draw.standard_normal((samples, inputs))
     h = x
@@ -63,8 +66,10 @@ def linear(
     >>> np.linalg.svd(y.T @ x / len(x), compute_uv=False).round(9)
     array([3., 2., 0.])
     """
-    for name, value in {"samples": samples, "inputs": inputs, "outputs": outputs}.items():
+    sizes = {"samples": samples, "inputs": inputs, "outputs": outputs}
+    for name, value in sizes.items():
         check_whole(f"data.{name}", value, low=1)
+    check_size(sizes, 4 * samples * (inputs + outputs))
     s = [modes] if isinstance(modes, (int, float)) and not isinstance(modes, bool) else list(modes)
     for mode in s:
         check_number("data.modes", mode, low=0.0, note=" or a list of them, e.g. [4,2,1]")
@@ -86,6 +91,11 @@ def linear(
     y = x @ v @ np.diag(s) @ u.T
     y = y + noise * draw.standard_normal(y.shape)
     return Dataset(x, y, train=np.arange(samples - validation), standardized=False)
+
+
+def check_size(sizes: Mapping[str, int], numbers: int) -> None:
+    """Refuse, before anything is drawn, more numbers than the memory holds."""
+    check_fits(" ".join(f"data.{name}={value}" for name, value in sizes.items()), 8 * numbers, "make them smaller")
 
 
 def whitened(draw: np.random.Generator, samples: int, inputs: int) -> np.ndarray:
@@ -130,6 +140,8 @@ def points(
     check_whole("data.inputs", inputs, low=1)
     check_number("data.length", length, above=0.0)
     check_choice("data.function", function, tuple(FUNCTIONS))
+    pairs = samples**2 if correlation is not None and inputs >= samples else 0
+    check_size({"samples": samples, "inputs": inputs}, 4 * (samples * inputs + pairs))
     draw = rng.numpy_stream(seed, "points")
     if correlation is not None:
         check_number("data.correlation", correlation)

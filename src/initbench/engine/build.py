@@ -12,6 +12,7 @@ from initbench.engine.material import Material, start_of_seed
 from initbench.engine.netstart import PlainNet
 from initbench.engine.oracle import MLP
 from initbench.errors import InputError
+from initbench.overrides import completed
 from initbench.plan import planned
 from initbench.sweep import expand
 
@@ -27,10 +28,7 @@ def build(overrides: Sequence[str] = (), seed: int = 0, config_dirs: Sequence[st
     >>> net.layers[1].weight is net.layers[2].weight, net(torch.zeros(2, 64)).shape
     (True, torch.Size([2, 10]))
     """
-    given = [f"{group}=none" for group in ("sharing",) if not any(o.startswith(f"{group}=") for o in overrides)]
-    if not any(o.startswith("init=") for o in overrides):
-        given.append("init=torch_default")
-    arms = expand([*given, *overrides, f"seeds=[{seed}]"], config_dirs)
+    arms = expand(completed(overrides, ["init=torch_default", "sharing=none"], [f"seeds=[{seed}]"]), config_dirs)
     if len(arms) != 1:
         raise InputError(f"build: {len(arms)} arms; one net is built at a time, so one value a key")
     material = planned(arms[0]).material

@@ -51,26 +51,35 @@ class Material:
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
-        """What to know of this net and its start before trusting its results."""
-        return ()
+        """What to know of this net and its training before trusting its results."""
+        asked, there = self.arm.optim.batch_size, self.data.train_samples
+        if self.arm.train.steps == 0 or asked is None or asked <= there:
+            return ()
+        text = f"optim.batch_size={asked} is more than the {there} training samples, so each step takes all {there}"
+        return (Caution("Every step takes the full batch", f"{text}; give at most {there}, or null for all."),)
 
     @property
     def dtype(self) -> torch.dtype:
         return torch.float64 if self.arm.model.dtype == "float64" else torch.float32
 
+    @property
+    def numpy_dtype(self) -> np.dtype:
+        return np.dtype(self.arm.model.dtype)
+
     @cached_property
     def x(self) -> Tensor:
-        """Raw inputs (N, n)."""
-        return torch.from_numpy(self.data.x).to(self.dtype).to(self.arm.engine.device)
+        """Inputs (N, n) in the frame of the data."""
+        return torch.from_numpy(self.data.near_x(self.numpy_dtype)).to(self.arm.engine.device)
 
     @cached_property
     def y(self) -> Tensor:
-        """Class numbers (N,), or target values (N, k); one-hot for squared error on classes."""
-        y = torch.from_numpy(self.data.y)
-        if self.data.classes is not None and self.loss == "squared_error":
-            y = torch.nn.functional.one_hot(y, self.data.classes)
-        if self.loss == "squared_error":
-            y = y.to(self.dtype)
+        """Class numbers (N,), or target values (N, k) in the frame of the data; one-hot for squared error on classes."""
+        if self.data.classes is None:
+            y = torch.from_numpy(self.data.near_y(self.numpy_dtype))
+        else:
+            y = torch.from_numpy(self.data.y)
+            if self.loss == "squared_error":
+                y = torch.nn.functional.one_hot(y, self.data.classes).to(self.dtype)
         return y.to(self.arm.engine.device)
 
 
@@ -216,18 +225,8 @@ def start_of_seed(material: Material, seed: int) -> Mapping[str, Tensor]:
 
 
 def batch_size(arm: ArmConfig, train_samples: int) -> int:
-    """Samples a step; null in the configuration means all.
-
-    Raises InputError if more are asked than there are.
-    """
-    size = arm.optim.batch_size
-    if size is None:
-        return train_samples
-    if size > train_samples:
-        raise InputError(
-            f"optim.batch_size={size}: the training part has {train_samples} samples; at most that, or null for all"
-        )
-    return size
+    """Samples a step: all, where the configuration says null or more than there are."""
+    return min(arm.optim.batch_size or train_samples, train_samples)
 
 
 def loss_name(arm: ArmConfig, data: Dataset) -> str:

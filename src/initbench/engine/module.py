@@ -2,7 +2,7 @@
 
 One forward pass is observed: each call of an nn.Linear is a layer, in order, and a layer called twice (or two that hold
 one Parameter) is one slot with two uses. So initializers, sharing, measures and costs mean the same as for the MLP.
-Other parameters are trained too, from the start that the module gives them.
+Other parameters are trained too, from the start that the module gives them; `reach` says which.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from initbench import initializers, plugins, rng
+from initbench.cautions import Caution
 from initbench.config import ArmConfig
-from initbench.data import Dataset, split
+from initbench.data import Dataset, inputs_of, split
 from initbench.engine.material import Draws, Material
 from initbench.engine.netstart import training_batch, training_targets
+from initbench.engine.reach import Reach, check_same, check_storable, reach, signature
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import LayerSpec, ModelConfig
 from initbench.initializers.whole_net import initialize_net, linears
+from initbench.own_code import guarded, reasons
 from initbench.parameters.ties import share_
 from initbench.parameters.uses import quiet
 from initbench.sharing import Scheme, Slot, scheme
@@ -41,6 +44,8 @@ class Structure:
     scheme: Scheme
     by_sample: bool  # the module returns one number a batch, so it is called sample by sample
     others: int  # numbers in trained parameters that belong to no layer
+    reach: Reach
+    signature: tuple[tuple[str, tuple[int, ...]], ...]  # names and shapes of the parameters
 
 
 class ModuleMaterial(Material):
@@ -62,6 +67,10 @@ class ModuleMaterial(Material):
     @property
     def scheme(self) -> Scheme:
         return self.structure.scheme
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        return (*super().cautions, *self.structure.reach.cautions)
 
 
 def imported(target: str) -> Callable[..., nn.Module]:
@@ -92,17 +101,10 @@ def made(model: ModelConfig, data: Dataset, seed: int) -> nn.Module:
             raise InputError(f"model.args.{key}: {target} has no such argument; allowed: {', '.join(own) or 'none'}")
     given = {"inputs": data.inputs, "outputs": data.outputs}
     args = {**{key: value for key, value in given.items() if key in known}, **model.args}
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64 if model.dtype == "float64" else torch.float32)
-    try:
-        with seeded(rng.key(seed, "module")):
-            module = make(**args)
-    except Exception as error:
-        raise InputError(
-            f"model.target={target}: making it failed ({plugins.line(error)}); set model.args.KEY=VALUE"
-        ) from None
-    finally:
-        torch.set_default_dtype(before)
+    what, do = f"model.target={target}", "set model.args.KEY=VALUE"
+    with guarded(what, "making it failed: ", do, seed=rng.key(seed, "module")):
+        torch.set_default_dtype(torch.float64 if model.dtype == "float64" else torch.float32)
+        module = make(**args)
     if not isinstance(module, nn.Module):
         raise InputError(f"model.target={target}: makes a {type(module).__name__}; an nn.Module is needed")
     return module
@@ -119,7 +121,9 @@ def seeded(seed: int) -> Iterator[None]:
 def build(material: ModuleMaterial, seed: int) -> nn.Module:
     """The module of one seed, shared and initialized as its arm says, on the arm's device."""
     arm = material.arm
-    module = tied(made(arm.model, material.data, seed), material)
+    module = made(arm.model, material.data, seed)
+    check_same(module, material.structure.signature, arm.model.target, seed)
+    module = tied(module, material)
     start_(module, material, seed)
     return module.to(arm.engine.device)
 
@@ -130,9 +134,8 @@ def call(module: nn.Module, x: Tensor, by_sample: bool) -> Tensor:
     >>> call(nn.Flatten(0), torch.ones(3, 1), by_sample=False).shape
     torch.Size([3, 1])
     """
-    if by_sample:
-        return torch.stack([module(one).reshape(1) for one in x.split(1)])
-    outputs = module(x)
+    with reasons(f"model.target={type(module).__module__}.{type(module).__qualname__}", "its forward pass failed: "):
+        outputs = torch.stack([module(one).reshape(1) for one in x.split(1)]) if by_sample else module(x)
     return outputs.unsqueeze(1) if outputs.dim() == 1 else outputs
 
 
@@ -180,8 +183,12 @@ def structure(material: ModuleMaterial) -> Structure:
     arm, data = material.arm, material.data
     seed = arm.seeds[0]
     module = made(arm.model, data, seed)
+    check_storable(module, arm.model.target)
+    shape = signature(module)
+    if len(arm.seeds) > 1:
+        check_same(made(arm.model, data, arm.seeds[-1]), shape, arm.model.target, arm.seeds[-1])
     its = split(data, seed)
-    x = torch.from_numpy((data.x[its.train[:PROBED]] - its.mean) / its.scale).to(material.dtype)
+    x = torch.from_numpy(inputs_of(data, its, its.train[:PROBED])).to(material.dtype)
     calls, by_sample = forward_calls(module, x, arm, data)
     if not calls:
         raise InputError(f"model.target={arm.model.target}: its forward pass calls no nn.Linear; nothing to initialize")
@@ -198,29 +205,29 @@ def structure(material: ModuleMaterial) -> Structure:
     trained = {id(p): p.numel() for p in module.parameters() if p.requires_grad}
     of_layers = {id(p) for one in calls for p in one.parameters(recurse=False)}
     others = sum(n for key, n in trained.items() if key not in of_layers)
-    return Structure(layers, tuple(names[id(one)] for one in calls), found, by_sample, others)
+    its_reach = reach(module, calls, x[:1] if by_sample else x)
+    return Structure(layers, tuple(names[id(one)] for one in calls), found, by_sample, others, its_reach, shape)
 
 
 def forward_calls(module: nn.Module, x: Tensor, arm: ArmConfig, data: Dataset) -> tuple[list[nn.Linear], bool]:
     """The nn.Linear layers in order of their calls, and whether the module returns one number a batch."""
     where = f"model.target={arm.model.target}"
-    try:
-        with quiet(module), observed(module) as calls:
-            outputs = module(x)
-            by_sample = isinstance(outputs, Tensor) and outputs.dim() == 0
-            if by_sample:
-                calls.clear()
-                outputs = call(module, x[:1], by_sample=True).expand(len(x), 1)
-    except Exception as error:
-        raise InputError(
-            f"{where}: its forward pass on inputs {tuple(x.shape)} failed ({plugins.line(error)})"
-        ) from None
+    failing = f"its forward pass on inputs {tuple(x.shape)} failed: "
+    with guarded(where, failing, seed=0), quiet(module), observed(module) as calls:
+        outputs = module(x)
+        by_sample = isinstance(outputs, Tensor) and outputs.dim() == 0
+        if by_sample:
+            calls.clear()
+            outputs = call(module, x[:1], by_sample=True).expand(len(x), 1)
     if not isinstance(outputs, Tensor):
         raise InputError(f"{where}: its forward pass returns a {type(outputs).__name__}; a tensor is needed")
     shape = tuple(outputs.shape)
     if shape != (len(x), data.outputs) and not (data.outputs == 1 and shape == (len(x),)):
         came = "one number a batch" if by_sample else f"outputs {shape}"
         raise InputError(f"{where}: {came} for inputs {tuple(x.shape)}; needed is {(len(x), data.outputs)}")
+    if outputs.dtype != x.dtype:
+        kinds = [str(one.dtype).removeprefix("torch.") for one in (outputs, x)]
+        raise InputError(f"{where}: returns {kinds[0]} for {kinds[1]} inputs; return outputs.to(inputs.dtype)")
     return [one.layer for one in calls], by_sample
 
 

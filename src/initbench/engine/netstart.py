@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from initbench import rng
 from initbench.activations import ACTIVATIONS
 from initbench.config import ArmConfig, digest
-from initbench.data import Dataset, split
+from initbench.data import Dataset, inputs_of, split, targets_of
 from initbench.errors import NotApplicable
 from initbench.initializers import initialize_net, resolve, source_hash
 from initbench.net import Net
@@ -150,14 +150,14 @@ def training_batch(arm: ArmConfig, data: Dataset, loss: str, seed: int) -> tuple
     """
     part = split(data, seed)
     chosen = part.train[:BATCH_SAMPLES]
-    x = torch.from_numpy((data.x[chosen] - part.mean) / part.scale)
+    x = torch.from_numpy(inputs_of(data, part, chosen))
     return x, training_targets(data, loss, seed)[: len(chosen)]
 
 
 def training_targets(data: Dataset, loss: str, seed: int) -> Tensor:
     """Targets of a seed's training part as the loss takes them: class numbers (N,) or values (N, k) in float64."""
     part = split(data, seed)
-    y = data.y[part.train]
     if data.classes is None:
-        return torch.from_numpy((y - part.target_mean) / part.target_scale)
+        return torch.from_numpy(targets_of(data, part, part.train))
+    y = data.y[part.train]
     return torch.from_numpy(y if loss == "cross_entropy" else np.eye(data.classes)[y])

@@ -6,8 +6,11 @@ processes never wait for each other. This module imports no torch, so that the p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pickle
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -57,6 +60,49 @@ def whole_seeds(runs: Sequence[tuple[int, float]], bound: int) -> int:
     return first if bound - first < after - bound else after
 
 
+KILLED = (
+    "a worker was killed while it trained this arm, alone too (memory? os._exit?); "
+    "try fewer engine.workers, a smaller engine.chunk or a smaller model"
+)
+
+
+class WorkerKilled(Exception):
+    """The runs of an arm end the process that trains them."""
+
+
+@contextmanager
+def tellable() -> Iterator[None]:
+    """Inside: what is raised can be sent to another process, and does not end it. Ctrl-C goes through.
+
+    >>> with tellable():
+    ...     raise SystemExit(3)
+    Traceback (most recent call last):
+    RuntimeError: SystemExit: 3
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if isinstance(error, Exception) and survives(error):
+            raise
+        from initbench.own_code import line
+
+        raise RuntimeError(line(error)) from None
+
+
+def survives(error: Exception) -> bool:
+    """Whether an exception is the same after a way through a pipe.
+
+    >>> survives(ValueError("a"))
+    True
+    """
+    try:
+        return type(pickle.loads(pickle.dumps(error))) is type(error)
+    except Exception:
+        return False
+
+
 class Pool:
     """Worker processes that train chunks and publish their parts; with one worker, this process does it itself."""
 
@@ -77,17 +123,36 @@ class Pool:
         """Train these runs and publish them as a part below root/key."""
         self.start()
         if self._processes is not None:
-            return self._processes.submit(_work, arm, list(runs), root, key)
+            try:
+                return self._processes.submit(_work, arm, list(runs), root, key)
+            except BrokenProcessPool:  # a worker was killed: the others of this pool have ended too
+                self.close()
+                return self.submit(arm, runs, root, key)
         future: Future[None] = Future()
         try:
             from initbench.engine import worker
 
-            with worker.one_thread():
+            with worker.one_thread(), tellable():
                 worker.work(arm, list(runs), root, key, self._count)
             future.set_result(None)
         except Exception as error:
             future.set_exception(error)
         return future
+
+    def alone(self, arm: ArmConfig, runs: Sequence[tuple[int, float]], root: Path, key: str) -> None:
+        """Train runs that were under way when a worker was killed once more, in a worker with nobody beside it.
+
+        If that one is killed too, it is these runs that do it: WorkerKilled.
+        """
+        process = Processes(1, _share, self._counter)
+        try:
+            process.submit(_work, arm, list(runs), root, key).result()
+        except BrokenProcessPool:
+            raise WorkerKilled(KILLED) from None
+        except BaseException:
+            process.close(wait=False)
+            raise
+        process.close()
 
     def _count(self, run_steps: int) -> None:
         self._done += run_steps
@@ -125,5 +190,5 @@ def _work(arm: ArmConfig, runs: list[tuple[int, float]], root: Path, key: str) -
         with _shared_counter.get_lock():
             _shared_counter.value += run_steps
 
-    with worker.one_thread():
+    with worker.one_thread(), tellable():
         worker.work(arm, runs, root, key, count)

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+GRACE = 2.0  # seconds between asking a process to end and ending it
+
 
 class Processes:
     """Up to `n` processes, each started by the work that is there for it; `starting(*args)` is what each does first."""
@@ -38,6 +40,10 @@ class Processes:
         if not wait:
             for process in processes:
                 process.terminate()
+            for process in processes:  # a person's code may hold on
+                process.join(GRACE)
+                if process.is_alive():
+                    process.kill()
 
 
 def later(processes: Processes | None, function: Callable[..., Any], *args: Any) -> Callable[[], Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from initbench.engine import stacked, trainers  # noqa: F401  what forked worker
 from initbench.engine.chunk import Chunk
 from initbench.engine.material import Material
 from initbench.engine.netstart import start_flops
+from initbench.errors import refusal, shown
 from initbench.initializers import needs
+from initbench.plan import PlannedArm, source_of
 from initbench.store import Store
 
 
@@ -27,8 +30,18 @@ def work(
     dataset = data.load(arm.data)
     material = Material(arm, dataset)
     trainer, _ = trainers.chosen(arm, material)
+    check_unchanged(arm, key, dataset.hash, trainer.name)
     chunk = trainer.train(arm, runs, dataset, progress)
     Store(root).write(key, with_init_flops(chunk, material))
+
+
+def check_unchanged(arm: ArmConfig, key: str, data_hash: str, trainer: str) -> None:
+    """Refuse data or code of a person's own that are others than when the study was planned: a worker reads the files
+    as they are now, and the key would name other numbers."""
+    file, source = arm.data.get("path"), source_of(PlannedArm(config=arm, key=key, setup=""))
+    if (file is not None or source) and arm.key(data_hash, source, version("torch"), trainer) != key:
+        what = f"data.path={shown(file)}" if file is not None and not source else "a file of your own"
+        raise refusal(what, "changed since the study was planned", "run the same command again")
 
 
 def with_init_flops(chunk: Chunk, material: Material) -> Chunk:

@@ -1,13 +1,11 @@
 """From a name in the configuration to a filled weight: find the function, check its arguments, call it."""
 
 import inspect
-import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +14,7 @@ from initbench.errors import InputError, NotApplicable
 from initbench.groups import LayerSpec
 from initbench.initializers.bias import fill_bias_
 from initbench.initializers.registry import REGISTRY
+from initbench.own_code import defined_at, failed, guarded
 
 _signature = cache(inspect.signature)  # read some thousand times a study
 
@@ -99,23 +98,6 @@ def catalogued_here(function: Callable[..., Any]) -> bool:
     return any(entry.function is function for entry in REGISTRY.values())
 
 
-@contextmanager
-def _global_generators(seed: int) -> Iterator[None]:
-    """Seed the global generators for a while, then put them back: a function of one's own may draw from
-    them.
-    """
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.random.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
-
-
 def call_(
     function: Callable[..., Any],
     weight: Tensor,
@@ -124,13 +106,14 @@ def call_(
     args: Mapping[str, Any],
     layer: LayerSpec | None,
     generator: Generator,
+    edit: bool = False,
 ) -> Tensor:
     """Fill `weight` (fan_out, fan_in) by a function, which gets `generator`, `bias`, `layer` only if it
     names them.
 
-    A function from outside the catalogue may draw from the global generators: they are seeded by `generator`
-    for the call, so its numbers repeat. If it returns a tensor of the weight's shape instead of filling in
-    place, that is taken. Raises InputError if it leaves NaN or infinity behind or returns another shape.
+    A function from outside the catalogue fills a tensor of NaN in the weight's place, so that what it leaves unfilled
+    is seen; with `edit` it gets a copy of what is there. It may draw from the global generators: they are seeded by `generator` for the call, so its numbers repeat. If it returns a tensor of
+    the weight's shape instead of filling in place, that is taken. Raises InputError for anything else.
 
     >>> call_(resolve("ones"), torch.empty(1, 2), args={}, layer=None, generator=None)
     tensor([[1., 1.]])
@@ -139,18 +122,70 @@ def call_(
     passed = {key: value for key, value in given.items() if names(function, key)}
     if catalogued_here(function):
         return function(weight, **passed, **args)
-    with torch.no_grad(), _global_generators(generator.initial_seed() if generator is not None else 0):
-        result = function(weight, **passed, **args)
-        if isinstance(result, Tensor) and result is not weight:
-            if result.shape != weight.shape:
-                raise InputError(
-                    f"init={function.__name__}: it returned shape {tuple(result.shape)} "
-                    f"for a weight of shape {tuple(weight.shape)} (fan_out, fan_in)"
-                )
-            weight.copy_(result)
-    if not bool(torch.isfinite(weight).all()):
-        raise InputError(f"init={function.__name__}: it left NaN or infinity in a weight of {tuple(weight.shape)}")
-    return weight
+    what = f"init={called(function)}"
+    blank = weight.detach().clone() if edit else torch.full_like(weight.detach(), math.nan)
+    own_bias = bias.detach().clone() if bias is not None and "bias" in passed else None  # as its rule left it
+    if own_bias is not None:
+        passed["bias"] = own_bias
+    untouched = blank._version
+    seed = generator.initial_seed() if generator is not None else 0
+    with torch.no_grad():
+        with guarded(what, seed=seed):
+            result = function(blank, **passed, **args)
+        values = _filled(function, result, blank, weight, blank_first=not edit)
+        if edit and result is None and blank._version == untouched and torch.equal(blank, weight):
+            raise _broken(function, "it changed nothing", "change the tensor in place, or return one")
+        if own_bias is not None and bias is not None:
+            bias.copy_(_filled(function, None, own_bias, bias, "bias"))
+        return weight.copy_(values)
+
+
+def called(function: Callable[..., Any]) -> str:
+    """Name of a function, also of a partial one or a callable object."""
+    inner = getattr(function, "func", function)
+    return str(getattr(inner, "__name__", type(inner).__name__))
+
+
+def _broken(function: Callable[..., Any], wrong: str, do: str = "") -> InputError:
+    return failed(f"init={called(function)}", wrong + defined_at(function), do)
+
+
+def _filled(
+    function: Callable[..., Any],
+    result: Any,
+    blank: Tensor,
+    like: Tensor,
+    part: str = "weight",
+    blank_first: bool = False,
+) -> Tensor:
+    """What a function left in `blank`, or the tensor that it returned; OwnCodeFailed where that is no such weight."""
+    if result is not None and not isinstance(result, Tensor):
+        if inspect.isgenerator(result) or inspect.iscoroutine(result) or inspect.isasyncgen(result):
+            getattr(result, "close", lambda: None)()
+            raise _broken(
+                function, "it is a generator or async function, so calling it runs nothing", "write a plain one"
+            )
+        raise _broken(
+            function, f"it returned a {type(result).__name__}", "fill the weight in place, or return a tensor"
+        )
+    values = blank if result is None else result
+    shapes = f"for a {part} of shape {tuple(like.shape)}" + (" (fan_out, fan_in)" if like.ndim == 2 else "")
+    if values.shape != like.shape:
+        did = "returned" if values is not blank else "left"
+        raise _broken(function, f"it {did} shape {tuple(values.shape)} {shapes}")
+    if values.is_complex() or values.layout is not torch.strided or values.is_meta:
+        raise _broken(function, f"it gave a {values.layout} tensor of {values.dtype} on {values.device} {shapes}")
+    if values is blank and values.dtype != like.dtype:
+        raise _broken(function, f"it left {values.dtype} {shapes} of {like.dtype}")
+    finite = torch.isfinite(values)
+    if not bool(finite.all()):
+        wrong = int((~finite).sum())
+        raise _broken(
+            function,
+            f"it left NaN or infinity in {wrong} of {values.numel()} entries {shapes}",
+            "the weight holds NaN before the call: write every entry, and read none first" if blank_first else "",
+        )
+    return values
 
 
 def initialize(
@@ -214,6 +249,7 @@ def check_shared(
     delegate = getattr(function, "delegate", None)
     if delegate is None:
         return
+    function.check_keys(args.get("map") or {}, layers)  # type: ignore[attr-defined]
     starts = {layer.index: delegate(layer=layer, bias_rule=bias_rule, **args) for layer in layers}
     fills = {i: (f, own) for i, (f, own, _) in starts.items()}
     _check_one_start("weight", weights, fills, {i: _name(f) for i, (f, _) in fills.items()})
@@ -237,6 +273,20 @@ def _check_one_start(
 
 def _name(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", str(function)).removesuffix("_")
+
+
+def may_repeat(function: Target, args: Mapping[str, Any]) -> bool:
+    """Whether a start may be the same for every seed, as far as is known without drawing: of one's own functions, of
+    those whose contract states values or zeros, and of those that are made of others.
+
+    >>> may_repeat("eye", {}), may_repeat("kaiming_normal", {}), may_repeat("zero_head", {"base": "eye"})
+    (True, False, True)
+    """
+    function = resolve(function) if isinstance(function, str) else function
+    entry = next((entry for entry in REGISTRY.values() if entry.function is function), None)
+    if entry is None or args.keys() & {"base", "map", "multiply"}:
+        return True
+    return bool(entry.contract.deterministic or entry.contract.values or entry.contract.zeros)
 
 
 def needs(function: Target) -> str:

@@ -5,12 +5,13 @@
 """
 
 import math
+import re
 from functools import cache
 
 import numpy as np
 
 from initbench.activations import ACTIVATIONS, LEAKY_SLOPE, Activation, Function, gaussian_density
-from initbench.errors import InputError
+from initbench.errors import InputError, refusal, shown
 
 TORCH_GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4}
 
@@ -80,6 +81,14 @@ def gain_value(gain: float | str, layer: object = None, param: float | None = No
     """
     if isinstance(gain, (int, float)) and not isinstance(gain, bool):
         return float(gain)
+    if gain not in ("auto", *ACTIVATIONS):
+        fraction = re.fullmatch(r"([\d.]+)/([1-9][\d.]*)", str(gain))
+        number = f"write {float(fraction[1]) / float(fraction[2]):.10g}; " if fraction else ""
+        raise refusal(
+            f"gain={shown(gain)}",
+            "neither a number nor an activation",
+            f"{number}allowed: auto, {', '.join(ACTIVATIONS)}",
+        )
     return calculate_gain(activation_name(str(gain), layer), param)
 
 

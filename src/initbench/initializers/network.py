@@ -3,6 +3,7 @@ edits.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from initbench.errors import InputError, NotApplicable
+from initbench.errors import InputError, NotApplicable, refusal, shown
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.calling import call_, options
@@ -273,20 +274,18 @@ def edited_(
 
 
 def _pattern_fits(pattern: Any, layer: LayerSpec) -> bool:
-    """Whether a key of `map` names this layer: first, last, hidden, default, 2, -1, "1-3", or a glob of
-    layer_03.
-    """
+    """Whether a key of `map` names this layer: first, last, hidden, 2, -1, "1-3", or a glob of layer_03."""
     text = str(pattern)
     if text in ("first", "last", "hidden"):
         return {"first": layer.first, "last": layer.last, "hidden": not (layer.first or layer.last)}[text]
-    number = text.lstrip("-")
-    if number.isdigit():
+    if re.fullmatch(r"-?[0-9]{1,9}", text):
         return layer.index == (int(text) if int(text) >= 0 else layer.depth + 1 + int(text))
-    low, _, high = text.partition("-")
-    if low.isdigit() and high.isdigit():
+    if re.fullmatch(r"[0-9]{1,9}-[0-9]{1,9}", text):
+        low, high = text.split("-")
         return int(low) <= layer.index <= int(high)
     if not text.startswith("layer") and "*" not in text:
-        raise InputError(f"init.map.{text}: allowed keys: first, hidden, last, 2, -1, 1-3, layer_0*, default")
+        allowed = "allowed keys: first, hidden, last, 2, -1, 1-3, layer_0*; all other layers take init.default"
+        raise refusal(f"init.map.{shown(text)}", allowed)
     return fnmatchcase(f"layer_{layer.index:02d}", text)
 
 
@@ -311,6 +310,35 @@ def choose(map: Mapping[Any, Any], default: Any, layer: LayerSpec) -> Any:
     """
     fitting = [spec for pattern, spec in map.items() if _pattern_fits(pattern, layer)]
     return fitting[0] if fitting else default
+
+
+def check_keys(map: Mapping[Any, Any], layers: Sequence[LayerSpec]) -> None:
+    """Refuse keys of `map` that no layer follows: it is not there, or an earlier key has it.
+
+    >>> check_keys({99: "zeros"}, [LayerSpec(0, 1, 4, 4), LayerSpec(1, 1, 4, 4)])
+    Traceback (most recent call last):
+    initbench.errors.InputError: init.map.99: no such layer; the net has layers 0 to 1
+    """
+    left = list(layers)
+    for pattern in map:
+        named = [layer for layer in layers if _pattern_fits(pattern, layer)]
+        if not named:
+            wrong = NotApplicable if str(pattern) == "hidden" else InputError
+            raise wrong(str(refusal(f"init.map.{shown(pattern)}", "no such layer", f"the net has {extent(layers)}")))
+        if not any(layer in left for layer in named) and len(layers) > 1:
+            raise refusal(
+                f"init.map.{shown(pattern)}", "earlier keys name all its layers", "put it first, or leave it out"
+            )
+        left = [layer for layer in left if layer not in named]
+
+
+def extent(layers: Sequence[LayerSpec]) -> str:
+    """The layers there are, in words.
+
+    >>> extent([LayerSpec(0, 0, 2, 2)])
+    'layers 0 to 0'
+    """
+    return f"layers 0 to {len(layers) - 1}"
 
 
 def _delegate(
@@ -362,3 +390,4 @@ def per_layer_(
 per_layer_.delegate = lambda *, layer, bias_rule, map=None, default="kaiming_normal": _delegate(  # type: ignore
     layer=layer, bias_rule=bias_rule, map=map or {}, default=default
 )
+per_layer_.check_keys = check_keys  # type: ignore[attr-defined]

@@ -62,6 +62,16 @@ def base(spec: str | Mapping[str, Any], bias: Any = None) -> tuple[Callable[...,
     return function, args, rule
 
 
+def target_of(spec: str | Mapping[str, Any]) -> str:
+    """The function that names another initializer, as a name of the catalogue or module.function.
+
+    >>> target_of("xavier_normal"), target_of({"name": "my_init.f"})
+    ('initbench.initializers.xavier_normal_', 'my_init.f')
+    """
+    name = spec if isinstance(spec, str) else str(spec["name"])
+    return str(load_option(name).get("_target_", name)) if (folder() / f"{name}.yaml").is_file() else name
+
+
 def known() -> list[str]:
     """Names of all options, in order.
 

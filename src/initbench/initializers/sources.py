@@ -1,49 +1,43 @@
 """What the numbers of an initializer come from besides this package: a person's own code, and files it reads."""
 
-import hashlib
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from initbench import plugins, sources
 from initbench.initializers.calling import catalogued_here, resolve
 from initbench.initializers.option_files import base as base_of
+from initbench.initializers.option_files import target_of
 
 
 def source_hash(target: str, args: Mapping[str, Any] | None = None) -> str:
     """Hash of the files outside this package that an initializer's numbers depend on; empty if there are none.
 
-    They are the file of a function of one's own, as initializer or as the base of another one, and the file of
-    literal tensors. Editing one of them makes other runs.
+    They are the modules that a function of one's own comes from and imports, as initializer or as the base of another
+    one, and the file of literal tensors. Editing one of them makes other runs.
 
     >>> source_hash("zero_head", {"base": "eye"})
     ''
     >>> len(source_hash("textwrap.fill"))
     16
     """
-    contents = list(_contents(resolve(target), args or {}))
-    if not contents:
-        return ""
-    total = hashlib.blake2b(digest_size=8)
-    for content in contents:
-        total.update(hashlib.blake2b(content, digest_size=16).digest())
-    return total.hexdigest()
+    roots, files = _from(target, resolve(target), args or {})
+    return sources.digest(roots, [path.read_bytes() for path in files])
 
 
-def _contents(function: Callable[..., Any], args: Mapping[str, Any]) -> Iterator[bytes]:
+def _from(target: str, function: Callable[..., Any], args: Mapping[str, Any]) -> tuple[list[str], list[Path]]:
+    """(modules, data files) that an initializer's numbers come from."""
     if not catalogued_here(function):
-        try:
-            yield Path(inspect.getfile(function)).read_bytes()
-        except (TypeError, OSError):  # built in, or made at a prompt: no file to look at
-            return
-        return
-    for name in getattr(function, "files", ()):  # names of arguments
-        path = Path(str(args.get(name) or "")).expanduser()
-        if path.is_file():
-            yield path.read_bytes()
+        return sources.roots_of(plugins.dotted(plugins.INITIALIZERS, target), function), []
+    paths = [Path(str(args.get(name) or "")).expanduser() for name in getattr(function, "files", ())]
+    roots: list[str] = []
+    files = [path for path in paths if path.is_file()]
     for spec in specs(args):
         inner, inner_args, _ = base_of(spec)
-        yield from _contents(inner, inner_args)
+        named = target_of(spec)
+        more = _from(named, inner, inner_args)
+        roots, files = roots + more[0], files + more[1]
+    return roots, files
 
 
 def specs(args: Mapping[str, Any]) -> list[Any]:

@@ -5,7 +5,9 @@ whose nn.Linear layers are in forward order, `batch` = (inputs (B, features), ta
 targets)` a mean.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -15,12 +17,13 @@ from torch import Tensor, nn
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import LayerSpec
 from initbench.initializers.bias import fill_bias_
-from initbench.initializers.calling import call_, check_args, names, needs, resolve
+from initbench.initializers.calling import call_, called, catalogued_here, check_args, names, needs, resolve
 from initbench.initializers.contract import Contract, NetDraw
 from initbench.initializers.option_files import base as base_of
 from initbench.initializers.passes import counted
 from initbench.initializers.registry import catalogued
 from initbench.late import stats
+from initbench.own_code import failed, guarded
 
 Generator = torch.Generator | None
 Batch = tuple[Tensor, Tensor]
@@ -104,12 +107,24 @@ def initialize_net(
     given = {"generator": generator, "generators": weight_generators, "batch": batch, "loss": loss, "layers": layers}
     training = module.training
     module.eval()
-    with torch.enable_grad(), counted(module) as spent:  # engines start nets where no gradients are kept
-        function(module, **{k: v for k, v in given.items() if names(function, k)}, **args)
+    passed = {k: v for k, v in given.items() if names(function, k)}
+    own = not catalogued_here(function)
+    what = f"init={called(function).removesuffix('_')}"
+    shapes = [(part.weight, part.weight.shape) for part in parts]
+    if own:  # what it leaves unfilled is seen
+        with torch.no_grad():
+            for part in parts:
+                part.weight.fill_(math.nan)
+    seed = generator.initial_seed() if generator is not None else 0
+    with torch.enable_grad(), counted(module) as spent, guarded(what, seed=seed) if own else nullcontext():
+        function(module, **passed, **args)  # engines start nets where no gradients are kept
+    if any(part.weight is not weight or weight.shape != shape for part, (weight, shape) in zip(parts, shapes)):
+        raise failed(what, "it replaced or resized a weight", "fill each layer's weight in place")
     module.train(training)
     module.zero_grad(set_to_none=True)
     if not all(bool(torch.isfinite(p).all()) for p in module.parameters()):
-        raise InputError(f"init={function.__name__.removesuffix('_')}: it left NaN or infinity in a weight")
+        do = "every weight holds NaN before the call: fill each one" if own else ""
+        raise failed(what, "it left NaN or infinity in a weight", do)
     return spent.flops
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -12,41 +11,39 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from initbench.errors import InputError
+from initbench.errors import InputError, refusal
 from initbench.groups import LayerSpec
 from initbench.initializers.bias import fill_bias_
-from initbench.initializers.calling import call_, catalogued_here, needs, resolve
+from initbench.initializers.calling import call_, catalogued_here
 from initbench.initializers.option_files import base
-from initbench.initializers.whole_net import initialize_net
-from initbench.parameters.naming import Stored, nearest, stored_parameters
+from initbench.parameters.naming import nearest, stored_parameters
+from initbench.parameters.patterns import Place, all_places, fits, names_parameter, same, shown
+from initbench.parameters.storage import (
+    Computed,
+    check_fits,
+    check_shaped,
+    check_writable,
+    computed_tensors,
+    equal,
+    memories,
+    scratch,
+    write_,
+)
+from initbench.parameters.whole import COLUMNS, fill_whole_net, whole_net_rule
 
 Generator = torch.Generator | None
 EDITS = ("multiply", "add", "entries")
-COLUMNS = ["name", "shape", "rule", "what", "done"]
-
-
-@dataclass(frozen=True)
-class Place:
-    """One name of a stored parameter: the submodule that owns it, and that submodule's place among the nn.Linear."""
-
-    name: str
-    path: str  # of the owner
-    owner: nn.Module
-    layer: LayerSpec | None  # None outside of nn.Linear layers
-
-    @property
-    def last(self) -> str:
-        return self.name.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
 class Task:
     """A stored parameter that is filled. `alone`: its pattern names it, not the layer that it belongs to."""
 
-    one: Stored
+    one: Unit
     place: Place
     rule: Any
     alone: bool
+    values: Tensor  # what is drawn, before it is written
 
 
 def initialize_(
@@ -72,7 +69,9 @@ def initialize_(
     - an edit of what is there: {multiply: 2, add: 1, entries: [[0, 0, 42]]}; where the pattern names a parameter, also a
       function of the tensor, in place
 
-    A parameter with several names is filled once, at its first; rules that disagree are an error. Initializers that
+    A parameter with several names is filled once, at its first, and so is one memory; rules that disagree are an error.
+    A weight that is computed (weight_norm, orthogonal, pruning) is set through what computes it, or refused. Half
+    precision is drawn in float32 and rounded. If anything is refused, nothing is changed. Initializers that
     see data need `batch` = (inputs, targets) and are the whole spec. Columns of the result: `name`, `shape`, `rule`
     (the pattern), `what`, `done` (filled | tied to NAME, filled there | left alone). Raises InputError.
 
@@ -82,45 +81,30 @@ def initialize_(
     >>> bool((net[2].weight == 42).all())
     True
     """
+    check_shaped(module.named_parameters())
     if (whole := whole_net_rule(spec)) is not None:
         return fill_whole_net(module, whole, generator, activation, batch, loss)
     spec = spec if is_patterns(spec) else {nn.Linear: spec}
     places = {place.name: place for place in all_places(module, activation)}
-    matched = {name: next((p for p in spec if fits(p, place)), None) for name, place in places.items()}
     for pattern in spec:
         if not any(fits(pattern, place) for place in places.values()):
             raise InputError(f"initialize_: {shown(pattern)} fits no parameter; {nearest(str(pattern), places)}")
-    rows: list[tuple[Any, ...]] = []
-    todo: dict[int, Task] = {}
-    for one in stored_parameters(module):
-        rules = {name: matched[name] for name in one.names}
-        first = next((name for name in one.names if rules[name] is not None), None)
-        for name in one.names:
-            if first is not None and rules[name] is not None and not same(spec[rules[name]], spec[rules[first]]):
-                raise InputError(
-                    f"initialize_: {first} and {name} are one parameter under two rules, "
-                    f"{shown(rules[first])} and {shown(rules[name])}; give both the same"
-                )
-            done = (
-                "left alone" if first is None else "filled" if name == one.slot else f"tied to {one.slot}, filled there"
-            )
-            pattern = None if first is None else rules[first]
-            task = (
-                None
-                if first is None
-                else Task(one, places[name], spec[pattern], names_parameter(pattern, places[name]))
-            )
-            what = "" if task is None else described(task)
-            rows.append((name, tuple(one.tensor.shape), "" if pattern is None else shown(pattern), what, done))
-            if task is not None and name == first:
-                todo[id(one.tensor)] = task
+    units = all_units(module)
+    through = {
+        name: unit.slot
+        for unit in units
+        if unit.computed is not None and rule_of(unit, spec, places) is not None
+        for path in unit.names
+        for name in (part for one in computed_tensors(module) if one.name == path for part in one.parts)
+    }
+    rows = [line for unit in units for line in rows_of(unit, spec, places, through)]
+    todo = tasks(units, spec, places)
     with torch.no_grad():
         for task in todo.values():
             fill(task, generator, todo)
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-# ------------------------------------------------------------------------------------------------ patterns
+    write(list(todo.values()))
+    order: dict[Any, int] = {name: at for at, name in enumerate(places)}
+    return pd.DataFrame(sorted(rows, key=lambda line: order[line[0]]), columns=COLUMNS)
 
 
 def is_patterns(spec: Any) -> bool:
@@ -128,63 +112,136 @@ def is_patterns(spec: Any) -> bool:
     return isinstance(spec, Mapping) and "name" not in spec and not (spec and set(spec) <= set(EDITS))
 
 
-def all_places(module: nn.Module, activation: str) -> list[Place]:
-    """Every name of every parameter, with its owner; nn.Linear layers are numbered in order of first mention."""
-    parts = dict(module.named_modules(remove_duplicate=False))
-    linears = list({id(part): part for part in parts.values() if isinstance(part, nn.Linear)}.values())
-    depth = len(linears) - 1
-    specs = {
-        id(part): LayerSpec(index, depth, part.in_features, part.out_features, activation)
-        for index, part in enumerate(linears)
-    }
+# ------------------------------------------------------------------------------------------------ what is filled
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is filled as one: the names of one tensor, and either the parameters that hold it or what computes it."""
+
+    names: tuple[str, ...]
+    tensor: Tensor
+    computed: Computed | None = None
+
+    @property
+    def slot(self) -> str:
+        return self.names[0]
+
+
+def all_units(module: nn.Module) -> list[Unit]:
+    """Every tensor that can be filled, once: parameters, those that are one memory together, and computed tensors."""
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    by_parts: dict[tuple[int, ...], list[Computed]] = {}
+    for computed in computed_tensors(module):
+        by_parts.setdefault(tuple(id(parameters[part]) for part in computed.parts), []).append(computed)
+    units = [Unit(tuple(c.name for c in found), found[0].value(), found[0]) for found in by_parts.values()]
+    stored = stored_parameters(module)
+    same_as: dict[int, int] = {}
+    for (i, j), how in memories([one.tensor for one in stored]).items():
+        if how == "same":
+            same_as.setdefault(j, same_as.get(i, i))
+    for index, one in enumerate(stored):
+        if index not in same_as:
+            others = [name for j, i in same_as.items() if i == index for name in stored[j].names]
+            units.append(Unit((*one.names, *others), one.tensor))
+    return units
+
+
+def rule_of(unit: Unit, spec: Mapping[Any, Any], places: Mapping[str, Place]) -> tuple[str, Any] | None:
+    """(name, pattern) by which a unit is filled, None if no pattern fits; InputError where its names have two rules."""
+    matched = {name: next((p for p in spec if fits(p, places[name])), None) for name in unit.names}
+    found = [(name, pattern) for name, pattern in matched.items() if pattern is not None]
+    for name, pattern in found[1:]:
+        if not same(spec[pattern], spec[found[0][1]]):
+            raise InputError(
+                f"initialize_: {found[0][0]} and {name} are one parameter under two rules, "
+                f"{shown(found[0][1])} and {shown(pattern)}; give both the same"
+            )
+    return found[0] if found else None
+
+
+def rows_of(
+    unit: Unit, spec: Mapping[Any, Any], places: Mapping[str, Place], through: Mapping[str, str]
+) -> list[tuple[Any, ...]]:
+    """What is done with a unit, a row a name. `through`: part of a computed tensor that is filled -> that tensor."""
+    chosen = rule_of(unit, spec, places)
+    shape = tuple(unit.tensor.shape)
+    if chosen is None:
+        names = unit.names if unit.computed is None else ()
+        return [(n, shape, "", "", f"set through {through[n]}" if n in through else "left alone") for n in names]
+    name, pattern = chosen
+    what = described(spec[pattern], places[name], names_parameter(pattern, places[name]))
+    done = "filled" if unit.computed is None else f"filled, through {unit.computed.how}"
     return [
-        Place(name, path, parts[path], specs.get(id(parts[path])))
-        for name, _ in module.named_parameters(remove_duplicate=False)
-        for path in [name.rpartition(".")[0]]
+        (name, shape, shown(pattern), what, done if name == unit.slot else f"tied to {unit.slot}, filled there")
+        for name in unit.names
     ]
 
 
-def fits(pattern: Any, place: Place) -> bool:
-    """Whether a pattern names this parameter.
+def tasks(units: Sequence[Unit], spec: Mapping[Any, Any], places: Mapping[str, Place]) -> dict[int, Task]:
+    """What is to do, by the id of the tensor; InputError, before anything is changed, where it cannot be."""
+    todo: dict[int, Task] = {}
+    asked = {unit.slot: chosen for unit in units if (chosen := rule_of(unit, spec, places)) is not None}
+    of_whole = {part: unit for unit in units if unit.computed is not None for part in unit.computed.parts}
+    for unit in units:
+        if unit.slot not in asked:
+            continue
+        name, pattern = asked[unit.slot]
+        whole = of_whole.get(unit.slot)
+        if whole is not None and whole.slot in asked:
+            raise InputError(
+                f"initialize_: {whole.computed}; {shown(asked[whole.slot][1])} and {shown(pattern)} "
+                f"fill both; give one of them a rule"
+            )
+        place, rule, alone = places[name], spec[pattern], names_parameter(pattern, places[name])
+        if whole is not None and not is_plain(rule):
+            raise InputError(
+                f"initialize_: {whole.computed}: a part is no matrix to draw; name {whole.slot}, or give it numbers"
+            )
+        check_writable(unit.slot, unit.tensor)
+        todo[id(unit.tensor)] = Task(unit, place, rule, alone, scratch(unit.tensor))
+    tensors = [unit.tensor for unit in units]
+    for (i, j), how in memories(tensors).items():
+        if how == "part" and (id(tensors[i]) in todo or id(tensors[j]) in todo):
+            raise InputError(
+                f"initialize_: {units[i].slot} and {units[j].slot} overlap in memory, so that filling one changes the "
+                f"other; clone() one into an nn.Parameter of its own first"
+            )
+    return todo
 
-    >>> place = Place("0.block 1.weight", "0.block 1", nn.Linear(2, 2), LayerSpec(1, 3, 2, 2))
-    >>> [fits(p, place) for p in ("0.block 1", "0.block *.weight", "*.bias", nn.Linear, 1, "hidden", "last")]
-    [True, True, False, True, True, True, False]
-    """
-    if isinstance(pattern, type):
-        return isinstance(place.owner, pattern)
-    if isinstance(pattern, int) and not isinstance(pattern, bool):
-        layer = place.layer
-        return layer is not None and layer.index == (pattern if pattern >= 0 else layer.depth + 1 + pattern)
-    if pattern in (place.name, place.path):
-        return True
-    if pattern in ("first", "hidden", "last") and place.layer is not None:
-        layer = place.layer
-        return {"first": layer.first, "last": layer.last, "hidden": not (layer.first or layer.last)}[pattern]
-    return any(fnmatchcase(text, str(pattern)) for text in (place.name, place.path))
+
+def is_plain(rule: Any) -> bool:
+    """A number, values, or an edit: what draws nothing."""
+    edits = isinstance(rule, Mapping) and "name" not in rule
+    return edits or isinstance(rule, (int, float, Tensor, np.ndarray, list, tuple))
 
 
-def names_parameter(pattern: Any, place: Place) -> bool:
-    """Whether a pattern that fits names the parameter itself: 0.weight, *.bias; not 0, first, nn.Linear."""
-    return isinstance(pattern, str) and fnmatchcase(place.name, pattern) and not fnmatchcase(place.path, pattern)
-
-
-def shown(pattern: Any) -> str:
-    """A pattern as a person would write it."""
-    return pattern.__name__ if isinstance(pattern, type) else str(pattern)
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two rules are one."""
-    return a is b or (not isinstance(a, (Tensor, np.ndarray)) and not isinstance(b, (Tensor, np.ndarray)) and a == b)
+def write(todo: Sequence[Task]) -> None:
+    """Put what was drawn in its place: all of it, or nothing and an InputError."""
+    undo: list[Callable[[], None]] = []
+    try:
+        for task in todo:
+            if task.one.computed is not None:
+                undo.append(task.one.computed.assign_(task.values.to(task.one.tensor.dtype)))
+        for one, values in ((task.one.computed, task.values) for task in todo):
+            if one is not None and not equal(one.value(), values.to(one.value().dtype)):
+                raise refusal(f"initialize_: {one.name}", "shares some of its parts with another layer", "untie_ them")
+        for task in todo:
+            check_fits(task.one.slot, task.one.tensor, task.values)
+    except InputError:
+        for back in reversed(undo):
+            back()
+        raise
+    for task in todo:
+        if task.one.computed is None:
+            write_(task.one.tensor, task.values)
 
 
 # ------------------------------------------------------------------------------------------------ rules
 
 
-def described(task: Task) -> str:
+def described(rule: Any, place: Place, alone: bool) -> str:
     """A rule in words, for the parameter that it fills."""
-    rule = task.rule
     if isinstance(rule, (int, float)):
         return f"constant {rule:g}"
     if isinstance(rule, (Tensor, np.ndarray, list, tuple)):
@@ -193,7 +250,7 @@ def described(task: Task) -> str:
         return "edit " + ", ".join(f"{key} {value}" for key, value in rule.items())
     given = dict(rule) if isinstance(rule, Mapping) else {"name": rule}
     name, bias = given.pop("name"), given.pop("bias", None)
-    if task.place.last == "bias" and not task.alone:
+    if place.last == "bias" and not alone:
         return f"bias {initializer(rule)[2] if bias is None else bias}"
     inner = ", ".join(f"{key}={value}" for key, value in given.items())
     label = getattr(name, "__name__", str(name))
@@ -201,53 +258,67 @@ def described(task: Task) -> str:
 
 
 def fill(task: Task, generator: Generator, todo: Mapping[int, Task]) -> None:
-    """Fill one stored parameter by its rule. `todo`: all that are filled, by the id of the tensor."""
-    tensor, rule, name = task.one.tensor, task.rule, task.one.slot
+    """Draw the values of one task by its rule. `todo`: all that are filled, by the id of the tensor."""
+    values, rule, name = task.values, task.rule, task.one.slot
     named = rule.get("name") if isinstance(rule, Mapping) else rule
+    layer = task.place.layer
     if isinstance(rule, (int, float)) and not isinstance(rule, bool):
-        tensor.fill_(rule)
+        values.fill_(rule)
     elif isinstance(rule, (Tensor, np.ndarray, list, tuple)):
-        put_values(tensor, rule, name)
+        put_values(values, rule, name)
     elif isinstance(rule, Mapping) and "name" not in rule:
-        edit(tensor, rule, name)
+        edit(values, rule, name)
     elif not isinstance(named, str) and not callable(named):
         raise InputError(f"initialize_: {name}: {rule!r} is no rule; see help(initbench.initialize_)")
+    elif not values.numel():
+        return
     elif callable(named) and not catalogued_here(named) and task.alone:
-        call_(named, tensor, args=initializer(rule)[1], layer=task.place.layer, generator=child(generator))
-    elif tensor.ndim == 1 and task.place.last == "bias":
-        if task.alone:
-            fill_bias_(tensor, bias_alone(rule), layer=task.place.layer or anywhere(tensor), generator=generator)
-        elif beside(task, "weight", todo) is None:  # else it is filled together with its weight
-            fill_bias_(tensor, initializer(rule)[2], layer=task.place.layer or anywhere(tensor), generator=generator)
-    elif tensor.ndim == 2:
+        args, draws = initializer(rule)[1], child(generator)
+        call_(named, values, args=args, layer=layer, generator=draws, edit=True)
+    elif values.ndim == 1 and task.place.last == "bias":
+        weight = beside(task, "weight", todo)
+        if task.alone or weight is None or not weight.values.numel():  # else it is filled together with its weight
+            bias_rule = bias_alone(rule) if task.alone else initializer(rule)[2]
+            fill_bias_(values, bias_rule, layer=layer or anywhere(values), generator=generator)
+    elif values.ndim == 2:
         fill_matrix(task, generator, todo)
     else:
         raise InputError(
-            f"initialize_: {name} has shape {tuple(tensor.shape)}; initializers fill (fan_out, fan_in) matrices, "
+            f"initialize_: {name} has shape {tuple(values.shape)}; initializers fill (fan_out, fan_in) matrices, "
             f"give it a number, values or, by its own name, a function"
         )
 
 
 def beside(task: Task, name: str, todo: Mapping[int, Task]) -> Task | None:
     """The task of the same layer's other parameter, if one rule for the layer covers both."""
-    other = getattr(task.place.owner, name, None)
-    found = todo.get(id(other)) if isinstance(other, nn.Parameter) else None
-    one_rule = found is not None and same(found.rule, task.rule) and not (found.alone or task.alone)
-    return found if one_rule else None
+    return next(
+        (
+            other
+            for other in todo.values()
+            if other.place.owner is task.place.owner
+            and (other.place.last, other.alone, task.alone) == (name, False, False)
+            and same(other.rule, task.rule)
+        ),
+        None,
+    )
 
 
 def fill_matrix(task: Task, generator: Generator, todo: Mapping[int, Task]) -> None:
     """A weight by an initializer, first its layer's bias by the bias rule that comes with it."""
-    tensor = task.one.tensor
+    values = task.values
     function, args, bias_rule = initializer(task.rule)
-    layer = task.place.layer or LayerSpec(0, 0, tensor.shape[1], tensor.shape[0])
+    layer = task.place.layer or LayerSpec(0, 0, values.shape[1], values.shape[0])
     with_bias = beside(task, "bias", todo)
     # a law that draws weight and bias together gets a bias to fill, if only a passing one
-    bias: Tensor = torch.zeros_like(tensor[:, 0]) if with_bias is None else with_bias.one.tensor
+    bias = torch.zeros_like(values[:, 0]) if with_bias is None else with_bias.values
     if with_bias is not None:
         fill_bias_(bias, bias_rule, layer=layer, generator=generator)
     own = not catalogued_here(function)
-    call_(function, tensor, bias, args=args, layer=layer, generator=child(generator) if own else generator)
+    if not own:
+        values.fill_(torch.nan)  # an entry that it leaves alone shows
+    call_(function, values, bias, args=args, layer=layer, generator=child(generator) if own else generator)
+    if not bool(torch.isfinite(values).all() and torch.isfinite(bias).all()):
+        raise InputError(f"initialize_: {task.one.slot}: {function.__name__} left NaN or infinity; choose another rule")
 
 
 def initializer(rule: Any) -> tuple[Callable[..., Any], dict[str, Any], Any]:
@@ -300,62 +371,6 @@ def edit(tensor: Tensor, changes: Mapping[str, Any], name: str) -> None:
         if len(index) != tensor.ndim or not all(-n <= i < n for i, n in zip(index, tensor.shape)):
             raise InputError(f"initialize_: {name}: entry {list(entry)} is no [index, value] in {tuple(tensor.shape)}")
         tensor[tuple(index)] = value
-
-
-# ------------------------------------------------------------------------------------------------ whole nets
-
-
-def whole_net_rule(spec: Any) -> Mapping[str, Any] | None:
-    """The spec as {name: ..., arguments} if it is an initializer that sees the whole net, else None."""
-    given = dict(spec) if isinstance(spec, Mapping) and "name" in spec else {"name": spec}
-    name = given["name"]
-    if not isinstance(name, str) and not callable(name):
-        return None
-    if isinstance(name, str):
-        from initbench.initializers.option_files import known, load_option
-
-        option = load_option(name) if name in known() else {}
-        given = {**{k: v for k, v in option.items() if k != "_target_"}, **given}
-        name = option.get("_target_", name)
-    function = resolve(name) if isinstance(name, str) else name
-    return {**given, "name": function} if needs(function) != "nothing" else None
-
-
-def fill_whole_net(
-    module: nn.Module,
-    rule: Mapping[str, Any],
-    generator: Generator,
-    activation: str,
-    batch: tuple[Tensor, Tensor] | None,
-    loss: Callable[[Tensor, Tensor], Tensor] | None,
-) -> pd.DataFrame:
-    """Fill every nn.Linear by an initializer that sees the net, a batch or gradients."""
-    function = rule["name"]
-    label = function.__name__.removesuffix("_")
-    if needs(function) != "module" and batch is None:
-        raise InputError(f"initialize_: {label} looks at data; give it batch=(inputs, targets)")
-    places = all_places(module, activation)
-    layers = {place.layer.index: place.layer for place in places if place.layer is not None}
-    targets = torch.zeros(1)
-    initialize_net(
-        module,
-        function_or_target=function,
-        args={key: value for key, value in rule.items() if key not in ("name", "bias")},
-        bias_rule=rule.get("bias", "zeros"),
-        layers=[layers[index] for index in sorted(layers)],
-        batch=batch or (torch.zeros(1), targets),
-        loss=loss or nn.functional.mse_loss,
-        generator=generator,
-    )
-    filled = {place.name for place in places if place.layer is not None}
-    slots = {name: one.slot for one in stored_parameters(module) for name in one.names}
-    rows = []
-    for place in places:
-        done = "filled" if slots[place.name] == place.name else f"tied to {slots[place.name]}, filled there"
-        shape = tuple(dict(module.named_parameters(remove_duplicate=False))[place.name].shape)
-        inside = place.name in filled
-        rows.append((place.name, shape, "Linear" if inside else "", label, done if inside else "left alone"))
-    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 __all__: Sequence[str] = ["initialize_"]

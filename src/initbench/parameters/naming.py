@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from torch import Tensor, nn
 
 from initbench.errors import InputError
+from initbench.parameters.storage import computed_tensors
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ def parameter(module: nn.Module, name: str) -> nn.Parameter:
     """
     known = dict(module.named_parameters(remove_duplicate=False))
     if name not in known:
+        for one in computed_tensors(module):
+            if one.name == name:
+                raise InputError(f"parameter {name}: {str(one).removeprefix(f'{name} ')}; name one of these")
         raise InputError(f"parameter {name}: not in this module; {nearest(name, known)}")
     return known[name]
 
@@ -84,12 +88,13 @@ def constants(module: nn.Module) -> Iterator[tuple[str, str, Tensor]]:
     >>> [(name, kind) for name, kind, _ in constants(net)][-2:]
     [('num_batches_tracked', 'buffer'), ('scale', 'attribute')]
     """
+    computed = {one.name for one in computed_tensors(module)}
     for prefix, part in module.named_modules():
         dot = f"{prefix}." if prefix else ""
         for name, buffer in part.named_buffers(recurse=False):
             yield dot + name, "buffer", buffer
         for name, value in vars(part).items():
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor) and dot + name not in computed:
                 yield dot + name, "attribute", value
 
 

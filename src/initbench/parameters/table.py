@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
-from initbench.errors import InputError
 from initbench.parameters.naming import Stored, constants, stored_parameters
+from initbench.parameters.storage import check_shaped, memories
 from initbench.parameters.uses import count_uses
 
 NAN = float("nan")
@@ -22,7 +21,8 @@ def parameter_table(module: nn.Module, *, inputs: Any = None, values: bool = Fal
 
     Columns: `name` (its first dotted name), `aliases` (all others), `slot` (= name), `shape`, `dtype`, `device`,
     `trainable`, `count` (entries), `mean`, `std` (over entries), `min`, `max`, `norm` (Frobenius), `grad_norm` (NaN
-    before a backward pass), `shared` (more than one name, or more than one use). With `inputs` (a batch, or a tuple of
+    before a backward pass), `shared` (more than one name, more than one use, or memory in common), `memory_with` (other
+    parameters that hold some of the same memory; an optimizer steps each). With `inputs` (a batch, or a tuple of
     arguments) also `uses`: how often one forward pass uses it. With `values` also `value` and `grad` (None before a
     backward pass), detached copies. Buffers and constants: `constant_table`.
 
@@ -31,22 +31,24 @@ def parameter_table(module: nn.Module, *, inputs: Any = None, values: bool = Fal
     [['0.weight', (8, 4), 32], ['0.bias', (8,), 8], ['2.weight', (1, 8), 8], ['2.bias', (1,), 1]]
     """
     known = stored_parameters(module)
-    for one in known:
-        if is_lazy(one.tensor):
-            raise InputError(f"parameter {one.slot}: has no shape yet; run one batch through the module first")
+    check_shaped((one.slot, one.tensor) for one in known)
+    beside: dict[str, list[str]] = {one.slot: [] for one in known}
+    for pair in memories([one.tensor for one in known]):
+        for this, other in (pair, pair[::-1]):
+            beside[known[this].slot].append(known[other].slot)
     uses = None if inputs is None else count_uses(module, inputs)
-    rows = [row(one, None if uses is None else uses[one.slot], values) for one in known]
+    rows = [row(one, beside[one.slot], None if uses is None else uses[one.slot], values) for one in known]
     extra = [*(["uses"] if inputs is not None else []), *(["value", "grad"] if values else [])]
     return pd.DataFrame(rows, columns=[*COLUMNS, *extra])
 
 
 COLUMNS = [
     *("name", "aliases", "slot", "shape", "dtype", "device", "trainable", "count"),
-    *("mean", "std", "min", "max", "norm", "grad_norm", "shared"),
+    *("mean", "std", "min", "max", "norm", "grad_norm", "shared", "memory_with"),
 ]
 
 
-def row(one: Stored, uses: int | None, values: bool) -> dict[str, Any]:
+def row(one: Stored, beside: Sequence[str], uses: int | None, values: bool) -> dict[str, Any]:
     """A line of the table."""
     tensor = one.tensor
     line = {
@@ -57,7 +59,8 @@ def row(one: Stored, uses: int | None, values: bool) -> dict[str, Any]:
         "trainable": tensor.requires_grad,
         **statistics(tensor),
         "grad_norm": NAN if tensor.grad is None else float(torch.linalg.vector_norm(tensor.grad)),
-        "shared": len(one.names) > 1 or (uses or 0) > 1,
+        "shared": len(one.names) > 1 or bool(beside) or (uses or 0) > 1,
+        "memory_with": tuple(beside),
     }
     if uses is not None:
         line["uses"] = uses
@@ -88,9 +91,9 @@ def statistics(tensor: Tensor) -> Mapping[str, float]:
     >>> statistics(torch.tensor([3.0, -1.0]))["std"]
     2.0
     """
-    if not tensor.numel() or tensor.is_complex():
+    if not tensor.numel() or tensor.is_complex() or tensor.is_meta or tensor.is_quantized:
         return dict.fromkeys(("mean", "std", "min", "max", "norm"), NAN)
-    x = tensor.detach().double()
+    x = (tensor.detach().to_dense() if tensor.layout != torch.strided else tensor.detach()).double()
     return {
         "mean": float(x.mean()),
         "std": float(x.std(correction=0)),

@@ -7,8 +7,9 @@ from copy import deepcopy
 
 from torch import nn
 
-from initbench.errors import InputError
-from initbench.parameters.naming import layer, nearest, owner, parameter, stored_parameters
+from initbench.errors import InputError, shown
+from initbench.parameters.naming import Stored, layer, nearest, owner, parameter, stored_parameters
+from initbench.parameters.storage import check_shaped, computed_tensors, equal, memories
 
 
 def share_(module: nn.Module, groups: Iterable[Sequence[str]]) -> nn.Module:
@@ -32,17 +33,55 @@ def share_(module: nn.Module, groups: Iterable[Sequence[str]]) -> nn.Module:
             raise InputError(f"share_: {twice[0]} is in two groups; put all its members into one")
         taken |= members
         ties += found
+    before = [(*owner(module, other), parameter(module, other)) for _, other in ties]
     for first, other in ties:
         part, last = owner(module, other)
         part._parameters[last] = parameter(module, first)
+    try:
+        check_computed(module, ties)
+    except InputError:
+        for part, last, old in before:
+            part._parameters[last] = old
+        raise
     return module
+
+
+def check_computed(module: nn.Module, ties: Sequence[tuple[str, str]]) -> None:
+    """Refuse ties of parts from which two layers compute different tensors: by other functions, masks or buffers."""
+    by_part = {part: one for one in computed_tensors(module) for part in one.parts}
+    for first, other in ties:
+        one, two = by_part.get(first), by_part.get(other)
+        if (one is None) != (two is None) or (one and two and not equal(two.value(), one.value())):
+            raise InputError(
+                f"share_: {one or first} and {two or other}: tied parts do not make one tensor; "
+                f"use one layer object at both places, or tie before they are put on"
+            )
+
+
+def known_names(module: nn.Module) -> list[str]:
+    """Names of all parameters and layers, for a person to choose from."""
+    parameters = [name for name, _ in module.named_parameters(remove_duplicate=False)]
+    return [*parameters, *(name for name, _ in module.named_modules(remove_duplicate=False) if name)]
+
+
+def check_known(module: nn.Module, what: str, names: Iterable[str]) -> None:
+    """Refuse a name that is neither a parameter's nor a layer's."""
+    known = known_names(module)
+    computed = {one.name: one for one in computed_tensors(module)}
+    for name in names:
+        if name in computed:
+            raise InputError(f"{what}: {computed[name]}; name the layer {computed[name].path!r}, or these")
+        if name and name not in known:
+            raise InputError(f"{what}: {name} is not in this module; {nearest(name, known)}")
 
 
 def checked_group(group: Sequence[str]) -> list[str]:
     """A group as a list of different names."""
-    members = [str(name) for name in group] if not isinstance(group, str) else []
-    if len(members) < 2 or len(set(members)) != len(members):
-        raise InputError(f"share_: group {group}: two or more different names of layers or parameters, e.g. ['2', '4']")
+    members = [str(name) for name in group] if isinstance(group, Iterable) and not isinstance(group, str) else []
+    if len(members) < 2 or len(set(members)) != len(members) or "" in members:
+        raise InputError(
+            f"share_: group {shown(group)}: two or more different names of layers or parameters, e.g. ['2', '4']"
+        )
     return members
 
 
@@ -50,9 +89,7 @@ def ties_of(module: nn.Module, group: Sequence[str]) -> list[tuple[str, str]]:
     """(name of the kept parameter, name that is tied to it) of a group; InputError where they do not fit."""
     parameters = dict(module.named_parameters(remove_duplicate=False))
     modules = dict(module.named_modules(remove_duplicate=False))
-    for name in group:
-        if name not in parameters and name not in modules:
-            raise InputError(f"share_: {name} is not in this module; {nearest(name, [*parameters, *modules][1:])}")
+    check_known(module, "share_", group)
     first, *others = group
     if first in parameters:
         for other in others:
@@ -77,6 +114,7 @@ def ties_of(module: nn.Module, group: Sequence[str]) -> list[tuple[str, str]]:
 def same_shape(module: nn.Module, first: str, other: str) -> None:
     """Refuse two parameters of unequal shapes, or types."""
     a, b = parameter(module, first), parameter(module, other)
+    check_shaped([(first, a), (other, b)])
     if a.shape != b.shape:
         raise InputError(
             f"share_: {first} has shape {tuple(a.shape)} and {other} {tuple(b.shape)}; tied parameters need one shape"
@@ -85,10 +123,11 @@ def same_shape(module: nn.Module, first: str, other: str) -> None:
         raise InputError(f"share_: {first} is {a.dtype} on {a.device} and {other} {b.dtype} on {b.device}")
 
 
-def untie_(module: nn.Module, names: Iterable[str] | None = None) -> nn.Module:
+def untie_(module: nn.Module, names: str | Iterable[str] | None = None) -> nn.Module:
     """Give each name of a tied parameter a copy of its own, equal at first. Returns the module.
 
-    `names`: the layers or parameters that leave their ties; None: all, and the first name keeps the tensor. A layer
+    `names`: the layers or parameters (or one of them) that leave their ties; None: all, and the first name keeps the
+    tensor. Parameters that are one memory get memory of their own too. A layer
     object that stands at two places becomes two objects. A layer that one forward pass calls twice has one name only
     and stays. Gradients are not copied. Make the optimizer afterwards.
 
@@ -98,10 +137,13 @@ def untie_(module: nn.Module, names: Iterable[str] | None = None) -> nn.Module:
     (False, True)
     """
     known = {name: one for one in stored_parameters(module) for name in one.names}
-    leaving = set(known) if names is None else leaving_names(module, list(names))
+    check_shaped((name, one.tensor) for name, one in known.items())
+    names = [names] if isinstance(names, str) else names
+    leaving = set(known) if names is None else leaving_names(module, [str(name) for name in names])
     stays = {
         name for name, one in known.items() if name not in leaving or (name == one.slot and leaving >= {*one.names})
     }
+    stays -= beside_others(list({id(one.tensor): one for one in known.values()}.values()), leaving)
     apart = {name for name, one in known.items() if leaving & {*one.names}}
     separate_objects(module, apart)
     for name, one in known.items():
@@ -115,6 +157,7 @@ def leaving_names(module: nn.Module, names: Sequence[str]) -> set[str]:
     """Every parameter name that is meant by names of layers and parameters."""
     parameters = dict(module.named_parameters(remove_duplicate=False))
     modules = dict(module.named_modules(remove_duplicate=False))
+    check_known(module, "untie_", names)
     found: set[str] = set()
     for name in names:
         if name in parameters:
@@ -122,9 +165,17 @@ def leaving_names(module: nn.Module, names: Sequence[str]) -> set[str]:
         elif name in modules:
             inner = modules[name].named_parameters(remove_duplicate=False)
             found |= {f"{name}.{last}" if name else last for last, _ in inner}
-        else:
-            raise InputError(f"untie_: {name} is not in this module; {nearest(name, [*parameters, *modules][1:])}")
     return found
+
+
+def beside_others(stored: Sequence[Stored], leaving: set[str]) -> set[str]:
+    """Names of parameters that leave and share memory with another one, the first of which keeps it."""
+    out: set[str] = set()
+    for i, j in memories([one.tensor for one in stored]):
+        later = stored[j] if leaving & {*stored[j].names} else stored[i]
+        if leaving & {*later.names}:
+            out |= {*later.names}
+    return out
 
 
 def separate_objects(module: nn.Module, apart: set[str]) -> None:
@@ -137,7 +188,13 @@ def separate_objects(module: nn.Module, apart: set[str]) -> None:
                 continue
             here = f"{path}.{name}" if path else name
             if id(child) in seen and any(one.startswith(f"{here}.") for one in apart):
-                child = deepcopy(child)
+                try:
+                    child = deepcopy(child)
+                except (RuntimeError, TypeError) as error:  # a weight that a hook left in the graph, an open file
+                    raise InputError(
+                        f"untie_: {here}: cannot be copied ({' '.join(str(error).split())[:120]}); "
+                        f"make a layer of its own there"
+                    ) from None
                 part._modules[name] = child
             if id(child) not in seen:
                 seen.add(id(child))

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from initbench.errors import InputError
+from initbench.errors import InputError, refusal
 from initbench.report.source import Source, open_source
 
 FORMATS = ("html", "md", "csv", "latex", "figures", "archive")
@@ -39,7 +39,7 @@ def build(
     wanted = _wanted(formats)
     source = open_source(results, baseline=baseline, target=target)
     files = _files(wanted, source)
-    source.folder.mkdir(parents=True, exist_ok=True)
+    _made(source.folder)
     return {name: _write(source.folder / name, content) for name, content in files.items()}
 
 
@@ -58,7 +58,7 @@ def build_versus(
     both = versus.Versus(*(open_source(one, target=target) for one in (first, second)))
     folder = both.b.folder
     contents = versus.files(both, wanted)
-    folder.mkdir(parents=True, exist_ok=True)
+    _made(folder)
     return {name: _write(folder / name, content) for name, content in contents.items()}
 
 
@@ -106,10 +106,24 @@ def _files(wanted: list[str], source: Source) -> dict[str, Content]:
     return files
 
 
+def _made(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refusal(
+            folder, f"no folder can be made here ({error.strerror or error})", "move what is in the way"
+        ) from None
+
+
 def _write(path: Path, content: Content) -> Path:
     """Whole or not at all: a reader never sees half a page."""
-    path.parent.mkdir(exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        if path.is_dir():
+            raise refusal(path, "a folder where a file belongs", "move it away")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise refusal(path, f"cannot be written ({error.strerror or error})", "make its folder writable") from None
     try:
         with os.fdopen(handle, "wb") as out:
             if callable(content):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from initbench.errors import InputError
+from initbench.errors import InputError, refusal
 from initbench.report import DEFAULT, FORMATS, build, build_versus
 
 MLFLOW = "mlflow:"
@@ -70,6 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _source(name: str, arguments: argparse.Namespace) -> Path:
     """A path on disk; the frames of an experiment are downloaded first, by the only package that imports mlflow."""
+    if not any(one.startswith(MLFLOW) for one in arguments.study) and (arguments.out or arguments.uri != "auto"):
+        raise refusal(
+            "--out, --uri", "they go with mlflow:<experiment>", "a folder's report is written into the folder"
+        )
     if not name.startswith(MLFLOW):
         return Path(name)
     from initbench import track

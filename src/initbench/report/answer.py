@@ -9,6 +9,7 @@ import pandas as pd
 
 from initbench import stats
 from initbench.report import numbers as num
+from initbench.report.commands import command_of, hydra_text
 from initbench.report.source import Source
 from initbench.report.words import Bold, Code, Notice, Sentence, join, listed, say
 
@@ -186,15 +187,22 @@ def _about_arms(source: Source) -> list[Notice]:
         out.append(Notice("Some runs failed", say("They count in n and never arrive: {}.", text)))
     died = source.board[(source.board["diverged"] > 0)]
     if len(died):
-        text = listed([f"{r['setup']} {num.count(r['diverged'], r['n'])}" for _, r in died.iterrows()])
+        before = source.chosen[(source.chosen["status"] == "diverged") & source.chosen["steps_to_target"].notna()]
+        arrived = before["arm"].astype(str).value_counts()
+        names = [
+            f"{r['setup']} {num.count(r['diverged'], r['n'])}"
+            + (f", {arrived[r['arm']]} of them after it had arrived" if r["arm"] in arrived else "")
+            for _, r in died.iterrows()
+        ]
         title = f"{num.plural(len(died), 'arm')} diverged in some seed at the chosen learning rate"
-        out.append(Notice(title, say("A diverged run can never arrive; it stays in n: {}.", text)))
+        text = "Every run stays in n; one that arrived first keeps its steps, the others never arrive: {}."
+        out.append(Notice(title, say(text if source.target else "Every run stays in n: {}.", listed(names))))
     return out
 
 
 def _about_target(source: Source) -> list[Notice]:
     if source.target is None:
-        text = say("Set one to compare speed: {}.", Code("train.target.value=0.9"))
+        text = say("Set one to compare speed: {}.", Code(stats.SOME_TARGET))
         return [Notice("No target: ranked by final train loss", text)]
     out = []
     for setting in source.settings:
@@ -205,7 +213,9 @@ def _about_target(source: Source) -> list[Notice]:
         goal = num.target_words(*source.target)
         if (board["diverged"] + board["failed"] == board["n"]).all():
             smaller = Code(stats.wider(sorted({float(lr) for lr in source.runs["optim.lr"]}), {"low"}))
-            out.append(Notice(f"Every run diverged{where}", say("Try smaller learning rates: {}.", smaller)))
+            ended = "diverged or failed" if board["failed"].any() else "diverged"
+            title = f"Every run at the chosen learning rates {ended}{where}"
+            out.append(Notice(title, say("Try smaller learning rates: {}.", smaller)))
             continue
         tries = Code(f"train.steps={max(2 * int(source.tau(setting)), 100)}")
         value = reachable(source, setting)
@@ -215,28 +225,37 @@ def _about_target(source: Source) -> list[Notice]:
         if value is None:
             out.append(Notice(title + where, say("Train longer: {}.", tries)))
         else:
-            lower = Code(f"train.target.value={value:g}")
-            out.append(Notice(title + where, say("Train longer, {}, or aim lower, {}.", tries, lower)))
+            easier = Code(target_override(source, value))
+            out.append(Notice(title + where, say("Train longer, {}, or set an easier target, {}.", tries, easier)))
     return out
 
 
-def reachable(source: Source, setting: str) -> float | None:
-    """A round value of the target's metric that the best arm passes in most seeds at the end; None if there is none."""
+def target_override(source: Source, value: float) -> str:
+    """What asks for another value, and for the metric where the report's is not the study's own."""
     assert source.target is not None
-    metric = source.target[0]
+    own = source.study.get("target")
+    metric = "" if own and own["metric"] == source.target[0] else f"train.target.metric={source.target[0]} "
+    return f"{metric}train.target.value={value:g}"
+
+
+def reachable(source: Source, setting: str) -> float | None:
+    """A round value, easier than the target, that the best arm meets in enough seeds at the end; None without one."""
+    assert source.target is not None
+    metric, target = source.target
     at = source.part(source.chosen, setting)
     if metric not in at:
         return None
-    up = metric.startswith("accuracy")
-    worst = -np.inf if up else np.inf
-    ends = at[metric].astype(float).fillna(worst).groupby(at["arm"].astype(str)).median()
-    best = float(ends.max() if up else ends.min()) if len(ends) else float("nan")
+    sign = 1.0 if metric.startswith("accuracy") else -1.0
+    ends = (sign * at[metric].astype(float)).fillna(-np.inf).groupby(at["arm"].astype(str))
+    best = sign * float(ends.quantile(1 - stats.GATE, interpolation="lower").max()) if len(at) else float("nan")
     if not math.isfinite(best) or best <= 0:
         return None
-    if up:
-        return round(math.floor(best * 20 - 1e-9) / 20, 2) or None
+    if sign > 0:
+        value = round(math.floor(best * 20 - 1e-9) / 20, 2)
+        return value if 0 < value < target else None
     scale = 10.0 ** (math.floor(math.log10(best)) - 1)
-    return float(f"{math.ceil(best / scale * 1.05) * scale:.2g}")
+    value = float(f"{math.ceil(best / scale * 1.05) * scale:.2g}")
+    return value if value > target else None
 
 
 def _about_rates(board: pd.DataFrame, source: Source) -> list[Notice]:
@@ -254,10 +273,14 @@ def _about_rates(board: pd.DataFrame, source: Source) -> list[Notice]:
                               say(text, listed(names), Code(stats.wider(rates, set(edge["lr_at_edge"]))))))  # fmt: skip
     elif len(tuned):
         wide = Code(stats.wider(rates, {"low", "high"}))
+        whom = "One learning rate for all" if len(rates) == 1 else "One learning rate an arm"
         text = "A setup may be slow only because this rate suits it badly. Try {}."
-        out.append(Notice("One learning rate for all: nothing was tuned", say(text, wide)))
-    if tuned.nunique() > 1 or source.profile.groupby("arm")["lr"].agg(tuple).nunique() > 1:
-        out.append(Notice("Arms had different learning rate grids", say("Those with more rates had more tries.")))
+        out.append(Notice(f"{whom}: nothing was tuned", say(text, wide)))
+    if source.profile.groupby("arm")["lr"].agg(tuple).nunique() > 1:
+        unlike = (
+            "Those with more rates had more tries." if tuned.nunique() > 1 else "Each is judged at the best of its own."
+        )
+        out.append(Notice("Arms had different learning rate grids", say(unlike)))
     return out
 
 
@@ -268,7 +291,8 @@ def _about_seeds(board: pd.DataFrame, source: Source) -> list[Notice]:
     n = sorted({int(k) for k in few["n"]})
     which = "" if len(few) == len(board) else f" in {num.plural(len(few), 'arm')}"
     title = f"n={', '.join(map(str, n[:4]))} seeds{which}: at least {stats.MIN_SEEDS} are needed to tell"
-    text = say("More seeds cost only the new ones: {}.", Code("seeds=20"))
+    more = stats.more_seeds(sorted({int(seed) for seed in source.runs["seed"]}), 20)
+    text = say("More seeds cost only the new ones: {}.", Code(more))
     return [Notice(title, text)]
 
 
@@ -283,8 +307,8 @@ def _about_power(source: Source) -> list[Notice]:
         where = "" if len(source.settings) == 1 else f" ({setting})"
         undecided = pairs[pairs["verdict"] == "undecided"]
         n = int(pairs["pairs"].median())
-        text = say("{} of {} are undecided; what would decide each is in a table below.", str(len(undecided)),
-                   num.plural(len(pairs) - 1, "comparison"))  # fmt: skip
+        text = say("{} of {} are undecided{}.", str(len(undecided)), num.plural(len(pairs) - 1, "comparison"),
+                   "; what would decide each is in comparisons.csv" if len(undecided) else "")  # fmt: skip
         title = f"With n={n} this study can probably call ratios above {num.times(size)}{where}"
         out.append(Notice(title, text))
     return out
@@ -298,14 +322,16 @@ def _about_many(source: Source) -> list[Notice]:
     """The first of many equal arms looks 13% (of 16) to 23% (of 1,000) faster than it is: confirm on fresh seeds."""
     out = []
     fresh = int(source.runs["seed"].max()) + 1 if len(source.runs) else 0
+    of_arm = source.runs.drop_duplicates("arm").set_index("arm")
     for setting in source.settings:
         board = source.part(source.board, setting)
         if len(board) <= MANY:
             continue
-        first = board.head(CONFIRM)
-        seeds = ",".join(str(fresh + k) for k in range(20))
-        names = [",".join(dict.fromkeys(str(name) for name in first[axis])) for axis in ("init", "sharing")]
-        command = Code(f"python -m initbench init={names[0]} sharing={names[1]} 'seeds=[{seeds}]'")
+        first = [arm for arm in board["arm"].head(CONFIRM) if arm in of_arm.index]
+        asked = {"seeds": f"[{','.join(str(fresh + k) for k in range(20))}]"}
+        for axis in ("init", "sharing"):
+            asked[axis] = ",".join(dict.fromkeys(hydra_text(str(of_arm.at[arm, f"{axis}.name"])) for arm in first))
+        command = Code(command_of(source, {axis: asked[axis] for axis in ("init", "sharing", "seeds")}))
         where = "" if len(source.settings) == 1 else f" ({setting})"
         text = say("Confirm the first {} on fresh seeds: {}.", str(CONFIRM), command)
         out.append(Notice(f"The first of {num.plural(len(board), 'setup')} looks faster than it is{where}", text))
@@ -313,7 +339,7 @@ def _about_many(source: Source) -> list[Notice]:
 
 
 def _about_baseline(source: Source) -> list[Notice]:
-    wanted = source.baseline or source.study.get("baseline")
+    wanted = source.baseline or _asked_baseline(source)
     out = []
     for setting in source.settings:
         board = source.part(source.board, setting)
@@ -324,13 +350,22 @@ def _about_baseline(source: Source) -> list[Notice]:
         if wanted in (row["setup"], row["init"]):
             continue
         there = board[(board["setup"] == wanted) | (board["init"] == wanted)]
+        there = there.iloc[np.argsort(there["sharing"] != "none", kind="stable")]
         why = "is not among the arms"
         if len(there):
             why = f"arrives in only {num.count(there['reached'].iloc[0], there['n'].iloc[0])} seeds"
         where = "" if len(source.settings) == 1 else f" ({setting})"
-        text = say("The baseline {} {}: ratios are to {}, the first listed that arrives.", wanted, why, used.iloc[0])
+        first = "the first listed" + (" that arrives" if row["share"] >= stats.GATE else "")
+        text = say("The baseline {} {}: ratios are to {}, {}.", wanted, why, used.iloc[0], first)
         out.append(Notice(f"Ratios are not to the baseline{where}", text))
     return out
+
+
+def _asked_baseline(source: Source) -> str | None:
+    """The study's baseline, where somebody asked for it; the one of the default experiment is nobody's wish."""
+    overrides = source.study.get("overrides") or []
+    asked = any(str(one).lstrip("+").startswith(("report.baseline=", "experiment=")) for one in overrides)
+    return source.study.get("baseline") if asked else None
 
 
 def _about_grid(source: Source) -> list[Notice]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
 import shutil
 import zipfile
 from collections.abc import Iterable
-from pathlib import Path
 from typing import IO
 
 import matplotlib as mpl
@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from initbench.history import whole
+from initbench.reading import FRAMES, sha256
 from initbench.report.palette import TONES
 from initbench.report.source import Source
 
-FRAMES = ("runs.parquet", "history.parquet")
 _COLOURS = {tone.placeholder: tone.light for tone in TONES.values()}
 _PROPERTIES = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
 _STAMP = (1980, 1, 1, 0, 0, 0)  # the same study, the same bytes
@@ -82,6 +82,7 @@ def archive(source: Source, name: str, file: IO[bytes]) -> None:
 
     Stored, not packed again, and copied piece by piece: a history may be large.
     """
+    digests = {}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as out:
         for frame in FRAMES:
             path = source.folder / frame
@@ -90,28 +91,18 @@ def archive(source: Source, name: str, file: IO[bytes]) -> None:
                 entry.file_size = path.stat().st_size
                 with path.open("rb") as content, out.open(entry, "w") as copy:
                     shutil.copyfileobj(content, copy)
+                digests[frame] = sha256(path)
             else:
                 own = source.own_runs if frame == "runs.parquet" else whole(source.history)
-                out.writestr(zipfile.ZipInfo(frame, _STAMP), _parquet(own))
-        for text, data in _words(source, name).items():
-            out.writestr(zipfile.ZipInfo(text, _STAMP), data)
-
-
-def _words(source: Source, name: str) -> dict[str, bytes]:
-    study = json.dumps(dict(source.study), indent=1, sort_keys=True) + "\n"
-    return {"study.json": study.encode(), "README.txt": _README.format(name=name).encode()}
+                data = _parquet(own)
+                out.writestr(zipfile.ZipInfo(frame, _STAMP), data)
+                digests[frame] = hashlib.sha256(data).hexdigest()
+        study = json.dumps({**source.own_study, "frames": digests}, indent=1, sort_keys=True) + "\n"
+        out.writestr(zipfile.ZipInfo("study.json", _STAMP), study)
+        out.writestr(zipfile.ZipInfo("README.txt", _STAMP), _README.format(name=name))
 
 
 def _parquet(frame: pd.DataFrame) -> bytes:
     content = io.BytesIO()
     frame.to_parquet(content, index=False, compression="zstd")
     return content.getvalue()
-
-
-def unpacked(path: Path, folder: Path) -> Path:
-    """The study of an archive as a folder; only the files a study has, whatever else the archive holds."""
-    with zipfile.ZipFile(path) as content:
-        for name in (*FRAMES, "study.json"):
-            if name in content.namelist():
-                (folder / name).write_bytes(content.read(name))
-    return folder

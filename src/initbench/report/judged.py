@@ -11,9 +11,10 @@ from initbench import stats
 from initbench.report import numbers as num
 from initbench.report import tables
 from initbench.report.block import Block, Draw, Item, n_of, settings_of
+from initbench.report.commands import command_of
 from initbench.report.figures import judged
 from initbench.report.source import Source
-from initbench.report.words import Bold, Sentence, html, join, say
+from initbench.report.words import Bold, Code, Sentence, html, join, say
 
 PAIRS = 20
 EFFECTS = 24  # rows of a figure
@@ -71,12 +72,8 @@ def _about_decide(source: Source, open_: pd.DataFrame) -> Sentence:
 
 def command_with(source: Source, override: str) -> str:
     """The study's command with one override put in or replaced, as code."""
-    from initbench.report.words import Code
-
-    words = shlex.split(str(source.study.get("command") or "python -m initbench"))
-    key = override.strip("'").split("=")[0]
-    kept = [word for word in words if not word.startswith(f"{key}=")]
-    return Code(shlex.join(kept) + " " + override)
+    key, _, value = shlex.split(override)[0].partition("=")
+    return Code(command_of(source, {key: value}))
 
 
 def factors(source: Source, draw: Draw) -> Block:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,10 +12,14 @@ from typing import Any
 import pandas as pd
 
 from initbench import stats
-from initbench.errors import InputError
-from initbench.history import History, HistoryFile, history_of, readable, whole
+from initbench.archives import unpacked
+from initbench.checks import check_target
+from initbench.errors import InputError, printable
+from initbench.history import History, history_of, whole
+from initbench.reading import read_folder
 
 _RUN_COLUMNS = ("run", "arm", "setup", "setting", "optim.lr", "seed", "status", "steps_to_target")
+NAMES = ("arm", "setup", "setting", "init.name", "sharing.name", "data.name")
 _HISTORY_COLUMNS = ("run", "step", "metric", "layer", "value")
 
 
@@ -33,12 +34,18 @@ class Source:
     target: tuple[str, float] | None
     baseline: str | None = None
     changed: bool = field(default=False)  # the target or the baseline is not the study's own
-    stored_runs: pd.DataFrame | None = None  # as on disk, where the target is another
+    stored_runs: pd.DataFrame | None = None  # as on disk, where the target is another or a name is not printable
+    stored_study: Mapping[str, Any] | None = None
 
     @property
     def own_runs(self) -> pd.DataFrame:
         """The runs with the steps of the study's own target."""
         return self.runs if self.stored_runs is None else self.stored_runs
+
+    @property
+    def own_study(self) -> Mapping[str, Any]:
+        """study.json as it is, names included that no page can show."""
+        return self.study if self.stored_study is None else self.stored_study
 
     @cached_property
     def judged(self) -> stats.Judged:
@@ -124,9 +131,39 @@ def open_source(results: Any, *, baseline: str | None = None, target: Any = None
     stored = runs
     if target is not None and wanted != known and wanted is not None:
         runs = stats.retarget(runs, history, *wanted)
-    source = Source(runs, history, study, folder, wanted, baseline, baseline is not None or wanted != known, stored)
+    changed = baseline is not None or wanted != known
+    shown = with_printable_names(runs), history, printable_texts(study)
+    source = Source(*shown, folder, wanted, baseline, changed, stored, study)
     source.board  # noqa: B018  a wrong baseline is refused here, before anything is written
     return source
+
+
+def with_printable_names(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with control characters in names escaped: no SVG, page or table can hold them."""
+    out = runs
+    for name in NAMES:
+        if name not in runs:
+            continue
+        known = {one: printable(one) for one in runs[name].unique()}
+        if all(old == new for old, new in known.items()):
+            continue
+        if len(set(known.values())) < len(known):
+            raise InputError(f"runs: two names in column {name} look the same; give one arm another name")
+        out = out.assign(**{name: runs[name].map(known)})
+    return out
+
+
+def printable_texts(value: Any) -> Any:
+    """The same object with every text in it printable, keys included.
+
+    >>> printable_texts({"a": ["b\\x00", 1]})
+    {'a': ['b\\\\x00', 1]}
+    """
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, Mapping):
+        return {printable_texts(key): printable_texts(inner) for key, inner in value.items()}
+    return [printable_texts(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def parse_target(text: Any, known: tuple[str, float] | None = None) -> tuple[str, float]:
@@ -139,16 +176,19 @@ def parse_target(text: Any, known: tuple[str, float] | None = None) -> tuple[str
     if isinstance(text, Mapping):
         text = (text.get("metric"), text.get("value"))
     metric, value = known[0] if known else "accuracy/train", text
+    if isinstance(value, bool):
+        raise InputError(f"target {text!r}: {allowed}")
     if isinstance(text, (tuple, list)) and len(text) == 2:
         metric, value = text
     elif isinstance(text, str) and ":" in text:
         metric, _, value = text.rpartition(":")
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"target {text!r}: {allowed}") from None
     if not math.isfinite(number) or not str(metric).startswith(("accuracy", "loss")):
         raise InputError(f"target {text!r}: {allowed}")
+    check_target("target", str(metric), number)
     return str(metric), number
 
 
@@ -158,32 +198,10 @@ def read_study(path: Path) -> tuple[Path, tuple[pd.DataFrame, History, dict[str,
     The report of an archive goes into a folder of its name beside it.
     """
     if path.suffix != ".zip":
-        return path, _read(path)
-    from initbench.report.export import unpacked
-
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            runs, history, study = _read(unpacked(path, Path(folder)))
-            return path.with_suffix(""), (runs, whole(history), study)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: no archive of a study ({error})") from None
-
-
-def _read(folder: Path) -> tuple[pd.DataFrame, HistoryFile, dict[str, Any]]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; a study folder holds runs.parquet, history.parquet, study.json")
-    missing = [name for name in ("runs.parquet", "history.parquet", "study.json") if not (folder / name).is_file()]
-    if missing:
-        raise InputError(f"{folder}: not a study folder, {', '.join(missing)} is missing")
-    try:
-        study = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{folder / 'study.json'}: not JSON ({error})") from None
-    if not isinstance(study, dict):
-        raise InputError(f"{folder / 'study.json'}: an object is expected, got a {type(study).__name__}")
-    with readable(folder / "runs.parquet"):
-        runs = pd.read_parquet(folder / "runs.parquet")
-    return runs, HistoryFile(folder / "history.parquet"), study
+        return path, read_folder(path)
+    with unpacked(path) as folder:
+        runs, history, study = read_folder(folder)
+        return path.with_suffix(""), (runs, whole(history), study)
 
 
 def _check(frame: History, columns: tuple[str, ...], name: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,7 +53,8 @@ _FONT = re.compile(r"font:\s*(?P<before>[^;]*?)(?P<size>[\d.]+px)[^;]*")
 @contextmanager
 def drawing() -> Iterator[None]:
     """Everything that draws or saves a figure happens in here: rc settings of the page, and nobody else's."""
-    with mpl.rc_context({**_DEFAULTS, **RC}):  # type: ignore[dict-item]
+    with mpl.rc_context({**_DEFAULTS, **RC}), warnings.catch_warnings():  # type: ignore[dict-item]
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the text stays text: a browser has the font
         yield
 
 

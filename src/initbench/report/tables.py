@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -135,7 +136,11 @@ def mlflow_runs(source: Source) -> str | None:
     if not isinstance(tracked, Mapping) or not tracked.get("experiment_id"):
         return None
     uri = str(tracked.get("uri") or "")
-    base = uri.rstrip("/") if uri.startswith(("http://", "https://")) else "http://127.0.0.1:5000"
+    base = (
+        re.sub("//[^/]*@", "//", uri.rstrip("/"))
+        if uri.startswith(("http://", "https://"))
+        else "http://127.0.0.1:5000"
+    )
     return f"{base}/#/experiments/{tracked['experiment_id']}/runs?workflowType=machine_learning"
 
 

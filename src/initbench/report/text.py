@@ -99,8 +99,18 @@ def escape_latex(text: str) -> str:
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """Never arrived is inf, unknown is empty."""
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    """Never arrived is inf, unknown is empty. Text that a spreadsheet would run as a formula has a ' before it.
+
+    >>> csv(pd.DataFrame({"setup": ["=1+1", "eye"], "ratio": [-1.0, 2.0]}))
+    "setup,ratio\\n'=1+1,-1.0\\neye,2.0\\n"
+    """
+    numeric = pd.api.types.is_numeric_dtype
+    texts = [column if numeric(column.dtype) else column.map(_no_formula) for _, column in frame.items()]
+    return str(pd.concat(texts, axis=1).to_csv(index=False, lineterminator="\n"))
+
+
+def _no_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
 __all__: list[Any] = ["csv", "report_latex", "report_markdown"]

@@ -15,15 +15,17 @@ from initbench.report import numbers as num
 from initbench.report.block import Block, Draw, Item
 from initbench.report.figures import judged
 from initbench.report.source import Source
-from initbench.report.words import Bold, Sentence, escape_markdown, html, join, markdown, say
+from initbench.report.text import csv
+from initbench.report.words import Bold, Code, Notice, Sentence, escape_markdown, html, join, listed, markdown, say
 
 MOST_ROWS = 40
 HEADS = ["Setup", "Setting", "Ratio B / A", "95% interval", "Verdict on B", "Steps A", "Steps B", "Arrived A", "Arrived B",
-         "lr A", "lr B", "Loss A", "Loss B", "Bits"]  # fmt: skip
+         "lr A", "lr B", "Loss A", "Loss B", "Bits", "Differs"]  # fmt: skip
 METHODS = (
     "Every setup that both studies have in the same setting, the second study (B) against the first (A). Paired by seed "
     "where at least 8 seeds are in both, else as two samples. Learning rates are chosen on one half of the seeds and "
-    "judged on the other in each study by itself; the whole procedure is bootstrapped. Verdicts by the rules of a study's "
+    "judged on the other in each study by itself, of the rates that both tried; T is taken at the evaluations that both have, "
+    "and different targets have no verdict. The whole procedure is bootstrapped. Verdicts by the rules of a study's "
     "own report, with Holm's correction over all rows. Same bits: all common runs have equal steps and equal final losses.",
 )
 
@@ -37,7 +39,15 @@ class Versus:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        return stats.compare_studies(self.a.runs, self.b.runs, self.a.study, self.b.study)
+        a, b = self.a, self.b
+        runs = a.runs, b.runs
+        if a.target is not None and a.target == b.target:
+            runs = stats.common_evaluations(a.runs, a.history, b.runs, b.history, a.target)
+        table = stats.compare_studies(*runs, a.study, b.study)
+        if a.target != b.target:  # steps to different targets have no ratio
+            table["verdict"], table["reason"] = "undecided", "the targets differ"
+            table[["ratio", "ratio_low", "ratio_high", "p", "p_holm", "p_faster"]] = np.nan
+        return table
 
     @property
     def names(self) -> tuple[str, str]:
@@ -77,13 +87,33 @@ def only(versus: Versus) -> tuple[list[str], list[str]]:
                  for one, other in (keys, keys[::-1]))  # fmt: skip
 
 
+def unfair(versus: Versus) -> list[Notice]:
+    """What to know before trusting the comparison: what is in one study only, and what the two do not have in common."""
+    out = [
+        Notice(f"{num.plural(len(names), 'setup')} only in {name}", say("{}", listed(names, 8)))
+        for names, name in zip(only(versus), versus.names)
+        if names
+    ]
+    a, b = versus.a, versus.b
+    if a.target != b.target:
+        targets = [num.target_words(*one.target) if one.target else "none" for one in (a, b)]
+        text = "{} against {}, so nothing is judged. Set one for both with {}."
+        value = next(f"{one.target[0]}:{one.target[1]:g}" for one in (a, b) if one.target)
+        out.append(Notice("The targets differ", say(text, *targets, Code(f"--target {value}"))))
+    unlike = versus.table[versus.table["differs"] != ""]
+    for what, rows_ in unlike.groupby("differs", sort=False):
+        title = f"{num.plural(len(rows_), 'setup')} not alike in both studies"
+        out.append(Notice(title, say("{} ({}).", str(what), listed([str(name) for name in rows_["setup"]], 8))))
+    return out
+
+
 def rows(table: pd.DataFrame) -> list[list[str]]:
     """Cells of the table, row by row."""
     return [
         [str(r["setup"]), str(r["setting"]), num.times(r["ratio"]), num.interval(r["ratio_low"], r["ratio_high"], num.times),
          str(r["verdict"]) + (f" ({r['reason']})" if r["reason"] else ""), num.steps(r["steps_a"]), num.steps(r["steps_b"]),
          num.count(r["reached_a"], r["n_a"]), num.count(r["reached_b"], r["n_b"]), num.rate(r["lr_a"]), num.rate(r["lr_b"]),
-         num.real(r["loss_a"]), num.real(r["loss_b"]), "same" if r["same_bits"] else "differ"]
+         num.real(r["loss_a"]), num.real(r["loss_b"]), "same" if r["same_bits"] else "differ", str(r["differs"])]
         for _, r in table.iterrows()
     ]  # fmt: skip
 
@@ -107,7 +137,7 @@ def block(versus: Versus, draw: Draw) -> Block:
         )
     left = len(table) - len(known)
     rest = f"; {left} without a ratio or not drawn" if left else ""
-    shown = {"kind": "plain", "heads": HEADS, "rows": rows(table), "text": {1, 4}}
+    shown = {"kind": "plain", "heads": HEADS, "rows": rows(table), "text": {1, 4, 14}}
     out.items.append(Item(html(sentence), figure, n=f"{num.plural(len(table), 'common setup')}{rest}", table=shown))
     return out
 
@@ -122,17 +152,7 @@ def page(versus: Versus) -> str:
         shown = block(versus, draw)
     a, b = versus.names
     table = versus.table
-    missing = only(versus)
-    notices = [{"title": f"{num.plural(len(names), 'setup')} only in {name}", "text": ", ".join(names[:8]) + (" ..." if len(names) > 8 else "")}
-               for names, name in zip(missing, (a, b)) if names]  # fmt: skip
-    if versus.a.target != versus.b.target:
-        targets = [num.target_words(*one.target) if one.target else "none" for one in (versus.a, versus.b)]
-        notices.append(
-            {
-                "title": "The targets differ",
-                "text": f"{targets[0]} against {targets[1]}: pass --target to set one for both.",
-            }
-        )
+    notices = unfair(versus)
     facts = [
         (f"{name}: {key}", value)
         for name, source in zip((a, b), (versus.a, versus.b))
@@ -143,7 +163,7 @@ def page(versus: Versus) -> str:
         draw, title=f"{b} against {a}", subtitle=f"{num.plural(len(table), 'common setup')}",
         answers=[html(answer(versus))], answers_left="",
         four=[(str(int((table["verdict"] == word).sum())), word, f"in {b}") for word in ("faster", "equivalent", "slower", "undecided")],
-        notices=notices, ran=[("A", str(versus.a.folder)), ("B", str(versus.b.folder))], blocks=[shown], methods=METHODS,
+        notices=[{"title": one.title, "text": html(one.text)} for one in notices], ran=[("A", str(versus.a.folder)), ("B", str(versus.b.folder))], blocks=[shown], methods=METHODS,
         command=command, facts=facts, files=[(f"{stem(versus)}.csv", "the table"), (f"{stem(versus)}.md", "the same for a pull request")],
     )  # fmt: skip
 
@@ -166,6 +186,10 @@ def report_markdown(versus: Versus) -> str:
         "|" + " --- |" * len(HEADS),
     ]
     lines += ["| " + " | ".join(escape_markdown(cell) for cell in row) + " |" for row in rows(versus.table)]
+    found = unfair(versus)
+    if found:
+        lines += ["", "**Read before you trust**", ""]
+        lines += [f"- **{escape_markdown(one.title)}.** {markdown(one.text)}" for one in found]
     return "\n".join([*lines, ""])
 
 
@@ -174,6 +198,6 @@ def files(versus: Versus, wanted: list[str]) -> dict[str, str | bytes]:
     makers: dict[str, Any] = {
         "html": page,
         "md": report_markdown,
-        "csv": lambda v: str(v.table.to_csv(index=False, lineterminator="\n")),
+        "csv": lambda v: csv(v.table),
     }
     return {f"{stem(versus)}.{form}": make(versus) for form, make in makers.items() if form in wanted}

@@ -30,8 +30,8 @@ from initbench.stats.factors import effects, factors_of
 from initbench.stats.intervals import median_interval, ratio_interval, wilson
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, ranked
 from initbench.stats.rates import GATE, MIN_SEEDS, at_chosen_lr, budget, chosen_lr, log_outcome, lr_profile
-from initbench.stats.remedy import more_seeds, wider
-from initbench.stats.studies import compare_studies
+from initbench.stats.remedy import SOME_TARGET, more_seeds, wider
+from initbench.stats.studies import common_evaluations, compare_studies
 from initbench.stats.summary import performance_profile, summary
 from initbench.stats.survival import kaplan_meier, restricted_mean
 from initbench.stats.target import left_before, metrics, retarget, select, steps_to_target, value_at, whole_net
@@ -40,6 +40,7 @@ __all__ = [
     "GATE",
     "LEADERBOARD_COLUMNS",
     "MIN_SEEDS",
+    "SOME_TARGET",
     "Arms",
     "Judged",
     "all_pairs",
@@ -47,6 +48,7 @@ __all__ = [
     "budget",
     "callable_ratio",
     "chosen_lr",
+    "common_evaluations",
     "compare_studies",
     "comparisons",
     "effects",

@@ -306,7 +306,7 @@ def _by_loss(others: pd.DataFrame, base: pd.Series, runs: pd.DataFrame, target: 
     decide = remedy.longer(float(budget(at).max()) if len(at) else 0.0)
     reason = remedy.REASONS["steps"]
     if not target:
-        reason, decide = remedy.REASONS["target"], "train.target.value=0.9"
+        reason, decide = remedy.REASONS["target"], remedy.SOME_TARGET
     rows = {}
     for _, row in others.iterrows():
         ours = logs.get(row["arm"], nothing)

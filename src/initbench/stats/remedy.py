@@ -11,6 +11,7 @@ import pandas as pd
 from initbench.history import History
 from initbench.stats.target import select
 
+SOME_TARGET = "'train.target={metric:auto}'"  # whatever the study said: the default of its kind of data
 REASONS = {
     "few": "n={n}, at least 8 seeds",
     "steps": "neither arrives in 80% of its seeds",
@@ -44,11 +45,36 @@ def wider(rates: Sequence[float], sides: set[str]) -> str:
     low = rates[0] / rates[1] if len(rates) > 1 and rates[1] > 0 else 1 / 3
     high = rates[-1] / rates[-2] if len(rates) > 1 and rates[-2] > 0 else 3.0
     grid = list(rates)
-    if "low" in sides:
-        grid.insert(0, float(f"{rates[0] * low:.1g}"))
-    if "high" in sides:
-        grid.append(float(f"{rates[-1] * high:.1g}"))
-    return f"'optim.lr=[{','.join(f'{lr:g}' for lr in grid)}]'"
+    if "low" in sides and rates[0] > 0:
+        grid.insert(0, rounded(rates[0] * low, rates[0]))
+    if "high" in sides and rates[-1] > 0:
+        grid.append(rounded(rates[-1] * high, rates[-1]))
+    return f"'optim.lr=[{','.join(exact(lr) for lr in grid)}]'"
+
+
+def rounded(value: float, end: float) -> float:
+    """As few digits as keep it on its side of the grid's end.
+
+    >>> rounded(0.0333, 0.1), rounded(0.11025, 0.105)
+    (0.03, 0.11)
+    """
+    return next(
+        (
+            near
+            for digits in range(1, 16)
+            if (near := float(f"{value:.{digits}g}")) and (near < end) == (value < end) and near != end
+        ),
+        value,
+    )
+
+
+def exact(value: float) -> str:
+    """The shortest text of the same number: another one would be trained anew.
+
+    >>> exact(0.1), exact(1.0), exact(0.1234567)
+    ('0.1', '1', '0.1234567')
+    """
+    return f"{value:g}" if float(f"{value:g}") == value else repr(float(value))
 
 
 def sides_of(edges: Sequence[str]) -> set[str]:

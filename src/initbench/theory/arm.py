@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from initbench.config import ArmConfig
-from initbench.data import Dataset, split
+from initbench.data import Dataset, inputs_of, split
 from initbench.errors import InputError, NotApplicable
 from initbench.groups import LayerSpec
 from initbench.initializers import REGISTRY, Case, needs, options, resolve
@@ -105,8 +105,7 @@ def rule_variance(rule: Any, layer: LayerSpec) -> float | None:
 def probe_squares(data: Dataset, seed: int) -> np.ndarray:
     """|x|^2 of the standardized probe samples of a seed's split, (P,)."""
     s = split(data, seed)
-    x = (data.x[s.train[:PROBE_SAMPLES]] - s.mean) / s.scale
-    return np.square(x).sum(1)
+    return np.square(inputs_of(data, s, s.train[:PROBE_SAMPLES])).sum(1)
 
 
 def predictions(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from initbench.errors import InputError
+from initbench.errors import InputError, masked
 from initbench.track.filling import _client, _prepare, _quiet
 from initbench.track.uri import one_line, unreachable
 
@@ -29,13 +29,15 @@ def fetch(experiment: str, uri: str, folder: Path) -> Path:
             if found is None:
                 names = sorted(one.name for one in client.search_experiments() if one.name != "Default")
                 raise InputError(
-                    f"mlflow:{experiment}: no such experiment in {uri}; there are {', '.join(names) or 'none'}"
+                    f"mlflow:{experiment}: no such experiment in {masked(uri)}; there are {', '.join(names) or 'none'}"
                 )
             runs = client.search_runs([found.experiment_id], "tags.`initbench.kind` = 'report'", max_results=1)
             there = {file.path for run in runs for file in client.list_artifacts(run.info.run_id)}
             missing = [name for name in NEEDED if name not in there]
             if missing:
-                raise InputError(f"mlflow:{experiment}: {', '.join(missing)} not attached to its run `report` in {uri}")
+                raise InputError(
+                    f"mlflow:{experiment}: {', '.join(missing)} not attached to its run `report` in {masked(uri)}"
+                )
             folder.mkdir(parents=True, exist_ok=True)
             for name in NEEDED:
                 client.download_artifacts(runs[0].info.run_id, name, str(folder))

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from initbench.errors import masked
 from initbench.track import pages, template
 from initbench.track.records import Arm, created_ms, plan
 from initbench.track.store import BulkStore, ClientStore
@@ -80,7 +81,7 @@ def fill(
 
     def incomplete(why: str, experiment_id: str | None = None) -> Filled:
         message = (
-            f"tracking to {uri} is incomplete: {why}; "
+            f"tracking to {masked(uri)} is incomplete: {why}; "
             f"the results are on disk in {results.folder}, repeat the same command when it is back"
         )
         return Filled(uri, experiment_id, link(uri, experiment_id) if experiment_id else None, False, message)

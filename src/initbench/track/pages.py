@@ -11,6 +11,8 @@ from typing import Any
 
 import pandas as pd
 
+from initbench.errors import printable
+
 VIEW = "initbench"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 # characters; MLflow refuses more than 5,000 in an experiment's tag (older servers), 8,000 in a run's
@@ -47,7 +49,7 @@ def arm_note(info: Mapping[str, Any], lrs: pd.DataFrame, study: Mapping[str, Any
 def study_note(study: Mapping[str, Any], arms: Iterable[Any]) -> str:
     """The description of the experiment: command, target, leaderboard. `arms`: parent records, best first."""
     lines = [
-        f"`{study.get('command', '')}`",
+        f"`{printable(study.get('command', ''))}`",
         "",
         f"Target: {_target(study)}. One run an arm, best first (below it its single runs); the run `report` "
         "holds the report and the data.",
@@ -80,7 +82,7 @@ def _cut(text: str, rest: str = "…") -> str:
 
 
 def _cell(text: Any) -> str:
-    return " ".join(str(text).split()).replace("|", "\\|")
+    return printable(" ".join(str(text).split())).replace("|", "\\|")
 
 
 def _target(study: Mapping[str, Any]) -> str:

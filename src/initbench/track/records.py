@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from initbench.errors import InputError
+from initbench.errors import InputError, printable
 from initbench.history import history_of
 from initbench.stats import GATE, budget, lr_profile, metrics, select
 from initbench.track import pages
@@ -172,7 +172,7 @@ def _run_records(runs: pd.DataFrame, points: Sequence[Points], study: Mapping[st
     records = []
     for i, row in enumerate(runs[["run", "arm", "setup", "setting", "status", "optim.lr", "seed"]].itertuples()):
         tags = common | {
-            RUN: str(row.run), "initbench.setup": str(row.setup), "initbench.setting": str(row.setting),
+            RUN: str(row.run), "initbench.setup": _text(row.setup)[:5000], "initbench.setting": _text(row.setting)[:5000],
             "initbench.status": str(row.status),
         }  # fmt: skip
         records.append(
@@ -213,7 +213,7 @@ def _text(value: Any) -> str:
         value = value.tolist()
     if isinstance(value, (bool, np.bool_, list, tuple, dict)) or value is None:
         value = json.dumps(bool(value) if isinstance(value, np.bool_) else value, default=str)
-    return str(value)[:6000]
+    return printable(value)[:6000]
 
 
 # --- arms ----------------------------------------------------------------------
@@ -248,20 +248,20 @@ def _arm_record(
     points = [curves, Points.scalars(scalars)]
     if study.get("target") or best["steps_to_target"].notna().any():
         points.append(_trained_share(best, grid))
-    params |= {"setup": str(info.get("setup", info["label"])), "setting": str(info.get("setting", ""))}
+    params |= {"setup": _text(info.get("setup", info["label"])), "setting": _text(info.get("setting", ""))}
     tags = _common_tags("arm", study) | {
         ARM: str(info["arm_key"]),
-        "initbench.setup": params["setup"],
-        "initbench.setting": params["setting"],
+        "initbench.setup": params["setup"][:5000],
+        "initbench.setting": params["setting"][:5000],
         "initbench.status": state,
         "mlflow.note.content": pages.arm_note(info, lrs, study),
     }
     if info.get("reason"):
-        tags["initbench.reason"] = str(info["reason"])[:5000]
+        tags["initbench.reason"] = printable(info["reason"])[:5000]
     everything_failed = len(runs) > 0 and bool((runs["status"] == "failed").all())
     return Record(
         key=f"arm:{info['arm_key']}",
-        name=str(info["label"])[:250],
+        name=printable(info["label"])[:250],
         status="FAILED" if state == "failed" or everything_failed else "FINISHED",
         start=start + _later(chosen, best),
         params=dict(sorted(params.items())),

@@ -12,9 +12,10 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
-from initbench.errors import InputError
+from initbench.errors import InputError, masked, shown
 
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 DATABASES = ("sqlite", *PORTS)
@@ -44,7 +45,7 @@ def resolve_uri(setting: str | None) -> str | None:
     if setting == "auto":
         given = os.environ.get("MLFLOW_TRACKING_URI")
         if not given:
-            return sqlite_uri(Path.cwd() / "mlflow.db")
+            return _checked(sqlite_uri(Path.cwd() / "mlflow.db"), "track.uri")
         return _checked(given, "MLFLOW_TRACKING_URI")
     return _checked(setting, "track.uri")
 
@@ -69,7 +70,7 @@ def sqlite_file(uri: str) -> Path | None:
 
 def _checked(uri: str, where: str) -> str:
     def refuse(why: str) -> InputError:
-        return InputError(f"{where}={uri}: {why}")
+        return InputError(f"{where}={shown(masked(uri))}: {masked(why)}")
 
     if not isinstance(uri, str) or not uri or uri != uri.strip():
         raise refuse(ALLOWED)
@@ -100,15 +101,45 @@ def _checked_sqlite(uri: str, refuse) -> str:
     file = sqlite_file(uri)
     if file is None:
         raise refuse("a database file is needed, e.g. sqlite:///mlflow.db")
+    away = "move it away, or set track.uri to another file, or null"
     if file.is_dir():
-        raise refuse("this is a folder, a database file is needed")
+        raise refuse(f"this is a folder, a database file is needed; {away}")
     above = next(p for p in file.absolute().parents if p.exists())
     if not above.is_dir() or not os.access(file if file.exists() else above, os.W_OK):
-        raise refuse("the file cannot be written")
+        raise refuse(f"the file cannot be written; {away}")
+    if file.exists() and (wrong := _no_database(file)):
+        raise refuse(f"{wrong}; {away}")
     if file.is_absolute():
         return uri
     query = uri.partition("?")[2]
     return sqlite_uri(file).replace("sqlite", uri.partition(":")[0], 1) + (f"?{query}" if query else "")
+
+
+def _no_database(file: Path) -> str:
+    """Why MLflow could not use an existing file, in words: it would try for minutes. Empty where nothing is known."""
+    if not file.is_file():
+        return "this is no regular file, a database file is needed"
+    try:
+        with file.open("rb") as content:
+            head = content.read(16)
+        if head and head != b"SQLite format 3\0":
+            return "this is not a SQLite database"
+        with closing(
+            sqlite3.connect(f"file:{urllib.parse.quote(str(file.absolute()))}?mode=ro", uri=True, timeout=1.0)
+        ) as found:
+            revisions = [str(row[0]) for row in found.execute("SELECT version_num FROM alembic_version")]
+    except OSError as error:
+        return f"the file cannot be read ({error.strerror or error})"
+    except sqlite3.OperationalError:  # no such table: new or another's; or locked, which passes
+        return ""
+    except sqlite3.DatabaseError as error:
+        return f"a damaged database ({one_line(error)})"
+    spec = find_spec("mlflow")
+    known = {path.name.partition("_")[0] for folder in (spec.submodule_search_locations if spec else None) or []
+             for path in Path(folder, "store", "db_migrations", "versions").glob("*.py")}  # fmt: skip
+    if known and not set(revisions) <= known:
+        return "written by another version of MLflow than the one installed here (newer?): update mlflow"
+    return ""
 
 
 def unreachable(uri: str, seconds: float = PROBE_SECONDS) -> str | None:
@@ -160,7 +191,7 @@ def one_line(error: object, limit: int = 200) -> str:
     >>> one_line(ValueError("no such host\\nsecond line"))
     'no such host'
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in masked(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
@@ -171,6 +202,7 @@ def ui_command(uri: str) -> str:
     >>> ui_command("sqlite:////data/mlflow.db")
     'mlflow ui --backend-store-uri sqlite:////data/mlflow.db'
     """
+    uri = masked(uri)
     if uri.startswith(("http://", "https://", "databricks")):
         return uri
     quoted = uri if re.fullmatch(r"[\w@%+=:,./-]+", uri) else "'" + uri.replace("'", "'\"'\"'") + "'"
@@ -184,6 +216,6 @@ def link(uri: str, experiment_id: str, view: str | None = None) -> str:
     >>> link("sqlite:////data/mlflow.db", "1")
     'http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning'
     """
-    base = uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_UI
+    base = re.sub("//[^/]*@", "//", uri.rstrip("/")) if uri.startswith(("http://", "https://")) else LOCAL_UI
     page = f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
     return page if view is None else f"{page}&compareRunsMode=CHART&viewStateShareKey={view}"

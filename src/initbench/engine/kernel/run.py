@@ -86,7 +86,7 @@ class Training:
         self.looks = measured.Looks(self.plan, *about) if inside else None
 
     def put_data(self) -> None:
-        """The data as they came, and each seed's mean and scale."""
+        """The data in their frame, and each seed's mean and scale."""
         m, s, plan = self.material, self.seeds, self.plan
         plan.put(at.X, m.x)
         plan.put(at.MEAN, s.mean[:, 0])

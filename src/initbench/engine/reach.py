@@ -1,0 +1,178 @@
+"""model=module: how far the initializer reaches in a module, and what else to know before its results are trusted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from initbench.cautions import Caution
+from initbench.errors import InputError, refusal
+from initbench.parameters.naming import stored_parameters
+from initbench.parameters.storage import check_shaped, computed_tensors, memories
+from initbench.parameters.uses import count_uses, quiet
+
+NAMED = 6  # names that a sentence lists
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Parameters of a module by name with their entries: `filled` by the initializer, `kept` as the module made them;
+    and the names of what is special."""
+
+    filled: tuple[tuple[str, int], ...]
+    kept: tuple[tuple[str, int], ...]
+    frozen: tuple[str, ...] = ()  # never trained
+    running: tuple[str, ...] = ()  # layers with running statistics
+    elsewhere: tuple[str, ...] = ()  # weights of layers that the forward pass also uses without calling the layer
+    repeats: bool = True  # two evaluations of the same inputs agree
+
+    @property
+    def line(self) -> str | None:
+        """How many of the parameters the initializer fills, in words; None if all."""
+        if not self.kept:
+            return None
+        weights, numbers = len(self.filled) + len(self.kept), sum(n for _, n in self.filled + self.kept)
+        return (
+            f"init fills {len(self.filled)} of {weights} parameter tensors "
+            f"({sum(n for _, n in self.filled):,} of {numbers:,} numbers)"
+        )
+
+    @property
+    def left(self) -> str:
+        """The parameters that keep the module's own start, the largest first."""
+        return listed([name for name, _ in sorted(self.kept, key=lambda one: -one[1])])
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """What follows for results, one caution a kind."""
+        found = []
+        if (line := self.line) is not None:
+            found.append(
+                Caution(
+                    line,
+                    f"{self.left} keep{'s' * (len(self.kept) == 1)} the module's own start; initializers are compared, "
+                    f"and layers measured, in the called nn.Linear layers alone",
+                )
+            )
+        if self.frozen:
+            found.append(
+                Caution(
+                    "Frozen parameters",
+                    f"{listed(self.frozen)}: requires_grad=False, so training never changes them from their start",
+                )
+            )
+        if self.running:
+            found.append(
+                Caution(
+                    "Evaluated with running statistics",
+                    f"{listed(self.running)}: losses are taken in evaluation mode, where running averages stand in for "
+                    f"the batch's, so the first evaluations lag behind training",
+                )
+            )
+        if self.elsewhere:
+            found.append(
+                Caution(
+                    "Layers are also used without being called",
+                    f"{listed(self.elsewhere)}: the forward pass also reads the parameter by itself; sharing and "
+                    f"layer measures see calls of nn.Linear only",
+                )
+            )
+        if not self.repeats:
+            found.append(
+                Caution(
+                    "Evaluations do not repeat",
+                    "two forward passes in evaluation mode on the same inputs differ: the module draws numbers, or "
+                    "changes itself, there too; guard that by self.training",
+                )
+            )
+        return tuple(found)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Some names, and how many more.
+
+    >>> listed(["a", "b"]), listed([str(n) for n in range(8)])
+    ('a, b', '0, 1, 2, 3, 4, 5 and 2 more')
+    """
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def check_storable(module: nn.Module, target: object) -> None:
+    """Refuse a module whose nn.Linear weights cannot be filled and read as what they are."""
+    where = f"model.target={target}"
+    parameters = stored_parameters(module)
+    try:
+        check_shaped((one.slot, one.tensor) for one in parameters)
+    except InputError:
+        raise refusal(where, "it has lazy layers, without shapes yet", "give the layers their sizes") from None
+    if meta := [one.slot for one in parameters if one.tensor.is_meta]:
+        raise refusal(where, f"{listed(meta)} on the meta device", "make the module with numbers")
+    for one in computed_tensors(module):
+        if isinstance(one.layer, nn.Linear):
+            raise refusal(where, one, "an initializer fills stored weights only: leave that layer plain")
+    for i, j in memories([one.tensor for one in parameters]):
+        raise refusal(
+            where,
+            f"{parameters[i].slot} and {parameters[j].slot} are two parameters in one memory",
+            f"tie them as one: let {parameters[j].slot} be the same nn.Parameter",
+        )
+
+
+def signature(module: nn.Module) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Names and shapes of a module's parameters, what must not depend on the seed.
+
+    >>> signature(nn.Linear(1, 2))
+    (('weight', (2, 1)), ('bias', (2,)))
+    """
+    return tuple((name, tuple(p.shape)) for name, p in module.named_parameters(remove_duplicate=False))
+
+
+def check_same(module: nn.Module, expected: tuple[tuple[str, tuple[int, ...]], ...], target: object, seed: int) -> None:
+    """Refuse a module that has other parameters than the first seed's: its runs would be no replicates."""
+    got = signature(module)
+    if got == expected:
+        return
+    other = sorted({*got} ^ {*expected})[0]
+    raise refusal(
+        f"model.target={target}",
+        f"seed {seed} makes other parameters than the first seed ({other[0]} {other[1]})",
+        "its structure must not depend on random numbers",
+    )
+
+
+def reach(module: nn.Module, layers: Iterable[nn.Linear], x: Tensor) -> Reach:
+    """What an initializer that fills `layers` reaches; `x`: inputs of a forward pass that is known to work."""
+    layers = list(layers)
+    filled = {id(p) for one in layers for p in one.parameters(recurse=False)}
+    stored = stored_parameters(module)
+    calls = Counter(id(p) for one in layers for p in one.parameters(recurse=False))
+    uses = count_uses(module, x)
+    return Reach(
+        tuple((one.slot, one.tensor.numel()) for one in stored if id(one.tensor) in filled),
+        tuple((one.slot, one.tensor.numel()) for one in stored if id(one.tensor) not in filled),
+        frozen=tuple(one.slot for one in stored if not one.tensor.requires_grad),
+        running=tuple(name for name, part in module.named_modules() if getattr(part, "running_mean", None) is not None),
+        elsewhere=tuple(
+            one.slot for one in stored if id(one.tensor) in filled and uses[one.slot] > calls[id(one.tensor)]
+        ),
+        repeats=repeats(module, x),
+    )
+
+
+def repeats(module: nn.Module, x: Tensor) -> bool:
+    """Whether two evaluations of the same inputs, after other random numbers, are the same.
+
+    >>> repeats(nn.Dropout(), torch.ones(100)), repeats(nn.RReLU(), torch.ones(100))
+    (True, True)
+    """
+    with quiet(module):
+        torch.manual_seed(1)
+        first = module(x.clone())
+        torch.manual_seed(2)
+        second = module(x.clone())
+    return torch.equal(torch.nan_to_num(first), torch.nan_to_num(second))

@@ -1,0 +1,90 @@
+"""Flags of the command line: what they do, what is refused, and that every parser stands argparse's check of Python 3.14."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from importlib import import_module
+
+import pytest
+
+from initbench import __version__, flags
+from initbench.__main__ import main
+
+WRONG = {
+    "--resolve": r"--resolve: has no effect without --cfg; add --cfg job",
+    "--package optim": r"--package: has no effect without --cfg",
+    "--run": r"--run: not used here; a command always sweeps",
+    "-cp elsewhere": r"--config-path: not used here; --config-dir DIR adds option files",
+    "-cn other": r"--config-name: not used here; experiment=NAME",
+    "--experimental-rerun x.pickle": r"--experimental-rerun: not used here; the command in study.json",
+    "--experimental-rerun=": r"--experimental-rerun: not used here",
+    "--cfg job -m": r"--cfg --multirun: only one of them at a time",
+    "--info --hydra-help": r"--info --hydra-help: only one of them",
+    "--cfg": r"command line: argument --cfg/-c: expected one argument; see python -m initbench --help",
+    "--info nothing": r"command line: argument --info/-i: invalid choice: 'nothing'",
+    "--colour=\x1b[31m": r"command line: unrecognized arguments: --colour=\\x1b\[31m; see",
+}
+
+
+@pytest.fixture
+def checked(monkeypatch):
+    """argparse as of Python 3.14, where a parser formats the help of each argument as it is added."""
+    plain = argparse._ActionsContainer.add_argument
+
+    def add_argument(self, *names, **options):
+        action = plain(self, *names, **options)
+        if action.help is not None and action.help != argparse.SUPPRESS and hasattr(self, "_get_formatter"):
+            if not isinstance(action.help, str):
+                raise ValueError("badly formed help string")
+            self._get_formatter()._expand_help(action)
+        return action
+
+    monkeypatch.setattr(argparse._ActionsContainer, "add_argument", add_argument)
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_flags_without_effect_are_refused_in_one_line(line, folder, capsys):
+    assert main(line.split()) == 2
+    shown = capsys.readouterr()
+    (said,) = shown.err.splitlines()
+    assert re.match(f"initbench: {WRONG[line]}", said)
+    assert shown.out == ""
+    assert list(folder.iterdir()) == []
+
+
+def test_hydra_reads_each_of_its_flags_from_our_parser():
+    from hydra._internal.utils import get_args_parser
+
+    try:
+        theirs = get_args_parser()
+    except ValueError:
+        pytest.skip("Hydra's own parser fails on this Python")
+    kinds = {action.dest: type(action) for action in flags.parser()._actions}
+    assert kinds == {action.dest: type(action) for action in theirs._actions}
+    assert vars(flags.parser().parse_args([])) == vars(theirs.parse_args([]))
+
+
+def test_each_flag_works_with_the_argparse_of_python_3_14(checked, folder, capsys):
+    assert main(["--cfg", "job", "--package", "optim", "optim=adam"]) == 0
+    assert "name: adam" in capsys.readouterr().out
+    assert main(["--info", "searchpath"]) == 0
+    assert "Config search path" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        main(["--hydra-help"])
+    assert end.value.code == 0
+    assert "--config-dir,-cd : A folder with option files" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"initbench {__version__}\n"
+    small = ["init=eye", "sharing=none", "seeds=2", "optim.lr=0.1", "train.steps=2", "engine.workers=1"]
+    assert main(["-m", *small, "track.uri=null", "report.formats=[csv]", "study=s"]) == 0
+    assert (folder / "outputs/s/leaderboard.csv").is_file()
+
+
+@pytest.mark.parametrize("name", ["report.__main__", "inspect", "predict", "reproduce", "catalogue"])
+def test_each_command_s_help_works_with_the_argparse_of_python_3_14(name, checked, capsys):
+    with pytest.raises(SystemExit) as end:
+        import_module(f"initbench.{name}").main(["--help"])
+    assert end.value.code == 0
+    assert "usage" in capsys.readouterr().out
