@@ -8,13 +8,13 @@ may return plain groups of layers, or Parts where weights are more than look-ups
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from initbench import plugins
-from initbench.errors import InputError, NotApplicable, refusal, shown
+from initbench.errors import InputError, NotApplicable
 from initbench.grammar import number
 from initbench.groups import OWN_BIAS, SHARING_KEYS, LayerSpec, SharingConfig
 from initbench.own_code import guarded
@@ -38,24 +38,11 @@ from initbench.sharing.groups import (
     check_one_shape,
     named_or_all,
 )
+from initbench.sharing.parts import Parts, check_parts, checked
 from initbench.sharing.scheme import Draw, Formula, Scheme, Slot
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a builder returns: main slots (every layer in exactly one), and what goes beyond a look-up."""
-
-    weights: tuple[Slot, ...]
-    extras: tuple[Slot, ...] = ()
-    formulas: Mapping[int, Formula] = field(default_factory=dict)
-    fills: Mapping[str, Callable[[Draw], Tensor]] = field(default_factory=dict)
-    biases: Groups | None = None  # groups of layers whose biases are one where sharing.bias=tied; null: as the weights
-    bias_starts: Groups = field(default_factory=list)  # groups whose biases start equal
-    soft: tuple[tuple[str, ...], ...] = ()
-    ties: tuple[tuple[str, ...], ...] = ()
 
 
 Builder = Callable[[SharingConfig, Sequence[LayerSpec]], Parts | Groups]
@@ -357,55 +344,6 @@ def built_by(build: Builder, config: SharingConfig, layers: Sequence[LayerSpec])
         return build(config, layers)
     with guarded(f"sharing={config.name}", seed=0):
         return build(config, layers)
-
-
-def checked(config: SharingConfig, built: Any, layers: Sequence[LayerSpec]) -> Groups:
-    """Groups of layers as a builder may return them: lists of whole numbers, each layer at most once.
-
-    >>> from initbench.groups import ModelConfig
-    >>> checked(SharingConfig("my.f"), [[1, 2], [2, 3]], ModelConfig().layers(64, 10))
-    Traceback (most recent call last):
-    initbench.errors.InputError: sharing=my.f: it returned [[1, 2], [2, 3]]: layer 2 twice; a layer can be in one group only
-    """
-    what, kinds = f"sharing={config.name}", (list, tuple)
-    if not isinstance(built, kinds) or not all(isinstance(group, kinds) and group for group in built):
-        raise refusal(what, f"it returned {shown(built)}", "allowed: groups of layers, e.g. [[1, 2]], or Parts")
-    seen: set[int] = set()
-    for layer in (layer for group in built for layer in group):
-        if isinstance(layer, bool) or not hasattr(layer, "__index__"):
-            raise refusal(what, f"it returned {shown(built)}: {shown(layer)} is no layer", "layers are whole numbers")
-        if not 0 <= layer < len(layers):
-            raise refusal(what, f"it names layer {shown(layer)}", f"the net has layers 0 to {len(layers) - 1}")
-        if int(layer) in seen:
-            raise refusal(what, f"it returned {shown(built)}: layer {layer} twice", "a layer can be in one group only")
-        seen.add(int(layer))
-    return [[int(layer) for layer in group] for group in built]
-
-
-def check_parts(config: SharingConfig, parts: Parts, layers: Sequence[LayerSpec]) -> None:
-    """Whether the main slots are a map: every layer in exactly one, each look-up of its layers' shape, names unique."""
-    what = f"sharing={config.name}"
-    groups = checked(config, [list(slot.layers) for slot in parts.weights], layers)
-    missing = sorted({layer.index for layer in layers} - {layer for group in groups for layer in group})
-    if missing:
-        raise refusal(what, f"no slot for layer {missing[0]}", "Parts need every layer in exactly one slot")
-    names = [slot.name for slot in parts.weights + parts.extras]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise refusal(what, f"two slots are named {twice}", "each stored tensor needs a name of its own")
-    for slot in parts.weights:
-        for layer in slot.layers:
-            if layer not in parts.formulas and tuple(slot.shape) != layers[layer].shape:
-                raise refusal(
-                    what,
-                    f"slot {slot.name} has shape {tuple(slot.shape)} and layer {layer} {layers[layer].shape}",
-                    "a slot that is looked up has its layers' shape (fan_out, fan_in)",
-                )
-    for layer, formula in parts.formulas.items():
-        unknown = [name for name in formula.names if name not in names]
-        if layer not in range(len(layers)) or unknown:
-            wrong = f"reads {unknown[0]}, which is not stored" if unknown else "is no layer"
-            raise refusal(what, f"the formula of layer {layer} {wrong}", f"layers 0 to {len(layers) - 1}")
 
 
 def bias_slots(config: SharingConfig, tied: Groups, built: Parts, layers: Sequence[LayerSpec]) -> tuple[Slot, ...]:
