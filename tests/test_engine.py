@@ -416,7 +416,7 @@ def test_the_last_run_of_a_stack_keeps_its_bits(dtype):
     """Two of three runs diverge and leave: the one that stays is not computed as a lone run, which takes another path
     through BLAS."""
     arm = stopping(model={"dtype": dtype})
-    arm = replace(arm, train=replace(arm.train, target=Target("loss/train", -1.0)))
+    arm = replace(arm, train=replace(arm.train, target=Target("loss/train", 1e-300)))
     runs = [(0, 0.02), (0, 1e160), (1, 1e160)]
     left, whole = train(arm, runs), train(replace(arm, train=replace(arm.train, stop_when_reached=False)), runs)
     assert left.stopped_at.tolist() == [-1, 1, 1]

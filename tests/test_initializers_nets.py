@@ -68,8 +68,10 @@ def altered(name, change):
         ("balanced", lambda m: m[2].weight.data.mul_(1.05), "balanced"),
     ],
 )
-def test_a_broken_one_is_caught(name, change, words):
-    assert any(words in found for found in verify_net.check(altered(name, change)))
+def test_a_broken_one_is_caught(name, change, words, monkeypatch):
+    broken = altered(name, change)
+    monkeypatch.setitem(REGISTRY, name, broken)  # an entry of the catalogue: it is not guarded like one's own code
+    assert any(words in found for found in verify_net.check(broken))
 
 
 COUNTER = random.Random(0)

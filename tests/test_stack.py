@@ -118,9 +118,9 @@ def test_divergence_is_any_number_that_is_not_finite_and_no_large_one(dtype):
 
 
 def test_the_runs_of_a_stack_do_not_depend_on_depth_but_fit_the_cache():
-    def sizes(path="torch", count=500, workers=1, **model):
+    def sizes(trainer="stacked", count=500, workers=1, **model):
         arm = small_arm(model={"depth": 6, **model}, seeds=tuple(range(count)), optim={"lr": [0.1], "batch_size": 64})
-        return [len(runs) for runs in chunks(arm, arm.runs, arm.model.layers(64, 10), workers, path=path)]
+        return [len(runs) for runs in chunks(arm, arm.runs, arm.model.layers(64, 10), workers, trainer=trainer)]
 
     def largest(**change):
         return max(sizes(**change))
@@ -128,7 +128,7 @@ def test_the_runs_of_a_stack_do_not_depend_on_depth_but_fit_the_cache():
     shallow, deep = largest(width=64, depth=6), largest(width=64, depth=60)
     assert shallow == pytest.approx(deep, rel=0.1)
     assert largest(width=32) > shallow > largest(width=128) > largest(width=1024) == 2
-    assert largest(width=64, depth=60, path="kernel") < deep
+    assert largest(width=64, depth=60, trainer="kernel") < deep
     assert largest(width=64, depth=3000) < deep / 2, "memory has an end"
     assert largest(width=8, count=4) == 4
     assert sizes(width=8, count=4, workers=3) == [2, 2], "never a lone run"

@@ -296,7 +296,7 @@ def test_no_target():
     assert (row["verdict"], row["reason"], row["decide"]) == (
         "undecided",
         "no target to reach",
-        "train.target.value=0.9",
+        "'train.target={metric:auto}'",
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from initbench.claims.prediction import load
+from initbench.overrides import completed
 
 
 def swept(
@@ -24,14 +25,12 @@ def swept(
     sweeps = load(study).overrides(quick)
     for i, (name, overrides) in enumerate(sweeps.items()):
         say(f"sweep {i + 1} of {len(sweeps)}: {name}")
-        one = ib.run(
-            [
-                *overrides,
-                *("track.uri=null", "report.formats=[csv]"),
-                *(f"outputs={folder.parent}", f"study={folder.name}_{name}{'_quick' if quick else ''}"),
-                *extra,
-            ]
-        )
+        fixed = [
+            *("track.uri=null", "report.formats=[csv]"),
+            *(f"outputs={folder.parent}", f"study={folder.name}_{name}{'_quick' if quick else ''}"),
+            *extra,
+        ]
+        one = ib.run(completed(overrides, fixed=fixed))
         runs.append(one.runs)
         history.append(one.history.assign(run=one.history["run"].astype(str), metric=one.history["metric"].astype(str)))
     frame = pd.concat(runs, ignore_index=True).drop_duplicates("run")
