@@ -52,8 +52,45 @@ ANSWERED = {  # by target: inputs that are accepted, or refused in one line
         ("initbench", ["seeds=0"]),
     ],
 }
+FOUND = {  # by the harness, and mended since
+    "argv": [
+        ("catalogue", ["--cfg"]),
+    ],
+    "frames": [
+        ([("runs", "column", 0, 0, "drop")], [], "memory"),
+        ([("runs", "value", 0, 0, "!nan"), ("runs", "column", 61, 0, "repeat")], [], "memory"),
+        ([("runs", "column", 1, 0, "drop")], [], "memory"),
+    ],
+    "names": [
+        ("", "\x00", "html"),
+    ],
+    "options": [
+        ("sharing", b"groups: outputs\ngroups: [[0], [1, 2]]"),
+        ("sharing", b": untied\ngroups: [[0], [1, 2]]"),
+        (
+            "init",
+            b"name: -4.2562433037959845e+226\n_target_: initbench.initializers.plain.normal_\nstd: 0.2\nbias: zeros",
+        ),
+        ("measure", b"`: ${"),
+        ("init", b"name: ${\n_target_: initbench.initializers.plain.normal_\nstd: 0.2\nbias: zeros"),
+    ],
+    "overrides": [
+        [""],
+        ["data.name=npz"],
+        ["experiment=3"],
+        ["~"],
+        ["model.width=\x1b[31m"],
+        ["=", ""],
+    ],
+    "study": [
+        ([("set", 0, "%s.")], "csv,md"),
+        ([("set", 0, 80)], "csv,md"),
+        (("runs.parquet", [(0.0, 10000000, b"")]), "csv,md"),
+        (("study.json", [(0.0, 10000000, b"")]), "csv,md"),
+    ],
+}
 FEW = {"argv": 1}  # inputs; two of the others
-ROWS = [(name, given) for name, inputs in ANSWERED.items() for given in inputs]
+ROWS = [(name, given) for known in (ANSWERED, FOUND) for name, inputs in known.items() for given in inputs]
 
 
 def finding(run, seconds=5.0):

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from initbench.errors import refusal, shown
-from initbench.history import TYPES, HistoryFile, readable
+from initbench.history import TYPES, History, HistoryFile, readable
 from initbench.memory import check_fits
 from initbench.study_file import checked_study
 
@@ -35,6 +35,11 @@ NUMBERS = {  # of runs.parquet: whether the column must be there
                      "accuracy/train", "accuracy/val", "loss/batch"), False),
 }  # fmt: skip
 COMPLETE = ("optim.lr", "seed")  # numbers that every run has
+
+
+# what everything reads of frames in memory
+RUN_COLUMNS = ("run", "arm", "setup", "setting", "optim.lr", "seed", "status", "steps_to_target")
+HISTORY_COLUMNS = ("run", "step", "metric", "layer", "value")
 
 
 def read_folder(folder: Path) -> tuple[pd.DataFrame, HistoryFile, dict[str, Any]]:
@@ -120,6 +125,16 @@ def _check_columns(path: Path, schema: pa.Schema, text: Mapping[str, bool], numb
         for name in names:
             if name in schema.names and not test(schema.field(name).type):
                 raise refusal(path, f"column {name} must hold {word}, not {schema.field(name).type}", REBUILD)
+
+
+def check_frames(runs: pd.DataFrame, history: History) -> None:
+    """Refuse frames in memory that lack a column that everything reads, or have one twice."""
+    for name, frame, columns in (("runs", runs, RUN_COLUMNS), ("history", history, HISTORY_COLUMNS)):
+        missing = [column for column in columns if column not in frame.columns]
+        if missing:
+            raise refusal(name, f"columns {', '.join(missing)} are missing", "give the frames of a study")
+        if len(set(frame.columns)) < len(frame.columns):
+            raise refusal(name, "a column is there twice", "give the frames of a study")
 
 
 def _runs(path: Path, study: Mapping[str, Any]) -> pd.DataFrame:

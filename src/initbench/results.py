@@ -17,7 +17,7 @@ import pyarrow as pa
 from initbench import stats
 from initbench.config import run_key
 from initbench.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
-from initbench.reading import digests, read_folder
+from initbench.reading import check_frames, digests, read_folder
 from initbench.store import Store, Stored
 from initbench.study_file import SCHEMA as SCHEMA
 
@@ -49,10 +49,12 @@ class Results:
 
     def compare(self, baseline: str | None = None) -> pd.DataFrame:
         """Each setup against the baseline inside its setting, as in comparisons.csv."""
+        check_frames(self.runs, self.measured)
         return stats.comparisons(self.runs, baseline, self.study, self.measured)
 
     def leaderboard(self) -> pd.DataFrame:
         """Arms by rank, as in leaderboard.csv."""
+        check_frames(self.runs, self.measured)
         return stats.leaderboard(self.runs, self.study, history=self.measured)
 
     def report(self, **options: Any) -> dict[str, Path]:

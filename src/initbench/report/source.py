@@ -16,11 +16,9 @@ from initbench.archives import unpacked
 from initbench.checks import check_target
 from initbench.errors import InputError, printable
 from initbench.history import History, history_of, whole
-from initbench.reading import read_folder
+from initbench.reading import check_frames, read_folder
 
-_RUN_COLUMNS = ("run", "arm", "setup", "setting", "optim.lr", "seed", "status", "steps_to_target")
 NAMES = ("arm", "setup", "setting", "init.name", "sharing.name", "data.name")
-_HISTORY_COLUMNS = ("run", "step", "metric", "layer", "value")
 
 
 @dataclass(frozen=True)
@@ -123,8 +121,7 @@ def open_source(results: Any, *, baseline: str | None = None, target: Any = None
     else:
         runs, history, study = results.runs, history_of(results), results.study
         folder = Path(results.folder)
-    _check(runs, _RUN_COLUMNS, "runs")
-    _check(history, _HISTORY_COLUMNS, "history")
+    check_frames(runs, history)
     own = study.get("target")
     known = (str(own["metric"]), float(own["value"])) if own else None
     wanted = known if target is None else parse_target(target, known)
@@ -202,9 +199,3 @@ def read_study(path: Path) -> tuple[Path, tuple[pd.DataFrame, History, dict[str,
     with unpacked(path) as folder:
         runs, history, study = read_folder(folder)
         return path.with_suffix(""), (runs, whole(history), study)
-
-
-def _check(frame: History, columns: tuple[str, ...], name: str) -> None:
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise InputError(f"{name}: columns {', '.join(missing)} are missing")
