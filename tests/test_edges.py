@@ -204,6 +204,18 @@ def test_an_easier_loss_is_higher_and_met(level):
     assert "aim lower" not in warned(runs, target={"metric": "loss/train", "value": 0.05})
 
 
+@pytest.mark.parametrize(("metric", "end"), [("loss/train", 1.5), ("accuracy/train", 0.2)])
+def test_what_a_net_meets_before_it_trains_is_no_easier_target(metric, end):
+    runs = runs_of({"base": tuned([NEVER] * 10)}).assign(**{metric: end})
+    start = pd.DataFrame({"run": runs["run"], "step": 0, "metric": metric, "layer": pd.NA, "value": 0.5})
+    target = {"metric": metric, "value": 0.05 if metric == "loss/train" else 0.95}
+    content = {"study": "hand", "target": target, "baseline": "base", "arms": []}
+    for history, expected in ((start, None), (start.assign(value=1 / 0.5 if metric == "loss/train" else 0.1), "some")):
+        parts = SimpleNamespace(runs=runs, history=history, study=content, folder=Path("nowhere"))
+        value = answers.reachable(report.open_source(parts), "s")
+        assert (value is None) == (expected is None)
+
+
 def test_a_baseline_that_nobody_asked_for_is_not_missed():
     runs = runs_of({"a": tuned([60.0] * 10), "b": tuned([30.0] * 10)})
     arms = [{"label": one, "setup": one} for one in ("a", "b")]

@@ -146,7 +146,7 @@ def unreadable(text: str, equals: str, error: Exception) -> InputError:
     key, _, value = text.partition("=")
     usual = "write KEY=VALUE, or KEY=A,B for a sweep"
     if not equals:
-        return refusal(shown(text) or "''", "not an override", usual)
+        return refusal(f"'{shown(text)}'", "not an override", usual)
     function = re.match(r"(\w+)\(", value)
     if function and function[1] in FUNCTIONS:
         return refusal(shown(text), f"{function[1]}(...) is not used so", f"list the values: {key}=A,B,C")

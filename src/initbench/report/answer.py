@@ -166,9 +166,9 @@ def _about_the_plan(source: Source) -> list[Notice]:
     out = []
     for one in source.study.get("cautions") or []:
         labels = [str(label) for label in one["arms"]]
-        about = (
-            say("{}", one["text"]) if len(labels) == len(source.arms) else say("{} {}.", one["text"], listed(labels, 8))
-        )
+        text = str(one["text"]).rstrip(".")
+        text = text[:1].upper() + text[1:]
+        about = say("{}.", text) if len(labels) == len(source.arms) else say("{}: {}.", text, listed(labels, 8))
         out.append(Notice(str(one["title"]), about))
     return out
 
@@ -252,10 +252,17 @@ def reachable(source: Source, setting: str) -> float | None:
         return None
     if sign > 0:
         value = round(math.floor(best * 20 - 1e-9) / 20, 2)
-        return value if 0 < value < target else None
+        return value if 0 < value < target and not at_the_start(source, metric, value) else None
     scale = 10.0 ** (math.floor(math.log10(best)) - 1)
     value = float(f"{math.ceil(best / scale * 1.05) * scale:.2g}")
-    return value if value > target else None
+    return value if value > target and not at_the_start(source, metric, value) else None
+
+
+def at_the_start(source: Source, metric: str, value: float) -> bool:
+    """Whether half of the runs meet a level before anything is learned: no target to train for."""
+    values = stats.select(source.history, metric)
+    start = float(values.loc[values["step"] == 0, "value"].median())
+    return start >= value if metric.startswith("accuracy") else start <= value
 
 
 def _about_rates(board: pd.DataFrame, source: Source) -> list[Notice]:
