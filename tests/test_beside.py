@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import initbench as ib
-from initbench import study
+from initbench import job, study
 from initbench.__main__ import main
 from initbench.engine import processes, worker
 from initbench.engine.processes import later
@@ -46,7 +46,7 @@ def drawn(tmp_path_factory) -> Path:
     """The folder of a study whose report another process has drawn; this one has imported nothing for it."""
     folder = tmp_path_factory.mktemp("beside")
     # compiled here: where no kernel is kept yet, the command compiles it, and Numba imports scipy.linalg
-    worker.ready(study.functions(study.plan([*COMMAND, f"outputs={folder}"]).arms))
+    worker.ready(job.functions(study.plan([*COMMAND, f"outputs={folder}"]).arms))
     command = [sys.executable, "-c", CODE, ",".join(NOT_HERE), *COMMAND]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1:] == ["0"], done.stdout + done.stderr

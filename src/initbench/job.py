@@ -72,6 +72,16 @@ class Trainer:
             self.pool.alone(arm.config, runs, self.root, arm.key)
 
 
+def functions(arms: Sequence[PlannedArm]) -> list[tuple[str, str]]:
+    """What the trainers of these arms have to compile."""
+    found = {arm.trainer[0].name: arm.trainer[0] for arm in arms}
+    return [
+        one
+        for name, trainer in found.items()
+        for one in trainer.functions(arm.config for arm in arms if arm.trainer[0].name == name)
+    ]
+
+
 # Set by the command that launches the jobs in its own process (basic launcher, ib.run): jobs then only hand over their
 # runs, so that the next arm is composed while this one trains.
 shared_trainer: Trainer | None = None

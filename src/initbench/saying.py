@@ -40,7 +40,7 @@ def counted(plan: Any) -> str:
 
 def say_compiling(plan: Any) -> None:
     """That the kernel is compiled first, which takes half a minute and shows no progress."""
-    from initbench.study import functions
+    from initbench.job import functions
 
     needed = functions(plan.arms)
     if not needed:

@@ -20,7 +20,7 @@ from initbench.engine.pool import Pool
 from initbench.engine.processes import Processes, cores, later, like_the_command
 from initbench.errors import InputError, NotApplicable, masked
 from initbench.groups import Target
-from initbench.job import Trainer, failure, train_arm
+from initbench.job import Trainer, failure, functions, train_arm
 from initbench.labels import labelled
 from initbench.overrides import texts
 from initbench.places import check_places
@@ -211,16 +211,6 @@ def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda ar
     if any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
         pool.start(functions(study.arms))
     return Trainer(study.root, pool, rerun=study.config.rerun, told=told)
-
-
-def functions(arms: Sequence[PlannedArm]) -> list[tuple[str, str]]:
-    """What the trainers of these arms have to compile."""
-    found = {arm.trainer[0].name: arm.trainer[0] for arm in arms}
-    return [
-        one
-        for name, trainer in found.items()
-        for one in trainer.functions(arm.config for arm in arms if arm.trainer[0].name == name)
-    ]
 
 
 def work(study: Study, stored: Mapping[str, int]) -> float:
