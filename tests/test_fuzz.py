@@ -71,6 +71,8 @@ FOUND = {  # by the harness, and mended since
             "init",
             b"name: -4.2562433037959845e+226\n_target_: initbench.initializers.plain.normal_\nstd: 0.2\nbias: zeros",
         ),
+        ("data", b"name: teacher\nsamples: 60\nnoise: ${init}"),
+        ("data", b"name: teacher\n5: 60\nnoise: [[1]]"),
         ("measure", b"`: ${"),
         ("init", b"name: ${\n_target_: initbench.initializers.plain.normal_\nstd: 0.2\nbias: zeros"),
     ],

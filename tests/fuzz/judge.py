@@ -28,7 +28,7 @@ SECONDS = 20.0  # of processor time, which one small input may take
 WAITING = 5  # times as long by the clock, for what waits instead of working
 MEMORY = 6 * 2**30  # bytes that it may take beyond those at the start
 LONGEST = 2000  # characters of a refusal
-LINE = re.compile(r"[^:]+: .+")
+LINE = re.compile(r"\S.*?: .+")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # audit events, and which of their arguments are paths that are changed
 CHANGES = {

@@ -18,7 +18,7 @@ from initbench.data.fetched import mnist1d, openml
 from initbench.data.files import digits, npz
 from initbench.data.frame import standardizer
 from initbench.data.made import linear, points, teacher
-from initbench.errors import InputError
+from initbench.errors import InputError, refusal, shown
 
 __all__ = ["LOADERS", "TRAIN_SHARE", "Dataset", "Split", "inputs_of", "load", "split", "standardizer", "targets_of"]
 
@@ -41,8 +41,11 @@ def load(config: Mapping[str, Any]) -> Dataset:
     >>> load({"name": "digits"}).x.shape, load({"name": "digits", "target": "input"}).outputs
     ((1797, 64), 64)
     """
-    args = {key: value for key, value in config.items() if key != "name"}
+    args = {str(key): value for key, value in config.items() if key != "name"}
     check_choice("data", config.get("name"), tuple(LOADERS))
+    for key, value in args.items():
+        if any(isinstance(part, (dict, list)) for part in (value if isinstance(value, list) else [value])):
+            raise refusal(f"data.{key}={shown(value)}", "nested", "give a number, a text, or a list of them")
     known = {key: tuple(value) if isinstance(value, list) else value for key, value in args.items()}
     return _load(config["name"], tuple(sorted(known.items())), stamp(args.get("path")))
 
