@@ -26,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def as_process() -> int:
     """`main` as the whole of a process, which does not look through its libraries for garbage at its end either."""
     from initbench.engine.processes import collect_seldom
+    from initbench.shadowing import check_folder
 
+    check_folder(script=True)
     collect_seldom()
     status = main()
     gc.freeze()
