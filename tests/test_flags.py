@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import subprocess
+import sys
 from importlib import import_module
 
 import pytest
@@ -23,6 +26,7 @@ WRONG = {
     "--info --hydra-help": r"--info --hydra-help: only one of them",
     "--cfg": r"command line: argument --cfg/-c: expected one argument; see python -m initbench --help",
     "--info nothing": r"command line: argument --info/-i: invalid choice: 'nothing'",
+    "init=eye --colour seeds=3": r"command line: unrecognized arguments: --colour; see",
     "--colour=\x1b[31m": r"command line: unrecognized arguments: --colour=\\x1b\[31m; see",
 }
 
@@ -87,3 +91,58 @@ def test_each_command_s_help_works_with_the_argparse_of_python_3_14(name, checke
         import_module(f"initbench.{name}").main(["--help"])
     assert end.value.code == 0
     assert "usage" in capsys.readouterr().out
+
+
+def test_flags_stand_anywhere_among_the_overrides(folder):
+    given = ["init=eye", "--config-dir", ".", "seeds=3", "--cfg", "job", "-p", "optim", "optim.lr=0.1"]
+    for argv in (given, given[::-1][:1] + given[:-1]):
+        found = flags.arguments(argv)
+        assert (found.config_dir, found.cfg, found.package) == (".", "job", "optim")
+        assert sorted(found.overrides) == ["init=eye", "optim.lr=0.1", "seeds=3"]
+
+
+def test_hydra_too_reads_flags_anywhere(folder, capsys):
+    assert main(["optim=adam", "--cfg", "job", "seeds=7", "--package", "seeds", "init=eye"]) == 0
+    assert capsys.readouterr().out.split()[-1] == "7"
+
+
+COMMANDS = {"report": "initbench.report", "inspect": "initbench.inspect", "predict": "initbench.predict",
+            "reproduce": "initbench", "catalogue": "initbench"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_refuses_a_wrong_line_in_one_line(name, folder, capsys):
+    command = import_module(f"initbench.{name}{'.__main__' if name == 'report' else ''}").main
+    lines = [["--nonsense"], ["a", "--nonsense", "b"], ["--\x1b[31m"], *([[]] if name in ("report", "predict") else [])]
+    for line in lines:
+        assert command(line) == 2
+        shown = capsys.readouterr()
+        (said,) = shown.err.splitlines()
+        assert re.match(f"{COMMANDS[name]}: command line: .*; see python -m initbench.{name} --help$", said)
+        assert said.isprintable()
+        assert shown.out == ""
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "catalogue eye",
+        "catalogue --check eye",
+        "inspect init=eye seeds=2 model.depth=2",
+        "reproduce --list",
+        "report -h",
+    ],
+)
+def test_commands_outlive_their_reader_and_print_on_an_ascii_terminal(line, folder):
+    command = [sys.executable, "-m", *f"initbench.{line}".split()]
+    read, write = os.pipe()
+    os.close(read)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    unread = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(write)
+    assert (unread.returncode, unread.stderr) == (0, "")
+    closed = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], capture_output=True, text=True)
+    assert (closed.returncode, "Error" in closed.stderr) == (0, False)
+    ascii_ = subprocess.run(command, capture_output=True, env=environment)
+    assert (ascii_.returncode, ascii_.stdout.isascii(), ascii_.stderr) == (0, True, b"")

@@ -443,12 +443,14 @@ def test_check_of_bias_swapped_fans_and_arguments(write, capsys):
 
 def test_files_that_hide_a_library_are_named(tmp_path):
     """Each of these would be imported in place of the library."""
-    for name in ("numpy.py", "random.py"):
+    for name in ("numpy.py", "random.py", "torch.py"):
         folder = tmp_path / name.removesuffix(".py")
         folder.mkdir()
         (folder / name).write_text("X = 1\n")
-        command = [sys.executable, "-m", "initbench", "train.dry_run=true"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 2
-        assert len(done.stderr.splitlines()) == 1
-        assert f"{name}: " in done.stderr
+        script = "import sys; sys.path.pop(0); from initbench.__main__ import as_process; sys.exit(as_process())"
+        for how in (["-m", "initbench"], ["-c", script]):  # the module, and what an installed script does
+            command = [sys.executable, *how, "train.dry_run=true"]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 2
+            assert len(done.stderr.splitlines()) == 1
+            assert f"{name}: " in done.stderr

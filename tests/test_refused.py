@@ -107,6 +107,33 @@ def test_a_key_is_given_once():
             read(twice)
 
 
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [
+        ("train.target=null", "train.target.value=0.9"),
+        ("measure.schedule=null", "measure.schedule.every=3"),
+        ("model.args=null", "model.args.a.b=1"),
+        ("train.target={value:0.9}", "train.target.value=0.8"),
+        ("model.args={a:{b:1}}", "model.args.a.b=2"),
+    ],
+)
+def test_a_key_inside_what_another_override_sets_is_refused_in_either_order(outer, inner):
+    for both in ([outer, inner], [inner, outer]):
+        with pytest.raises(InputError, match=r"is given twice, once inside \S+; leave one out"):
+            read(both)
+    assert len(read(["train.target={metric:loss/train}", "train.target.value=0.8", "init=eye", "init.gain=2"])) == 4
+
+
+def test_a_key_inside_what_an_option_file_turns_off_is_refused(folder):
+    Path("experiment").mkdir()
+    Path("experiment/off.yaml").write_text("# @package _global_\ntrain:\n  target: null\n")
+    for text in ("train.target.value=0.9", "train.target={value:0.9}"):
+        with pytest.raises(InputError) as refused:
+            expand(with_few("experiment=off", text), ["."])
+        assert str(refused.value) == f"{text}: an option file sets train.target=null; set its keys in the file"
+    assert expand(with_few("experiment=off"), ["."])[0].train.target is None
+
+
 COMPOSED = {
     "optim.lr=${optim.lr}": "refers to itself; write the value",
     "model.width=${model.nothing}": "refers to what is not there",

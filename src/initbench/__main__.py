@@ -5,9 +5,7 @@ Exit status: 0 done; 1 some arm failed, or tracking is incomplete; 2 wrong input
 
 from __future__ import annotations
 
-import errno
 import gc
-import os
 import sys
 import threading
 import time
@@ -15,50 +13,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from initbench import streams
-from initbench.errors import InputError, printable
+from initbench.ending import answered
 from initbench.flags import SHOWING, arguments, parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status. INITBENCH_TRACEBACK=1 shows where a refusal comes from."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    streams.encodable()
-    try:
-        return command(argv)
-    except InputError as error:
-        return ended(f"{error}", 2, error)
-    except OSError as error:
-        if error.errno not in NO_FAULT:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        reason = error.strerror or error
-        return ended(f"{where}{reason}; finished runs are stored, the same command goes on", 1, error)
-    except KeyboardInterrupt as error:
-        return ended("interrupted; finished runs are stored, the same command goes on", 130, error)
-
-
-# what a disk may answer to any write: full, over quota, read-only, not ours, a file or a folder in the way
-NO_FAULT = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
-    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EMFILE),
-)
-
-
-def ended(text: str, status: int, error: BaseException) -> int:
-    """Say in one line how a command ended; returns its status."""
-    if os.environ.get("INITBENCH_TRACEBACK"):
-        raise error
-    streams.write(f"initbench: {printable(text)}", sys.stderr)
-    return status
+    return answered("initbench", lambda: command(argv), goes_on=True)
 
 
 def as_process() -> int:
     """`main` as the whole of a process, which does not look through its libraries for garbage at its end either."""
     from initbench.engine.processes import collect_seldom
+    from initbench.shadowing import check_folder
 
+    check_folder(script=True)
     collect_seldom()
     status = main()
-    streams.flush()
     gc.freeze()
     return status
 

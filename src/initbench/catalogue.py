@@ -12,14 +12,16 @@ input: nothing of that name can be imported, or an argument has no value.
 
 from __future__ import annotations
 
-import argparse
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
+from initbench.ending import answered
 from initbench.errors import InputError, NotApplicable, refusal
+from initbench.flags import Parser
 from initbench.own_code import line
 
 COLUMNS = ("name", "formula", "source", "contract", "meant for", "options")
@@ -123,16 +125,17 @@ def page() -> str:
 
 def show(table: list[dict[str, str]]) -> None:
     """The rows as a table in the terminal, one entry under the other where it is narrow."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from initbench.terminal import Terminal
+
+    console = Terminal()
     shown = Table(box=None, pad_edge=False, show_lines=False)
     columns = COLUMNS if console.width >= 140 else ("name", "formula", "meant for")
     for column in columns:
         shown.add_column(column, overflow="fold", style="bold" if column == "name" else "")
     for row in table:
-        shown.add_row(*(row[column].replace("[", "\\[") for column in columns))
+        shown.add_row(*(row[column] for column in columns))
     console.print(shown)
     console.print(f"{len(table)} initializers; --markdown shows all columns, --check NAME tests one's contract")
 
@@ -290,29 +293,28 @@ def arguments(words: Sequence[str]) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the catalogue, or check contracts; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m initbench.catalogue", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument(
+    return answered("initbench", lambda: _asked(parser().parse_args(argv)))
+
+
+def parser() -> Parser:
+    """The command line."""
+    made = Parser(prog="python -m initbench.catalogue", description=(__doc__ or "").partition("\n")[0])
+    made.add_argument(
         "words", nargs="*", help="show only entries that contain one of these words; beside --check: init.KEY=VALUE"
     )
-    parser.add_argument("--markdown", action="store_true", help="the whole catalogue as a page, docs/catalogue.md")
-    parser.add_argument(
+    made.add_argument("--markdown", action="store_true", help="the whole catalogue as a page, docs/catalogue.md")
+    made.add_argument(
         "--check",
         nargs="?",
         const="all",
         metavar="TARGET",
         help="test a contract: an entry, an option, module.function of your own; without a name all of them",
     )
-    args = parser.parse_args(argv)
-    try:
-        return _checked(args.check, arguments(args.words)) if args.check else _listed(args.words, args.markdown)
-    except InputError as error:
-        print(f"initbench: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # | head
-        sys.stderr.close()
-        return 0
+    return made
+
+
+def _asked(args: Namespace) -> int:
+    return _checked(args.check, arguments(args.words)) if args.check else _listed(args.words, args.markdown)
 
 
 def _listed(words: list[str], as_markdown: bool) -> int:

@@ -33,6 +33,8 @@ def explained(error: BaseException, given: Sequence[Any], compose: Any) -> Input
     found = re.search(r"Error merging override ([^ ]+)", text)
     if found:
         return merging(next((typed(o) for o in given if typed(o).startswith(found.group(1))), found.group(1)), error)
+    if "Unexpected type for root" in text or text.startswith("'NoneType' object"):
+        return inside_null(given, compose) or unresolved(error, given)
     return unresolved(error, given)
 
 
@@ -47,6 +49,19 @@ def merging(text: str, error: BaseException) -> InputError:
     """A value of another type than its key has."""
     detail = " ".join(str(error.__cause__ or "").split()).split(" full_key")[0]
     return refusal(shown(text), detail or "not allowed here", "")
+
+
+def inside_null(given: Sequence[Any], compose: Any) -> InputError | None:
+    """A key inside what an option file sets to null."""
+    from omegaconf import OmegaConf
+
+    cfg = compose.raw([o.input_line for o in given if "." not in o.key_or_group])
+    for override in given:
+        own = override.key_or_group
+        for key in (own if isinstance(override.value(), dict) else "", own.rpartition(".")[0]):
+            if key and OmegaConf.select(cfg, key) is None:
+                return refusal(typed(override), f"an option file sets {key}=null", "set its keys in the file")
+    return None
 
 
 def unresolved(error: BaseException, given: Sequence[Any]) -> InputError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from initbench import __version__
 from initbench.errors import refusal
@@ -24,15 +24,23 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, refusing in one line."""
+    """argparse for every command: flags stand anywhere among the words, and what is wrong is refused in one line."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Flags after some of the words too, which argparse by itself takes for the end of them."""
+        found, left = self.parse_known_intermixed_args(args, namespace)
+        if left:
+            unknown = [text for text in left if text.startswith("-")] or left  # what follows a flag may be a word
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found
 
     def error(self, message: str) -> NoReturn:
-        raise refusal("command line", message, "see python -m initbench --help")
+        raise refusal("command line", message, f"see {self.prog} --help")
 
 
 def parser() -> argparse.ArgumentParser:
     """Every flag of Hydra's by the same name, since Hydra reads what this parser gives."""
-    made = Parser(prog="initbench", add_help=False)
+    made = Parser(prog="python -m initbench", add_help=False)
     add = made.add_argument
     add("overrides", nargs="*", help="key=value; key=a,b sweeps the values")
     add("--help", "-h", action="store_true", help="Groups, options and keys of initbench")

@@ -5,19 +5,21 @@ Exit status: 0 done, also where a net is in trouble; 2 wrong input, or nothing t
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from initbench.diagnosis import Signals, diagnose, flags
+from initbench.ending import answered
 from initbench.errors import InputError, NotApplicable
+from initbench.flags import Parser
 from initbench.overrides import completed, key_of, texts
 
 USUAL = ("seeds=64",)  # unless asked otherwise
@@ -201,16 +203,9 @@ def ratio(s: Signals, name: str, layer: int, measured: float) -> float:
 # ------------------------------------------------------------------------------------------------- the command
 
 
-class _Parser(argparse.ArgumentParser):
-    """One line on stderr and exit status 2, without the usage block."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"initbench.inspect: {message}\n")
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    made = _Parser(
+    made = Parser(
         prog="python -m initbench.inspect", description="A net at step 0, layer by layer; nothing is trained."
     )
     made.add_argument(
@@ -224,23 +219,22 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print a table and a line an arm; returns the exit status."""
-    args = parser().parse_args(argv)
-    try:
-        for path, end in ((args.plot, ".svg"), (args.csv, ".csv")):
-            if path and not path.endswith(end):
-                raise InputError(f"{path}: the file's name ends in {end}")
-        found = look(args.overrides, [args.config_dir] if args.config_dir else [])
-        for one in found:
-            show(one)
-        if args.csv:
-            table = pd.concat([one.table.assign(arm=one.label) for one in found], ignore_index=True)
-            table.to_csv(args.csv, index=False)
-        if args.plot:
-            plot(found, Path(args.plot))
-            print(f"plot: {args.plot}")
-    except (InputError, OSError) as error:
-        print("initbench.inspect: " + " ".join(str(error).split()), file=sys.stderr)
-        return 2
+    return answered("initbench.inspect", lambda: _inspected(parser().parse_args(argv)))
+
+
+def _inspected(args: Namespace) -> int:
+    for path, end in ((args.plot, ".svg"), (args.csv, ".csv")):
+        if path and not path.endswith(end):
+            raise InputError(f"{path}: the file's name ends in {end}")
+    found = look(args.overrides, [args.config_dir] if args.config_dir else [])
+    for one in found:
+        show(one)
+    if args.csv:
+        table = pd.concat([one.table.assign(arm=one.label) for one in found], ignore_index=True)
+        table.to_csv(args.csv, index=False)
+    if args.plot:
+        plot(found, Path(args.plot))
+        print(f"plot: {args.plot}")
     return 0
 
 
@@ -255,10 +249,11 @@ NARROW = ("stored", "mean", "norm", "uses")  # left out below 100 columns
 def show(one: Inspection) -> None:
     """The table in the terminal, and the diagnosis under it."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    from initbench.terminal import Terminal
+
+    console = Terminal(width=None if sys.stdout is not None and sys.stdout.isatty() else 140)
     seeds = len(one.signals.loss)
     title = f"{one.label}: {', '.join(one.setting.split(', ')[:2])}, step 0, {seeds} seeds"
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -270,8 +265,8 @@ def show(one: Inspection) -> None:
         table.add_row(*(cell(value) for value in row.values()))
     console.print(table)
     for note in one.notes:
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
-    console.print(f"{'trouble' if one.trouble else 'diagnosis'}: {one.diagnosis}", markup=False, soft_wrap=True)
+        console.print(f"note: {note}")
+    console.print(f"{'trouble' if one.trouble else 'diagnosis'}: {one.diagnosis}")
 
 
 def empty(table: pd.DataFrame, name: str) -> bool:

@@ -246,13 +246,27 @@ def count(override: Any) -> int:
 
 
 def check_once(found: Sequence[Any], given: Sequence[str]) -> None:
-    """Refuse a key that is given twice: only one of its values would count."""
+    """Refuse a key that is given twice, or inside what another override turns off: only one of its values would count."""
     first: dict[str, str] = {}
     for override, text in zip(found, given):
         key = override.key_or_group
         if key in first:
             raise refusal(f"{shown(first[key])} {shown(text)}", f"{key} is given twice", "leave one out")
         first[key] = text
+    for override, text in zip(found, given):
+        for key in inside(override):
+            for other in (name for name in first if f"{name}.".startswith(f"{key}.") and first[name] != text):
+                both = f"{shown(text)} {shown(first[other])}"
+                raise refusal(both, f"{other} is given twice, once inside {override.key_or_group}", "leave one out")
+
+
+def inside(override: Any) -> list[str]:
+    """Keys that an override sets beside its own: every key below a null, and those of a mapping."""
+    key = override.key_or_group
+    if key in GROUPS or override.is_sweep_override():
+        return []
+    value = override.value()
+    return [key] if value is None else [f"{key}.{one}" for one in value] if isinstance(value, dict) else []
 
 
 def is_glob(override: Any) -> bool:

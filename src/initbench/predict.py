@@ -8,19 +8,21 @@ Exit status: 0 done; 2 wrong input.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from initbench import stats
+from initbench.ending import answered
 from initbench.errors import InputError
+from initbench.flags import Parser
 from initbench.history import History, HistoryFile, history_of
 from initbench.rng import numpy_stream
 
@@ -316,31 +318,28 @@ def predict(results: Any) -> Prediction:
 # ------------------------------------------------------------------------------------------------- the command
 
 
-class _Parser(argparse.ArgumentParser):
-    """One line on stderr and exit status 2, without the usage block."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"initbench.predict: {message}\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Print correlations and score; returns the exit status."""
-    parser = _Parser(prog="python -m initbench.predict", description="Which signals at step 0 foretell speed?")
-    parser.add_argument("folder", help="study folder, e.g. outputs/default; best of a study with measure=full")
-    parser.add_argument("--json", metavar="FILE", help="write score and correlations")
-    parser.add_argument("--csv", metavar="FILE", help="write the held-out prediction of every arm")
-    args = parser.parse_args(argv)
-    try:
-        found = predict(args.folder)
-        if args.json:
-            content = {"score": asdict(found.score), "verdict": found.verdict,
-                       "signals": found.signals.to_dict("records")}  # fmt: skip
-            Path(args.json).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        if args.csv:
-            found.predicted.to_csv(args.csv, index=False)
-    except (InputError, OSError) as error:
-        print("initbench.predict: " + " ".join(str(error).split()), file=sys.stderr)
-        return 2
+    return answered("initbench.predict", lambda: _predicted(parser().parse_args(argv)))
+
+
+def parser() -> Parser:
+    """The command line."""
+    made = Parser(prog="python -m initbench.predict", description="Which signals at step 0 foretell speed?")
+    made.add_argument("folder", help="study folder, e.g. outputs/default; best of a study with measure=full")
+    made.add_argument("--json", metavar="FILE", help="write score and correlations")
+    made.add_argument("--csv", metavar="FILE", help="write the held-out prediction of every arm")
+    return made
+
+
+def _predicted(args: Namespace) -> int:
+    found = predict(args.folder)
+    if args.json:
+        content = {"score": asdict(found.score), "verdict": found.verdict,
+                   "signals": found.signals.to_dict("records")}  # fmt: skip
+        Path(args.json).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if args.csv:
+        found.predicted.to_csv(args.csv, index=False)
     show(found)
     return 0
 

@@ -15,10 +15,10 @@ Exit status: 0 done (REFUTED too); 1 some study failed; 2 wrong input.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import inspect
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -26,7 +26,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from initbench.ending import answered
 from initbench.errors import InputError
+from initbench.flags import Parser
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,37 +155,36 @@ def written(readme: str, result: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """List or run studies; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m initbench.reproduce", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument("studies", nargs="*", metavar="STUDY", help="names of studies, or all")
-    parser.add_argument("--list", action="store_true", help="the studies with their questions and predictions")
-    parser.add_argument(
+    return answered("initbench", lambda: _reproduced(parser().parse_args(argv)), goes_on=True)
+
+
+def parser() -> Parser:
+    """The command line."""
+    made = Parser(prog="python -m initbench.reproduce", description=(__doc__ or "").partition("\n")[0])
+    made.add_argument("studies", nargs="*", metavar="STUDY", help="names of studies, or all")
+    made.add_argument("--list", action="store_true", help="the studies with their questions and predictions")
+    made.add_argument(
         "--quick", action="store_true", help="fewer seeds and settings; the study's own folder is not changed"
     )
-    parser.add_argument("--workers", type=int, default=None, help="processes that train (default: one a core)")
-    parser.add_argument(
+    made.add_argument("--workers", type=int, default=None, help="processes that train (default: one a core)")
+    made.add_argument(
         "--outputs", default="outputs/reproduce", help="folder of runs and results (default: %(default)s)"
     )
-    args = parser.parse_args(argv)
-    try:
-        if args.list or not args.studies:
-            for slug in slugs():
-                print(f"{slug}: {question(slug)}\n  predicted: {analysis(slug).predict()}")
-            return 0
-        names = slugs() if "all" in args.studies else list(dict.fromkeys(args.studies))
-        for name in names:
-            analysis(name)  # a wrong name is refused before anything runs
-        if args.workers is not None and args.workers < 1:
-            raise InputError(f"--workers {args.workers}: at least 1")
-        extra = [] if args.workers is None else [f"engine.workers={args.workers}"]
-        return run_all(names, Path(args.outputs), args.quick, extra)
-    except InputError as error:
-        print(f"initbench: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("initbench: interrupted; finished runs are stored, the same command goes on", file=sys.stderr)
-        return 130
+    return made
+
+
+def _reproduced(args: Namespace) -> int:
+    if args.list or not args.studies:
+        for slug in slugs():
+            print(f"{slug}: {question(slug)}\n  predicted: {analysis(slug).predict()}")
+        return 0
+    names = slugs() if "all" in args.studies else list(dict.fromkeys(args.studies))
+    for name in names:
+        analysis(name)  # a wrong name is refused before anything runs
+    if args.workers is not None and args.workers < 1:
+        raise InputError(f"--workers {args.workers}: at least 1")
+    extra = [] if args.workers is None else [f"engine.workers={args.workers}"]
+    return run_all(names, Path(args.outputs), args.quick, extra)
 
 
 def run_all(names: Sequence[str], folder: Path, quick: bool = False, extra: Sequence[str] = ()) -> int:

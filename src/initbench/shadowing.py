@@ -27,8 +27,9 @@ LIBRARIES = frozenset(
 UNUSED = frozenset(("test", "this", "antigravity", "turtle", "turtledemo", "idlelib", "tkinter", "lib2to3", "venv"))
 
 
-def hiding(folder: str) -> list[str]:
-    """Files and packages of a folder that have the name of a library which is needed and not imported yet.
+def hiding(folder: str, anew: bool = False) -> list[str]:
+    """Files and packages of a folder that have the name of a library which is needed and not imported yet; `anew`: in a
+    process that has imported nothing.
 
     >>> hiding(os.path.dirname(__file__))
     []
@@ -38,7 +39,7 @@ def hiding(folder: str) -> list[str]:
     for entry in os.scandir(folder):
         name = entry.name.removesuffix(".py")
         package = os.path.isfile(os.path.join(entry.path, "__init__.py"))
-        if name in names and (package or entry.name.endswith(".py")) and not elsewhere(name, entry.path):
+        if name in names and (package or entry.name.endswith(".py")) and (anew or not elsewhere(name, entry.path)):
             found.append(entry.name)
     return sorted(found)
 
@@ -51,11 +52,13 @@ def elsewhere(name: str, path: str) -> bool:
     return not isinstance(file, str) or not os.path.realpath(file).startswith(os.path.realpath(path))
 
 
-def check_folder() -> None:
-    """End the command with status 2 where the current folder hides a library."""
-    if os.path.realpath(sys.path[0] or ".") != os.path.realpath(os.getcwd()):
+def check_folder(script: bool = False) -> None:
+    """End the command with status 2 where the current folder hides a library. An installed `script` does not look there
+    itself, but the processes that it starts do."""
+    here = os.path.realpath(sys.path[0] or ".") == os.path.realpath(os.getcwd())
+    if here is script or sys.flags.safe_path:
         return
-    for name in hiding(os.getcwd()):
+    for name in hiding(os.getcwd(), anew=script):
         what = "a folder" if not name.endswith(".py") else "a file"
         print(
             f"initbench: {name}: {what} in the current folder that Python imports in place of the library; "

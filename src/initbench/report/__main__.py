@@ -6,23 +6,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from initbench.ending import answered
 from initbench.errors import InputError, refusal
+from initbench.flags import Parser
 from initbench.report import DEFAULT, FORMATS, build, build_versus
 
 MLFLOW = "mlflow:"
 
 
-class _Parser(argparse.ArgumentParser):
-    """One line on stderr and exit status 2, without the usage block."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"initbench.report: {message}\n")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="python -m initbench.report",
         description="Rebuild the report of a study from its frames alone; of two studies, put them side by side.",
     )
@@ -49,20 +43,19 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0, or 2 with one line for wrong input; the last line printed is the report's path."""
-    arguments = _parser().parse_args(argv)
-    try:
-        if len(arguments.study) > 2:
-            raise InputError(f"{len(arguments.study)} studies: one, or two to put side by side")
-        sources = [_source(name, arguments) for name in arguments.study]
-        if len(sources) == 2:
-            if arguments.baseline is not None:
-                raise InputError("--baseline: with two studies the first one is the baseline")
-            paths = build_versus(*sources, target=arguments.target, formats=arguments.formats)
-        else:
-            paths = build(sources[0], baseline=arguments.baseline, target=arguments.target, formats=arguments.formats)
-    except (InputError, OSError) as error:
-        print("initbench.report: " + " ".join(str(error).split()), file=sys.stderr)
-        return 2
+    return answered("initbench.report", lambda: _built(_parser().parse_args(argv)))
+
+
+def _built(arguments: argparse.Namespace) -> int:
+    if len(arguments.study) > 2:
+        raise InputError(f"{len(arguments.study)} studies: one, or two to put side by side")
+    sources = [_source(name, arguments) for name in arguments.study]
+    if len(sources) == 2:
+        if arguments.baseline is not None:
+            raise InputError("--baseline: with two studies the first one is the baseline")
+        paths = build_versus(*sources, target=arguments.target, formats=arguments.formats)
+    else:
+        paths = build(sources[0], baseline=arguments.baseline, target=arguments.target, formats=arguments.formats)
     for path in sorted(paths.values(), key=lambda path: path.suffix == ".html"):
         print(path)
     return 0
