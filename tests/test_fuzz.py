@@ -85,6 +85,7 @@ FOUND = {  # by the harness, and mended since
         ["=", ""],
     ],
     "study": [
+        ([("set", 512, [None]), ("set", 3109, "é"), ("set", 420, [])], "html"),
         ([("set", 0, "%s.")], "csv,md"),
         ([("set", 0, 80)], "csv,md"),
         (("runs.parquet", [(0.0, 10000000, b"")]), "csv,md"),

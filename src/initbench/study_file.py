@@ -111,6 +111,13 @@ def _target(value: Any) -> bool:
     )
 
 
+def _predictions(value: Any) -> bool:
+    return _object(value) and all(
+        isinstance(numbers, list) and all(number is None or _number(number) for number in numbers)
+        for numbers in value.values()
+    )
+
+
 class Key:
     """What a key must hold: a test, the same in words, whether it must be there, whether it may be null."""
 
@@ -139,7 +146,7 @@ ARM = {
     **{name: Key(_text, "text", required=True, null=False) for name in ("label", "setup", "setting", "status")},
     **{name: Key(_text, "text") for name in ("arm_key", "init", "sharing", "reason", "path")},
     "config": Key(_object, "an object"),
-    "theory": Key(_object, "an object"),
+    "theory": Key(_predictions, "lists of numbers or null by name"),
     "layers": Key(_objects, "a list of objects"),
     "runs": Key(_count, "a whole number"),
     "seeds": Key(lambda value: isinstance(value, list) and all(map(_count, value)), "a list of whole numbers"),
