@@ -245,9 +245,9 @@ def test_measures_of_a_module_that_changes_its_order_are_refused_and_without_the
 
 
 def test_the_target_belongs_to_the_module_alone():
-    with pytest.raises(InputError, match=r"model=module needs model.target"):
+    with pytest.raises(InputError, match=r"model=module: it needs model.target"):
         ModelConfig("module")
-    with pytest.raises(InputError, match=r"model.target=a.B: mlp has none"):
+    with pytest.raises(InputError, match=r"model.target=a.B: model=mlp does not use it; choose model=module"):
         ModelConfig(target="a.B")
 
 
