@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import assert_template
 from initbench.__main__ import main
 from initbench.sweep import expand
 
@@ -26,7 +27,7 @@ def refused(capsys: pytest.CaptureFixture[str], *overrides: str) -> str:
     assert line.startswith("initbench: ")
     assert "Traceback" not in line
     assert [path for path in sorted(Path().rglob("*")) if path.name != "outputs"] == before
-    return line.removeprefix("initbench: ")
+    return assert_template(line.removeprefix("initbench: "))
 
 
 WRONG = {

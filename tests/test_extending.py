@@ -192,7 +192,9 @@ def test_a_broken_package_is_refused_in_one_line(folder, example):
 
 
 def test_unknown_names_offer_those_of_installed_packages(folder, example):
-    with pytest.raises(InputError, match="sharing=multipels: unknown; did you mean multiples\\? must be one of: multiples"):
+    with pytest.raises(
+        InputError, match="sharing=multipels: unknown; did you mean multiples\\? must be one of: multiples"
+    ):
         study.plan(["sharing=multipels", *SMALL])
 
 

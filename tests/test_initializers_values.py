@@ -313,7 +313,7 @@ def test_literal_reads_what_was_written(tmp_path, suffix):
     torch.testing.assert_close(forward(filled, x), module(x))
     named = net(layers[:1], "literal", file=str(path), key="{index}.weight")
     torch.testing.assert_close(named[0][0], module[0].weight.detach())
-    for args, words in (({"key": "zz"}, "has 0.weight"), ({"file": "no.pt"}, "no such file")):
+    for args, words in (({"key": "zz"}, "must be one of: 0.weight"), ({"file": "no.pt"}, "no such file")):
         with pytest.raises(InputError, match=words):
             net(layers, "literal", **{"file": str(path), **args})
     with pytest.raises(InputError, match="needs"):

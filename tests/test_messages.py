@@ -3,25 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import pytest
-import torch
-from torch import nn
-
 import initbench
-import initbench as ib
-from conftest import assert_template
-from initbench import catalogue, inspect, plugins, predict, report, reproduce, sharing, study, theory
-from initbench.__main__ import main
-from initbench.errors import InputError, NotApplicable
-from initbench.groups import ModelConfig, SharingConfig
-from initbench.initializers import call_, resolve
-from initbench.report.__main__ import main as report_main
-from initbench.stats.target import steps_to_target
 
 PACKAGE = Path(initbench.__file__).parent
 MAKERS = ("refusal", "inapplicable", "failed", "_broken", "wrong")  # `wrong` of own_files names the file
@@ -81,6 +66,14 @@ def test_the_parts_of_every_refusal_are_clauses():
                 assert "\n" not in part, where
                 assert not part.endswith((".", ";", ":")) or part.endswith("..."), where
             assert not literals(call.args[1]).startswith(("allowed", "must be one")), where
-            for words in ("allowed are", "needed are", "foretell", "whole number from", " has none", "no array", "is no "):
+            for words in (
+                "allowed are",
+                "needed are",
+                "foretell",
+                "whole number from",
+                " has none",
+                "no array",
+                "is no ",
+            ):
                 assert words not in " ".join(map(literals, call.args)), f"{where}: {words}"
     assert seen > 300

@@ -214,7 +214,7 @@ def test_runs_stop_at_the_target_where_that_is_asked(arm):
     ("target", "changes", "words"),
     [
         ("Nowhere", {}, ["has no 'Nowhere'"]),
-        ("Plain", {"args": {"wdith": 3}}, ["model.args.wdith", "allowed: width, depth"]),
+        ("Plain", {"args": {"wdith": 3}}, ["model.args.wdith", "must be one of: width, depth"]),
         ("Plain", {"args": {"width": "wide"}}, ["making it failed", "model.args.KEY"]),
         ("broken", {}, ["making it failed", "no such luck"]),
         ("number", {}, ["makes a int", "nn.Module"]),

@@ -318,7 +318,7 @@ LAYERS = small_arm().model.layers(5, 3)  # 0 to 4
         ([["1", 2]], "1 is not a layer"),
         ([{1, 2}], "it returned"),
         ([[]], "it returned"),
-        ([[[1, 2]]], "no layer"),
+        ([[[1, 2]]], r"\[1, 2\] is not a layer"),
         (None, "it returned None"),
         ({1: 2}, "it returned"),
         ((g for g in [[1, 2]]), "it returned"),

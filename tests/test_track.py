@@ -556,7 +556,9 @@ def test_uri(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:5000")
     assert track.resolve_uri("auto") == "http://elsewhere:5000"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "htp://elsewhere")
-    with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI=htp://elsewhere: the scheme htp is unknown; must be one of: auto"):
+    with pytest.raises(
+        InputError, match=r"^MLFLOW_TRACKING_URI=htp://elsewhere: the scheme htp is unknown; must be one of: auto"
+    ):
         track.resolve_uri("auto")
     (tmp_path / "folder").mkdir()
     for bad in ("", " ", "off", "http://", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:x.db", "ftp://x",

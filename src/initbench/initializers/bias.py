@@ -189,9 +189,7 @@ def parse_rule(rule: str | float | Mapping[str, Any] | None) -> tuple[Callable[.
         return constant_, {"value": float(rule)}
     name, args = (rule, {}) if isinstance(rule, str) else _named(rule)
     if name not in RULES:
-        raise refusal(
-            f"init.bias={shown(name)}", "not a bias rule", f"write a number, or a rule: {one_of(name, tuple(RULES))}"
-        )
+        raise refusal(f"init.bias={shown(name)}", "not a bias rule", f"must be a number or one of: {', '.join(RULES)}")
     own = own_arguments(RULES[name])
     for key in args:
         if key not in own:

@@ -289,7 +289,7 @@ def _pattern_fits(pattern: Any, layer: LayerSpec) -> bool:
         low, high = text.split("-")
         return int(low) <= layer.index <= int(high)
     if not text.startswith("layer") and "*" not in text:
-        allowed = "must be one of: first, hidden, last, 2, -1, 1-3, layer_0*"
+        allowed = "must be one of: first, hidden, last, 2, -1, 1-3, layer_0* (all other layers take init.default)"
         raise refusal(f"init.map.{shown(text)}", "no layer has this name", allowed)
     return fnmatchcase(f"layer_{layer.index:02d}", text)
 

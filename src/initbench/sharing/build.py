@@ -74,7 +74,7 @@ def transposed(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
             raise refusal(
                 f"sharing.groups={shown(config.groups)}",
                 "sharing=transposed takes pairs",
-                "write [encoder, decoder] for each pair",
+                "write pairs [encoder, decoder]",
             )
         first, second = (layers[i] for i in group)
         if first.shape != second.shape[::-1]:
@@ -102,7 +102,7 @@ def low_rank_delta(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
         m, n = layers[group[0]].shape
         if rank > min(m, n):
             raise inapplicable(
-                f"sharing.rank={rank}", f"layer {group[0]} has shape {(m, n)}", f"must be {min(m, n)} or less"
+                f"sharing.rank={rank}", f"layer {group[0]} has shape {(m, n)}", f"must be at most {min(m, n)}"
             )
         for layer in group:
             left, right = f"delta_out_{layer:02d}", f"delta_in_{layer:02d}"
@@ -262,7 +262,7 @@ def indexed(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
             index, sign = circulant(shape, layer)
         elif config.block > max(shape):
             raise inapplicable(
-                f"sharing.block={config.block}", f"layer {layer} has shape {shape}", f"must be {max(shape)} or less"
+                f"sharing.block={config.block}", f"layer {layer} has shape {shape}", f"must be at most {max(shape)}"
             )
         else:
             index, sign = block_circulant(shape, config.block)

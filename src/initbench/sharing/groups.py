@@ -86,7 +86,7 @@ def by_rule(config: SharingConfig, layers: Sequence[LayerSpec]) -> Groups:
         raise inapplicable(
             f"sharing.slots={config.slots}",
             f"sharing={config.name} has {n} hidden-to-hidden layers here",
-            f"must be {n} or less",
+            f"must be at most {n}",
         )
     rule = RULES[config.name](n, config.slots) if n > 0 else []
     by_slot: dict[int, list[int]] = {}
