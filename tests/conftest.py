@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before the first product of any test; see initbench.engine
@@ -81,3 +82,10 @@ def same_bits(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
         or (a[name].steps, a[name].layers) != (b[name].steps, b[name].layers)
         or a[name].values.tobytes() != b[name].values.tobytes()
     ]
+
+
+def assert_template(line: str) -> str:
+    """A refusal is one printable line, `KEY=VALUE: what is wrong; what to do`; gives the line."""
+    assert re.fullmatch(r"\S.*?: \S.*; \S.*[^.]", line), f"not the form of a refusal: {line!r}"
+    assert line.isprintable()
+    return line

@@ -83,7 +83,7 @@ def test_it_has_the_same_bytes(drawn, results):
 
 
 def test_errors_come_through(results, process):
-    with pytest.raises(InputError, match="format pdf: allowed are html"):
+    with pytest.raises(InputError, match="format pdf: unknown; must be one of: html"):
         later(process, report, results.folder, ("pdf",))()
 
 

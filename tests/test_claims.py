@@ -352,5 +352,5 @@ def test_wrong_predictions_and_options_are_refused_in_one_line(small, tmp_path, 
     wrong = tmp_path / "wrong"
     wrong.mkdir()
     (wrong / "predictions.yaml").write_text("claim: none\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"wrong/predictions\.yaml: keys claim; needed are claim, parts"):
+    with pytest.raises(InputError, match=r"wrong/predictions\.yaml: its keys are claim; must be: claim, parts"):
         claims.load(wrong)

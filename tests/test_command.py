@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import assert_template
 from initbench.__main__ import main
 from initbench.sweep import expand
 
@@ -26,51 +27,51 @@ def refused(capsys: pytest.CaptureFixture[str], *overrides: str) -> str:
     assert line.startswith("initbench: ")
     assert "Traceback" not in line
     assert [path for path in sorted(Path().rglob("*")) if path.name != "outputs"] == before
-    return line.removeprefix("initbench: ")
+    return assert_template(line.removeprefix("initbench: "))
 
 
 WRONG = {
-    "init=xavier_normall": r"init=xavier_normall: unknown; allowed are xavier_normal, xavier_uniform, .*orthogonal",
-    "initt=eye": r"initt=eye: no such key; did you mean init\? allowed are data, engine, init",
+    "init=xavier_normall": r"init=xavier_normall: unknown; did you mean xavier_normal\? must be one of: xavier_normal, xavier_uniform, .*orthogonal",
+    "initt=eye": r"initt=eye: no such key; did you mean init\? must be one of: data, engine, init",
     "sed=1": r"sed=1: no such key; did you mean seeds\?",
     "init=xavier_normal init.gian=2": r"init.gian=2: no such key; did you mean init.gain\?",
     "model.width=-3": r"model.width=-3: not allowed; must be a whole number, 1 or more",
     "model.width=[3,4]": r"model.width=\[3, 4\]: 2 widths for model.depth=6",
     "model.depth=two": r"model.depth=two: .*could not be converted to Integer",
-    "model.activation=rely": r"model.activation=rely: unknown; did you mean relu\? must be one of: relu, leaky_relu",
+    "model.activation=rely": r"model.activation=rely: unknown; did you mean relu\? must be one of: relu, elu, selu, leaky_relu",
     "seeds=0": r"seeds=0: at least one seed is needed",
     "seeds=1,2": r"seeds=1,2: .*write seeds=\[1,2,3\]",
-    "seeds=[1,1]": r"seeds=\[1, 1\]: each seed once",
+    "seeds=[1,1]": r"seeds=\[1, 1\]: a seed is repeated; list each seed only once",
     "optim.lr=fast": r"optim.lr=fast: not allowed; must be a number above 0 or a list",
     "optim.lr=0.1,0.2": r"optim.lr=0.1,0.2: .*write 'optim.lr=\[0.1,0.2\]'",
-    "optim=sdg": r"optim=sdg: unknown; allowed are sgd",
+    "optim=sdg": r"optim=sdg: unknown; did you mean sgd\? must be one of: sgd",
     "train.target.metric=speed": r"train.target.metric=speed: unknown; must be one of: auto, accuracy/train",
     "train.target.value=2": r"train.target.value=2.0: an accuracy lies between 0 and 1; did you mean 0.02\?",
     "train.steps=-1": r"train.steps=-1: not allowed; must be a whole number, 0 or more",
-    "data=digit": r"data=digit: unknown; allowed are digits",
-    "data=npz": r"data=npz needs data.path=FILE.npz",
+    "data=digit": r"data=digit: unknown; did you mean digits\? must be one of: digits",
+    "data=npz": r"data=npz: it needs data.path; add data.path=FILE.npz",
     "data=npz data.path=nan.npz": r"data.path=nan.npz: x has 6 values that are NaN or infinite",
     "data=npz data.path=none.npz": r"data.path=none.npz: no such file",
     "data=npz data.path=a_file": r"data.path=a_file: not a readable .npz",
     "sharing=explicit sharing.groups=[[0,1]]": r"layer 0 has shape \(32, 64\) and layer 1 \(32, 32\)",
-    "sharing=explicit sharing.groups=[[1,9]]": r"no layer 9; the net has layers 0 to 6",
+    "sharing=explicit sharing.groups=[[1,9]]": r"no layer 9; name layers 0 to 6",
     "outputs=a_file/out": r"outputs=a_file/out: cannot be written",
     "init=no_such_module.f": r"init=no_such_module.f: no module named 'no_such_module'",
     "init=os.nothing": r"init=os.nothing: os has no 'nothing'",
-    "init=": r"init=: unknown; allowed are",
-    "init=dirac sharing=none": r"dirac needs 3 to 5 dimensions .*use init=eye",
-    "init=looks_linear model.width=7": r"looks_linear needs even hidden widths, got fan_out=7",
-    "init=xavier_normal init.gain=big": r"gain=big: neither a number nor an activation; allowed: auto, relu, leaky_relu",
+    "init=": r"init=: unknown; must be one of: ",
+    "init=dirac sharing=none": r"init=dirac: it needs 3 to 5 dimensions .*use init=eye",
+    "init=looks_linear model.width=7": r"init=looks_linear: it needs even hidden widths, got fan_out=7",
+    "init=xavier_normal init.gain=big": r"gain=big: neither a number nor an activation; must be a number or one of: auto, relu, leaky_relu",
     "engine=reference": r"engine=reference: now called single; write engine=single",
     "engine.path=torch": r"engine.path=torch: no longer a key; write engine=auto, kernel, stacked or single",
-    "engine=fast": r"engine=fast: unknown; allowed are auto, kernel, single, stacked",
-    "engine.device=abacus": r"engine.device=abacus: .*cpu always works",
+    "engine=fast": r"engine=fast: unknown; .*must be one of: auto, kernel, single, stacked",
+    "engine.device=abacus": r"engine.device=abacus: .*; use engine.device=cpu",
     "report.baseline=eys": r"report.baseline=eys: unknown; did you mean eye\?",
-    "study=a/b": r"study=a/b: letters, digits",
-    "experiment=dflt": r"experiment=dflt: unknown; allowed are default",
+    "study=a/b": r"study=a/b: not a name of a study; use letters, digits",
+    "experiment=dflt": r"experiment=dflt: unknown; did you mean default\? must be one of: default",
     "--nonsense": r"unrecognized arguments: --nonsense; see python -m initbench --help",
     "--config-dir nowhere init=eye": r"--config-dir nowhere: no such folder",
-    "=": r"=: no such key; allowed are data, engine",
+    "=": r"=: no such key; must be one of: data, engine",
 }
 
 
@@ -137,7 +138,7 @@ def test_an_arm_that_does_not_apply_is_listed_and_does_not_stop_the_others(folde
     small = ["seeds=2", "optim.lr=0.1", "train.steps=2", "engine.workers=1"]
     assert main(["init=dirac,eye", "sharing=none", *small, *OFF]) == 1
     shown = capsys.readouterr()
-    assert "dirac · none: dirac needs 3 to 5 dimensions" in shown.err
+    assert "dirac · none: init=dirac: it needs 3 to 5 dimensions" in shown.err
     assert "eye · none" in shown.out
 
 

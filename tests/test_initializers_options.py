@@ -22,7 +22,7 @@ from initbench.initializers.option_files import known, load_option
 # what a plain ReLU net with inputs of another number than its width gives no place to
 REASONS = {
     "dirac": "use init=eye",
-    "kumar": "smooth at 0, relu is not",
+    "kumar": "smooth at 0, and relu is not",
     "literal": "init.file",
     "np_rnn": "needs a square matrix",
     "spectral_radius": "needs a square matrix",

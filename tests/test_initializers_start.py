@@ -283,12 +283,21 @@ def test_a_literal_start_and_its_key(folder):
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["init=per_layer", "init.map={frist: eye}"], "init.map.frist: allowed keys"),
-        (["init=per_layer", "init.map={first: eey}"], "init=eey: not known"),
-        (["init=per_layer", "init.map={first: {name: constant, vale: 1}}"], "no such argument; allowed: value"),
+        (
+            ["init=per_layer", "init.map={frist: eye}"],
+            "init.map.frist: no layer has this name; must be one of: first, hidden, last",
+        ),
+        (["init=per_layer", "init.map={first: eey}"], "init=eey: unknown"),
+        (
+            ["init=per_layer", "init.map={first: {name: constant, vale: 1}}"],
+            "no such argument; did you mean value? must be one of: value",
+        ),
         (["init=literal", "init.file=nowhere.npz"], "no such file"),
         (["init=edited", "init.entries=[[99,0,1]]"], "lies outside"),
-        (["init=variance_scaling", "init.mode=fan"], "init.mode=fan: allowed: fan_in"),
+        (
+            ["init=variance_scaling", "init.mode=fan"],
+            "init.mode=fan: unknown; did you mean fan_in? must be one of: fan_in",
+        ),
         (["init=kaiming_normal", "init.bias=zero"], "init.bias=zero: not a bias rule"),
     ],
 )

@@ -251,7 +251,7 @@ def test_per_layer_chooses():
     by_map = {"first": "a", -1: "b", "1-2": "c", "layer_03": "d"}
     assert [choose(by_map, "z", layer) for layer in layers] == ["a", "c", "c", "d", "b"]
     assert [choose({"hidden": "h", "0": "i"}, "z", layer) for layer in layers] == ["i", "h", "h", "h", "z"]
-    with pytest.raises(InputError, match="allowed keys"):
+    with pytest.raises(InputError, match="no layer has this name; must be one of: first, hidden, last"):
         choose({"frist": "a"}, "z", layers[0])
 
 
@@ -277,7 +277,7 @@ def test_per_layer_brings_weights_and_bias_rules():
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("nope", "not known"),
+        ("nope", "unknown"),
         ({"name": "constant", "vale": 1}, "no such argument"),
         ("per_layer", "cannot be"),
         (3, "names no initializer"),
@@ -313,7 +313,7 @@ def test_literal_reads_what_was_written(tmp_path, suffix):
     torch.testing.assert_close(forward(filled, x), module(x))
     named = net(layers[:1], "literal", file=str(path), key="{index}.weight")
     torch.testing.assert_close(named[0][0], module[0].weight.detach())
-    for args, words in (({"key": "zz"}, "has 0.weight"), ({"file": "no.pt"}, "no such file")):
+    for args, words in (({"key": "zz"}, "must be one of: 0.weight"), ({"file": "no.pt"}, "no such file")):
         with pytest.raises(InputError, match=words):
             net(layers, "literal", **{"file": str(path), **args})
     with pytest.raises(InputError, match="needs"):

@@ -393,7 +393,7 @@ def test_what_the_kernel_does_not_cover_goes_to_torch_with_the_reason(change, wo
     assert trainer.name == "stacked"
     assert (word in reason and "kernel" in reason) or "float32" in reason
     asked = replace(arm, engine=replace(arm.engine, name="kernel"))
-    with pytest.raises(NotApplicable, match=r"engine=kernel: .*; engine=auto takes what fits"):
+    with pytest.raises(NotApplicable, match=r"engine=kernel: .*; use engine=auto"):
         trainers.chosen(asked, material)
 
 

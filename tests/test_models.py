@@ -163,7 +163,7 @@ def test_shared_branches():
     alternate = small_arm(model=residual("fixup"), sharing={"name": "cycle"})
     assert net_of(alternate, alternate.model.layers(5, 3)).scheme.weights[1].layers == (1, 3)
     same = replace(alternate, sharing=SharingConfig("all"))
-    with pytest.raises(NotApplicable, match=r"layers 1 and 2 share a weight, but model\.residual=fixup starts them"):
+    with pytest.raises(NotApplicable, match=r"model\.residual=fixup: layers 1 and 2 share a weight, but start"):
         net_of(same, same.model.layers(5, 3))
     free = replace(same, model=ModelConfig(**residual("rezero")))
     assert net_of(free, free.model.layers(5, 3)).scheme.own[0].name == "gain_02"

@@ -214,7 +214,7 @@ def test_runs_stop_at_the_target_where_that_is_asked(arm):
     ("target", "changes", "words"),
     [
         ("Nowhere", {}, ["has no 'Nowhere'"]),
-        ("Plain", {"args": {"wdith": 3}}, ["model.args.wdith", "allowed: width, depth"]),
+        ("Plain", {"args": {"wdith": 3}}, ["model.args.wdith", "must be one of: width, depth"]),
         ("Plain", {"args": {"width": "wide"}}, ["making it failed", "model.args.KEY"]),
         ("broken", {}, ["making it failed", "no such luck"]),
         ("number", {}, ["makes a int", "nn.Module"]),
@@ -245,9 +245,9 @@ def test_measures_of_a_module_that_changes_its_order_are_refused_and_without_the
 
 
 def test_the_target_belongs_to_the_module_alone():
-    with pytest.raises(InputError, match=r"model=module needs model.target"):
+    with pytest.raises(InputError, match=r"model=module: it needs model.target"):
         ModelConfig("module")
-    with pytest.raises(InputError, match=r"model.target=a.B: mlp has none"):
+    with pytest.raises(InputError, match=r"model.target=a.B: model=mlp does not use it; choose model=module"):
         ModelConfig(target="a.B")
 
 

@@ -309,16 +309,16 @@ LAYERS = small_arm().model.layers(5, 3)  # 0 to 4
 @pytest.mark.parametrize(
     ("built", "words"),
     [
-        ([[0], [1, 2], [2, 3], [4]], "layer 2 twice; a layer can be in one group only"),
+        ([[0], [1, 2], [2, 3], [4]], "layer 2 twice; put each layer into one group only"),
         ([[1, 1]], "layer 1 twice"),
-        ([[1, 9]], "names layer 9; the net has layers 0 to 4"),
+        ([[1, 9]], "names layer 9; name layers 0 to 4"),
         ([[-1, 2]], "names layer -1"),
-        ([[1.0, 2.0]], "1.0 is no layer"),
-        ([[True, 2]], "True is no layer"),
-        ([["1", 2]], "1 is no layer"),
+        ([[1.0, 2.0]], "1.0 is not a layer"),
+        ([[True, 2]], "True is not a layer"),
+        ([["1", 2]], "1 is not a layer"),
         ([{1, 2}], "it returned"),
         ([[]], "it returned"),
-        ([[[1, 2]]], "no layer"),
+        ([[[1, 2]]], r"\[1, 2\] is not a layer"),
         (None, "it returned None"),
         ({1: 2}, "it returned"),
         ((g for g in [[1, 2]]), "it returned"),
@@ -394,13 +394,13 @@ def test_an_initializer_that_ignores_its_generator_is_said(write):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({99: "zeros"}, "init.map.99: no such layer; the net has layers 0 to 3"),
+        ({99: "zeros"}, "init.map.99: no such layer; name one of layers 0 to 3"),
         ({-9: "zeros"}, "no such layer"),
         ({"7-9": "zeros"}, "no such layer"),
         ({"3-1": "zeros"}, "no such layer"),
         ({"layer_9*": "zeros"}, "no such layer"),
-        ({"--1": "zeros"}, "allowed keys"),
-        ({"²": "zeros"}, "allowed keys"),
+        ({"--1": "zeros"}, "no layer has this name; must be one of: first, hidden, last"),
+        ({"²": "zeros"}, "no layer has this name; must be one of: first, hidden, last"),
         ({"default": "zeros"}, "init.default"),
         ({"hidden": "eye", 1: "zeros"}, "init.map.1: earlier keys"),
     ],
@@ -435,7 +435,7 @@ def test_check_of_bias_swapped_fans_and_arguments(write, capsys):
     assert check(f"{own}.swapped") == 0
     assert "std 1.00 / sqrt(fan_out)" in capsys.readouterr().out
     assert check(f"{own}.scaled") == 2
-    assert "init.alpha=<value>" in capsys.readouterr().err
+    assert "init.alpha=VALUE" in capsys.readouterr().err
     assert check(f"{own}.scaled", "init.alpha=0.5") == 0
     assert "std 0.50," in capsys.readouterr().out
     assert check(f"{own}.scaled", "alpha=0.5") == 2

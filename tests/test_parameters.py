@@ -408,15 +408,15 @@ def test_an_initializer_that_sees_data_takes_a_batch():
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ({"5": "ones"}, ["5 fits no parameter", "0.weight"]),
-        ({nn.Conv2d: "ones"}, ["Conv2d fits no parameter"]),
+        ({"5": "ones"}, ["5: fits no parameter", "0.weight"]),
+        ({nn.Conv2d: "ones"}, ["Conv2d: fits no parameter"]),
         ("xavier_norml", ["xavier_norml"]),
         ({"0": {"name": "normal", "sdt": 1}}, ["sdt"]),
         ({"0.weight": [[1.0]]}, ["0.weight", r"\(3, 2\)", r"\(1, 1\)"]),
         ({"0.weight": [["a"]]}, ["0.weight", "numbers"]),
-        ({"0.weight": {"ad": 1}}, ["ad is no edit", "multiply"]),
+        ({"0.weight": {"ad": 1}}, ["ad is not an edit", "multiply"]),
         ({"0.weight": {"entries": [[9, 0, 1]]}}, ["entry", r"\(3, 2\)"]),
-        ({"0.weight": None}, ["None is no rule"]),
+        ({"0.weight": None}, ["None is not a rule"]),
         ({"0.bias": "xavier_normal"}, ["xavier_normal", "bias rule"]),
         ({"norm.weight": "xavier_normal"}, ["norm.weight", "matrices"]),
     ],
@@ -458,7 +458,7 @@ def test_a_net_of_initbench_is_a_module_that_starts_as_its_runs_do(overrides, na
 
 
 def test_one_net_is_built_at_a_time():
-    with refused("build: 2 arms"):
+    with refused("build: the overrides make 2 arms"):
         ib.build(["init=eye,zeros"])
 
 

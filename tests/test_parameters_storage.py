@@ -109,7 +109,7 @@ def test_parts_take_numbers_by_their_own_names_and_no_draws():
     assert table["0.weight_v"] == "left alone"
     module(torch.zeros(1, 6))
     assert torch.allclose(module[0].weight.norm(dim=1), torch.ones(8))
-    with pytest.raises(InputError, match=r"a part is no matrix to draw; name 0\.weight"):
+    with pytest.raises(InputError, match=r"a part is not a matrix to draw; name 0\.weight"):
         ib.initialize_(module, {"0.weight_v": "normal"})
     with pytest.raises(InputError, match=r"fill both"):
         ib.initialize_(module, {"0.weight_g": 1.0, "0": "normal"})

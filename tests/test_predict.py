@@ -148,7 +148,7 @@ def test_wrong_input_is_one_line(tmp_path, capsys, monkeypatch):
     with pytest.raises(InputError, match="2 initializers"):
         predict.predict(results)
     never = SimpleNamespace(runs=results.runs.assign(steps_to_target=np.nan), history=results.history)
-    with pytest.raises(InputError, match="no speed to foretell"):
+    with pytest.raises(InputError, match="no speed to predict"):
         predict.predict(never)
     blind = SimpleNamespace(runs=results.runs, history=results.history[results.history["step"] > 0])
     with pytest.raises(InputError, match="measure=full"):

@@ -288,9 +288,9 @@ def test_s13_calculate_gain_is_a_gain_and_dirac_is_for_convolutions():
         gain = nn.init.calculate_gain(activation)
         ours = start("init=xavier_normal", f"init.gain={activation}")["weight_01"]
         assert torch.allclose(ours, gain * plain, rtol=1e-6)
-    with pytest.raises(InputError, match=r"init=calculate_gain: no initializer .*init\.gain=relu"):
+    with pytest.raises(InputError, match=r"init=calculate_gain: not an initializer but .*; write .*init\.gain=relu"):
         expand(["init=calculate_gain", "sharing=none"])
-    with pytest.raises(NotApplicable, match=r"dirac needs 3 to 5 dimensions .*use init=eye"):
+    with pytest.raises(NotApplicable, match=r"init=dirac: it needs 3 to 5 dimensions .*use init=eye"):
         start("init=dirac")
 
 

@@ -257,7 +257,7 @@ def test_children(tmp_path, database):
     expected = given.history[given.history["run"] == given.runs["run"][0]]["value"].notna().sum()
     finals = ("steps_to_target", "flops_to_target", "gap_at_target", "diverged_at")
     assert sum(len(p) for name, p in run["history"].items() if name not in finals) == expected
-    with pytest.raises(InputError, match="allowed are headline, full, none"):
+    with pytest.raises(InputError, match="must be one of: headline, full, none"):
         track.fill(given, database(), children="all")
 
 
@@ -556,7 +556,9 @@ def test_uri(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://elsewhere:5000")
     assert track.resolve_uri("auto") == "http://elsewhere:5000"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "htp://elsewhere")
-    with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI=htp://elsewhere: allowed are auto"):
+    with pytest.raises(
+        InputError, match=r"^MLFLOW_TRACKING_URI=htp://elsewhere: the scheme htp is unknown; must be one of: auto"
+    ):
         track.resolve_uri("auto")
     (tmp_path / "folder").mkdir()
     for bad in ("", " ", "off", "http://", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:x.db", "ftp://x",

@@ -20,7 +20,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from initbench.ending import answered
-from initbench.errors import InputError, NotApplicable, refusal
+from initbench.errors import InputError, NotApplicable, refusal, shown
 from initbench.flags import Parser
 from initbench.own_code import line
 
@@ -197,10 +197,11 @@ def found(
     if target in REGISTRY or target not in known():
         if not any(("." in target, target in REGISTRY, target in plugins.installed(plugins.INITIALIZERS))):
             near = get_close_matches(target, [*REGISTRY, *known()], n=3, cutoff=0.5)
-            raise InputError(
-                f"--check {target}: not in the catalogue; "
-                + (f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else "")
-                + "allowed: an entry, an option of init, or module.function"
+            raise refusal(
+                f"--check {shown(target)}",
+                "not in the catalogue",
+                (f"did you mean {' or '.join(dict.fromkeys(near))}? " if near else "")
+                + "name an entry, an option of init, or module.function",
             )
         return resolve(target), dict(given or {}), dict(given or {})
     content = load_option(target)
@@ -322,7 +323,7 @@ def _listed(words: list[str], as_markdown: bool) -> int:
     if words:
         table = [row for row in table if any(word.lower() in " ".join(row.values()).lower() for word in words)]
     if not table:
-        raise InputError(f"no initializer mentions {' or '.join(words)}; without words all are shown")
+        raise refusal(shown(" ".join(words)), "no initializer mentions it", "leave it out to list all")
     if as_markdown:
         print(markdown(table) if words else page())
     else:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from initbench.errors import refusal, shown
+from initbench.errors import InputError, refusal, shown
 
 
 def is_whole(value: Any) -> bool:
@@ -24,9 +24,30 @@ def check(good: bool, key: str, value: Any, allowed: str) -> None:
 def check_choice(key: str, value: Any, allowed: Sequence[str]) -> None:
     """One of the known names; the nearest one is offered first."""
     if value not in allowed:
-        near = get_close_matches(str(value)[:200], allowed, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise refusal(f"{key}={shown(value)}", "unknown", f"{hint}must be one of: {', '.join(allowed)}")
+        raise unknown(key, value, allowed)
+
+
+def unknown(key: str, value: object, allowed: Sequence[str]) -> InputError:
+    """The refusal of a name that is none of those allowed.
+
+    >>> str(unknown("model.activation", "rely", ("tanh", "relu")))
+    'model.activation=rely: unknown; did you mean relu? must be one of: relu, tanh'
+    """
+    return refusal(f"{key}={shown(value)}", "unknown", one_of(value, allowed))
+
+
+def one_of(value: object, allowed: Iterable[str]) -> str:
+    """The names allowed, the nearest first, as what to do.
+
+    >>> one_of("gian", ("bias", "gain")), one_of("gian", ())
+    ('did you mean gain? must be one of: gain, bias', 'leave it out, none is allowed')
+    """
+    allowed = list(allowed)
+    if not allowed:
+        return "leave it out, none is allowed"
+    near = get_close_matches(str(value)[:200], allowed, n=3, cutoff=0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{hint}must be one of: {', '.join([*near, *(name for name in allowed if name not in near)])}"
 
 
 def check_whole(key: str, value: Any, low: int, note: str = "") -> None:
@@ -66,7 +87,7 @@ def check_target(key: str, metric: str, value: Any) -> None:
     """
     check_number(key, value)
     if metric.startswith("accuracy") and not 0 < value <= 1:
-        hint = f"did you mean {value / 100:g}?" if 1 < value <= 100 else "e.g. 0.95"
+        hint = f"did you mean {value / 100:g}?" if 1 < value <= 100 else "write e.g. 0.95"
         raise refusal(f"{key}={shown(value)}", "an accuracy lies between 0 and 1", hint)
     if metric.startswith("loss") and value <= 0:
-        raise refusal(f"{key}={shown(value)}", "a loss is above 0", "e.g. 0.1")
+        raise refusal(f"{key}={shown(value)}", "a loss is above 0", "write e.g. 0.1")

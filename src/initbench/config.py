@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from initbench.checks import check_target, is_whole
-from initbench.errors import InputError, refusal, shown
+from initbench.errors import refusal, shown
 from initbench.estimate import check_memory
 from initbench.groups import (
     EngineConfig,
@@ -148,7 +148,7 @@ def arm_from_hydra(
     args = {key: value for key, value in init.items() if key not in reserved}
     for key, value in args.items():
         if value == "???":
-            raise InputError(f"init.{key}: {init['_target_']} needs it; add init.{key}=VALUE")
+            raise refusal(f"init.{key}", f"{init['_target_']} needs it", f"add init.{key}=VALUE")
     usual = {key: value for key, value in (init_option or init).items() if key not in ("name", "_target_")}
     given = {**args, "bias": init.get("bias", "zeros")}
     model, optim, train, measure = typed(cfg.model), typed(cfg.optim), typed(cfg.train), typed(cfg.measure)
@@ -185,13 +185,15 @@ def init_name(init: Mapping[str, Any], option: str | None, options: Sequence[str
     """
     file = f"init/{option}.yaml" if option else "init"
     if "_target_" not in init:
-        raise InputError(f"{file}: an option file needs name and _target_, e.g. _target_: my_module.my_init")
+        raise refusal(file, "an option file needs a _target_", "add one, e.g. _target_: my_module.my_init")
     name = init["name"] if init.get("name") is not None else option or init["_target_"]
     for key, value in (("_target_", init["_target_"]), ("name", name)):
         if not isinstance(value, str):
-            raise refusal(file, f"{key} must be text; {shown(value)} is none", f'put it in quotes, {key}: "..."')
+            raise refusal(file, f"{key} must be text, not {shown(value)}", f'put it in quotes, {key}: "..."')
         if not value.isprintable() or not value.strip() or len(value) > LONGEST_NAME:
-            raise refusal(file, f"{key} must be printable text of 1 to {LONGEST_NAME} characters", "")
+            raise refusal(
+                file, f"{key} must be printable text of 1 to {LONGEST_NAME} characters", f"write another {key}"
+            )
     return option if option and name != option and name in options else name
 
 
@@ -278,13 +280,17 @@ def parse_seeds(seeds: Any) -> tuple[int, ...]:
     """
     if is_whole(seeds):
         if seeds < 1:
-            raise InputError(f"seeds={seeds}: at least one seed is needed, e.g. seeds=10 or seeds=[0,1,2]")
+            raise refusal(f"seeds={seeds}", "at least one seed is needed", "write e.g. seeds=10 or seeds=[0,1,2]")
         return tuple(range(seeds))
     values = list(seeds) if hasattr(seeds, "__iter__") and not isinstance(seeds, str) else None
     if not values or not all(is_whole(seed) and seed >= 0 for seed in values):
-        raise InputError(f"seeds={seeds}: a number of seeds (seeds=10) or a list of them (seeds=[0,1,2])")
+        raise refusal(
+            f"seeds={shown(seeds)}",
+            "not allowed",
+            "must be a number of seeds or a list of them, e.g. seeds=10 or seeds=[0,1,2]",
+        )
     if len(set(values)) != len(values):
-        raise InputError(f"seeds={values}: each seed once")
+        raise refusal(f"seeds={shown(values)}", "a seed is repeated", "list each seed only once")
     return tuple(sorted(values))
 
 
@@ -298,7 +304,9 @@ def resolve_target(target: Target | None, classes: bool) -> Target | None:
         return None
     metric = target.metric if target.metric != "auto" else ("accuracy/train" if classes else "loss/train")
     if metric.startswith("accuracy") and not classes:
-        raise InputError(f"train.target.metric={metric}: these data have no classes; loss/train or loss/val")
+        raise refusal(
+            f"train.target.metric={metric}", "these data have no classes", "must be one of: loss/train, loss/val"
+        )
     value = target.value if target.value is not None else 0.95 if metric.startswith("accuracy") else 0.05
     check_target("train.target.value", metric, value)
     return replace(target, metric=metric, value=float(value))

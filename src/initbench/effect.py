@@ -30,7 +30,7 @@ def unread(arm: ArmConfig) -> Mapping[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     m, s = arm.model, arm.sharing
     for key in asdict(m).keys() - m.relevant().keys():
-        found[f"model.{key}"] = ("nothing reads it here", MODEL_READERS[key])
+        found[f"model.{key}"] = ("nothing uses it here", MODEL_READERS[key])
     found.pop("model.residual", None)  # refused with its own words
     found.pop("model.target", None)
     read = set(s.relevant())
@@ -43,7 +43,7 @@ def unread(arm: ArmConfig) -> Mapping[str, tuple[str, str]]:
             if readers
             else "choose a scheme that shares, e.g. sharing=all"
         )
-        found[f"sharing.{key}"] = (f"sharing={s.name} does not read it", do)
+        found[f"sharing.{key}"] = (f"sharing={s.name} does not use it", do)
     if arm.measure.name == "none" and arm.measure.metrics is None:
         found["measure.schedule"] = ("measure=none takes no measures", "choose measure=light or measure=full")
     return found
@@ -55,5 +55,5 @@ MODEL_READERS = {
     "residual": "choose model=residual_mlp",
     "target": "choose model=module",
     "args": "choose model=module",
-    **dict.fromkeys(("depth", "width", "bias"), "the module itself decides it; its arguments are model.args.KEY=VALUE"),
+    **dict.fromkeys(("depth", "width", "bias"), "set the arguments of the module instead, model.args.KEY=VALUE"),
 }

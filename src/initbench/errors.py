@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 LONGEST = 120  # characters of a value that a message repeats
 
@@ -20,13 +21,36 @@ class NotApplicable(Exception):
     """An initializer or a sharing scheme that does not apply to this net; the arm is listed with this reason."""
 
 
-def refusal(what: object, wrong: object, do: object = "") -> InputError:
+def refusal(what: object, wrong: object, do: object) -> InputError:
     """The InputError that says what came, what is wrong with it and what to do instead, in one line of printable text.
 
     >>> str(refusal("data.path=a\\nb.npz", "no such file", "name an existing .npz file"))
     'data.path=a\\\\nb.npz: no such file; name an existing .npz file'
     """
-    return InputError(": ".join([printable(what), "; ".join(printable(part) for part in (wrong, do) if part)]))
+    return InputError(template(what, wrong, do))
+
+
+def inapplicable(what: object, wrong: object, do: object) -> NotApplicable:
+    """The NotApplicable of the same form.
+
+    >>> str(inapplicable("init=dirac", "it needs a convolution kernel", "use init=eye for an MLP"))
+    'init=dirac: it needs a convolution kernel; use init=eye for an MLP'
+    """
+    return NotApplicable(template(what, wrong, do))
+
+
+def template(what: object, wrong: object, do: object) -> str:
+    """`KEY=VALUE: what is wrong; what to do`, in one line of printable text."""
+    return f"{printable(what)}: {printable(wrong)}; {printable(do)}"
+
+
+def every(reasons: Iterable[object]) -> InputError:
+    """The refusal of a command none of whose arms applies: their reasons, each once.
+
+    >>> str(every(["a: wrong; mend it", "a: wrong; mend it"]))
+    'a: wrong; mend it'
+    """
+    return InputError("; ".join(dict.fromkeys(str(one) for one in reasons)))
 
 
 def shown(value: object) -> str:

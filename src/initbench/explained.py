@@ -7,14 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from initbench.checks import one_of
 from initbench.errors import InputError, refusal, shown
 from initbench.overrides import typed
 
+SEE_HELP = "see python -m initbench --help"
 # names that one looks for in a group and that are something else
 ELSEWHERE = {
-    "engine=fused": "now called auto; write engine=auto, or engine=stacked for torch alone",
-    "engine=reference": "now called single; write engine=single",
-    "init=calculate_gain": "no initializer but the gain of one: init=xavier_normal init.gain=relu (or auto, or a number)",
+    "engine=fused": ("now called auto", "write engine=auto, or engine=stacked for torch alone"),
+    "engine=reference": ("now called single", "write engine=single"),
+    "init=calculate_gain": ("not an initializer but the gain of one", "write init=xavier_normal init.gain=relu"),
 }
 
 
@@ -26,7 +28,7 @@ def explained(error: BaseException, given: Sequence[Any], compose: Any) -> Input
     text = " ".join(str(error).split())
     found = re.search(r"Could not find '([^']+)/([^'/]*)'", text)
     if found:
-        return InputError(unknown(found[1], found[2], compose.options(found[1])))
+        return unknown_option(found[1], found[2], compose.options(found[1]))
     found = re.search(r"Could not override '([^']*)'", text) or re.search(r"[Kk]ey '([^']+)' (?:is )?not in", text)
     if found:
         return unknown_key(found.group(1), given, compose)
@@ -48,7 +50,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 def merging(text: str, error: BaseException) -> InputError:
     """A value of another type than its key has."""
     detail = " ".join(str(error.__cause__ or "").split()).split(" full_key")[0]
-    return refusal(shown(text), detail or "not allowed here", "")
+    return refusal(shown(text), detail or "not allowed here", SEE_HELP)
 
 
 def inside_null(given: Sequence[Any], compose: Any) -> InputError | None:
@@ -73,23 +75,22 @@ def unresolved(error: BaseException, given: Sequence[Any]) -> InputError:
     referring = [o for o in given if "${" in typed(o)]
     named = [o for o in referring if o.key_or_group == key] or referring
     if named and re.search("nterpolation|resol|recursion", f"{type(error).__name__} {text}"):
-        reason = "refers to itself" if "recursi" in str(error).lower() else "refers to what is not there"
-        return refusal(typed(named[0]), reason, "write the value")
+        reason = "refers to itself" if "recursi" in str(error).lower() else "refers to a key that does not exist"
+        return refusal(typed(named[0]), reason, "write the value itself")
     if isinstance(error, RecursionError):
-        return refusal("configuration", "an option file refers to itself", "look at its defaults and ${...}")
+        return refusal("configuration", "an option file refers to itself", "correct its defaults and ${...}")
     if key and (text_of := next((typed(o) for o in given if o.key_or_group == key), None)):
-        return refusal(text_of, shown(text), "")
-    return refusal(key or "configuration", shown(text.split(" Config search path")[0]), "")
+        return refusal(text_of, shown(text), SEE_HELP)
+    return refusal(key or "configuration", shown(text.split(" Config search path")[0]), SEE_HELP)
 
 
-def unknown(group: str, option: str, known: Sequence[str]) -> str:
-    """One line about an option that does not exist, the nearest known ones first."""
-    if f"{group}={option}" in ELSEWHERE:
-        return f"{group}={option}: {ELSEWHERE[f'{group}={option}']}"
-    near = get_close_matches(option[:200], known, n=3, cutoff=0.4)
-    rest = [name for name in known if name not in near]
-    hint = " or module.function in the current folder" if group in ("init", "sharing") else ""
-    return str(refusal(f"{group}={shown(option)}", "unknown", f"allowed are {', '.join([*near, *rest])}{hint}"))
+def unknown_option(group: str, option: str, known: Sequence[str]) -> InputError:
+    """The refusal of an option that does not exist."""
+    what = f"{group}={shown(option)}"
+    if what in ELSEWHERE:
+        return refusal(what, *ELSEWHERE[what])
+    own = ", or module.function in the current folder" if group in ("init", "sharing") else ""
+    return refusal(what, "unknown", one_of(option, known) + own)
 
 
 def unknown_key(key: str, given: Sequence[Any], compose: Any) -> InputError:
@@ -108,7 +109,7 @@ def unknown_key(key: str, given: Sequence[Any], compose: Any) -> InputError:
     siblings = [name for name in known if name.rpartition(".")[0] == parent] or [n for n in known if "." not in n]
     near = get_close_matches(key[:200], known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]}? " if near else ""
-    return refusal(shown(text), "no such key", f"{hint}allowed are {', '.join(sorted(siblings))}")
+    return refusal(shown(text), "no such key", f"{hint}must be one of: {', '.join(sorted(siblings))}")
 
 
 def keys(node: Mapping[Any, Any], prefix: str = "") -> list[str]:

@@ -15,10 +15,10 @@ from initbench.errors import refusal
 
 SHOWING = ("cfg", "info", "hydra_help", "shell_completion")  # print something instead of training
 REFUSED = {
-    "run": "a command always sweeps; leave the flag out",
-    "config_path": "--config-dir DIR adds option files of your own",
-    "config_name": "experiment=NAME chooses a prepared study",
-    "experimental_rerun": "the command in study.json runs a study again",
+    "run": "leave it out, a command always sweeps",
+    "config_path": "use --config-dir DIR to add your own option files",
+    "config_name": "use experiment=NAME to choose a prepared study",
+    "experimental_rerun": "use the command in study.json to run a study again",
 }
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
@@ -76,16 +76,16 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     ['seeds=3']
     >>> arguments(["--resolve"])
     Traceback (most recent call last):
-    initbench.errors.InputError: --resolve: has no effect without --cfg; add --cfg job
+    initbench.errors.InputError: --resolve: it has no effect without --cfg; add --cfg job
     """
     args = parser().parse_args(argv)
     for name, instead in REFUSED.items():
         if getattr(args, name) not in (False, None):
-            raise refusal(flag(name), "not used here", instead)
+            raise refusal(flag(name), "not available", instead)
     for name in ("resolve", "package"):
         if getattr(args, name) not in (False, None) and not args.cfg:
-            raise refusal(flag(name), "has no effect without --cfg", "add --cfg job")
+            raise refusal(flag(name), "it has no effect without --cfg", "add --cfg job")
     asked = [flag(name) for name in (*SHOWING, "multirun") if getattr(args, name)]
     if len(asked) > 1:
-        raise refusal(" ".join(asked), "only one of them at a time", f"leave out {asked[-1]}")
+        raise refusal(" ".join(asked), "only one of them can be used at a time", f"leave out {asked[-1]}")
     return args

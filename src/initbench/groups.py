@@ -12,7 +12,7 @@ from typing import Any
 
 from initbench.activations import ACTIVATIONS
 from initbench.checks import check_choice, check_number, check_target, check_whole, is_whole
-from initbench.errors import InputError, refusal, shown
+from initbench.errors import refusal, shown
 from initbench.optimizers import OPTIMIZERS
 
 PARAMETRIZATIONS = ("standard", "ntk", "mup", "spectral")
@@ -71,19 +71,21 @@ class ModelConfig:
     def __post_init__(self) -> None:
         check_choice("model", self.name, ("mlp", "residual_mlp", "module"))
         if (self.name == "module") != (self.target is not None):
-            raise InputError(
-                "model=module needs model.target=my_module.MyNet, a class or function that makes an nn.Module"
-                if self.name == "module"
-                else f"model.target={self.target}: {self.name} has none; model=module has"
+            if self.name == "module":
+                do = "add model.target=my_module.MyNet, a class or function that makes an nn.Module"
+                raise refusal("model=module", "it needs model.target", do)
+            raise refusal(
+                f"model.target={shown(self.target)}", f"model={self.name} does not use it", "choose model=module"
             )
         check_whole("model.depth", self.depth, low=1)
         widths = self.width if isinstance(self.width, (list, tuple)) else [self.width]
         for width in widths:
             check_whole("model.width", width, low=1, note=" or a list of them, one a hidden layer")
         if isinstance(self.width, (list, tuple)) and len(widths) != self.depth:
-            raise InputError(
-                f"model.width={list(widths)}: {len(widths)} widths for model.depth={self.depth}; "
-                f"set model.depth={len(widths)}"
+            raise refusal(
+                f"model.width={shown(list(widths))}",
+                f"{len(widths)} widths for model.depth={self.depth}",
+                f"set model.depth={len(widths)}",
             )
         check_choice("model.activation", self.activation, tuple(ACTIVATIONS))
         check_choice("model.dtype", self.dtype, ("float32", "float64"))
@@ -95,18 +97,27 @@ class ModelConfig:
         check_whole("model.branch", self.branch, low=1)
         if self.name != "residual_mlp":
             if self.residual is not None:
-                raise InputError(f"model.residual={self.residual}: {self.name} has none; model=residual_mlp has")
+                raise refusal(
+                    f"model.residual={shown(self.residual)}",
+                    f"model={self.name} does not use it",
+                    "choose model=residual_mlp",
+                )
             return
         check_choice("model.residual", self.residual, RESIDUALS)
         if len(set(widths)) > 1:
-            raise InputError(f"model.width={list(widths)}: the skip connections of residual_mlp need one width")
+            raise refusal(
+                f"model.width={shown(list(widths))}",
+                "the skip connections of residual_mlp need equal widths",
+                "write one number, e.g. model.width=32",
+            )
         between = self.depth - 1
         if between < self.branch or between % self.branch:
             low = max(1, between // self.branch)
             fitting = dict.fromkeys(count * self.branch + 1 for count in (low, low + 1))
-            raise InputError(
-                f"model.depth={self.depth}: {between} hidden-to-hidden layers are no branches of "
-                f"model.branch={self.branch}; allowed are e.g. {', '.join(map(str, fitting))}"
+            raise refusal(
+                f"model.depth={self.depth}",
+                f"{between} hidden-to-hidden layers do not make whole branches of model.branch={self.branch}",
+                f"set e.g. model.depth={' or '.join(map(str, fitting))}",
             )
 
     def relevant(self) -> dict[str, Any]:
@@ -132,7 +143,11 @@ class ModelConfig:
         [(5, 3), (5, 5), (1, 5)]
         """
         if self.name == "module":
-            raise InputError(f"model.target={self.target}: a module's layers are seen in its forward pass alone")
+            raise refusal(
+                f"model.target={self.target}",
+                "a module's layers are seen only in its forward pass",
+                "choose model=mlp or model=residual_mlp",
+            )
         sizes = (inputs, *self.widths, outputs)
         return tuple(LayerSpec(i, self.depth, sizes[i], sizes[i + 1], self.activation) for i in range(self.depth + 1))
 
@@ -187,7 +202,9 @@ class SharingConfig:
             check_whole(f"sharing.{key}", getattr(self, key), low=1)
         check_number("sharing.ratio", self.ratio, above=0.0, low=None)
         if self.ratio > 1:
-            raise InputError(f"sharing.ratio={self.ratio}: a share of the weights in (0, 1], e.g. 0.125")
+            raise refusal(
+                f"sharing.ratio={self.ratio}", "not allowed", "must be a number above 0 and at most 1, e.g. 0.125"
+            )
         check_number("sharing.strength", self.strength, low=0.0)
         check_choice("sharing.start", self.start, ("signs", "normal", "ones"))
         check_choice("sharing.bias", self.bias, ("tied", "untied", "only"))
@@ -197,12 +214,18 @@ class SharingConfig:
         if self.groups is not None:
             for group in self.groups:
                 if not isinstance(group, (list, tuple)) or not all(is_whole(i) and i >= 0 for i in group):
-                    raise InputError(
-                        f"sharing.groups={self.groups}: a list of lists of layer numbers, e.g. [[1,2],[3,4]]"
+                    raise refusal(
+                        f"sharing.groups={shown(self.groups)}",
+                        "not allowed",
+                        "must be a list of lists of layer numbers, e.g. [[1,2],[3,4]]",
                     )
             flat = [layer for group in self.groups for layer in group]
             if len(flat) != len(set(flat)):
-                raise InputError(f"sharing.groups={self.groups}: a layer can be in one group only")
+                raise refusal(
+                    f"sharing.groups={shown(self.groups)}",
+                    "a layer is named twice",
+                    "put each layer into one group only",
+                )
 
     def relevant(self) -> dict[str, Any]:
         """The keys that can change a number of this scheme: `none` reads none, so `sharing.slots=3` is no other arm.
@@ -238,14 +261,20 @@ class OptimConfig:
         for key in ("momentum", "betas", "alpha", "eps"):
             if getattr(self, key) is not None and key not in OPTIMIZERS[self.name].keys:
                 having = ", ".join(name for name, one in OPTIMIZERS.items() if key in one.keys)
-                raise InputError(f"optim.{key}={getattr(self, key)}: {self.name} has none; {having} have")
+                raise refusal(
+                    f"optim.{key}={shown(getattr(self, key))}",
+                    f"optim={self.name} does not use it",
+                    f"choose one of optim={having}",
+                )
         rates = self.lr if isinstance(self.lr, (list, tuple)) else [self.lr]
         if not rates:
-            raise InputError("optim.lr=[]: at least one learning rate is needed, e.g. optim.lr=0.1")
+            raise refusal("optim.lr=[]", "at least one learning rate is needed", "write e.g. optim.lr=0.1")
         for rate in rates:
             check_number("optim.lr", rate, above=0.0, note=" or a list of them, e.g. 'optim.lr=[0.01,0.1]'")
         if len({float(rate) for rate in rates}) != len(rates):
-            raise InputError(f"optim.lr={list(rates)}: each learning rate once")
+            raise refusal(
+                f"optim.lr={shown(list(rates))}", "a learning rate is repeated", "list each learning rate only once"
+            )
         if self.batch_size is not None:
             check_whole("optim.batch_size", self.batch_size, low=1, note=" or null for the full batch")
         check_number("optim.weight_decay", self.weight_decay, low=0.0)
@@ -256,7 +285,11 @@ class OptimConfig:
             check_number("optim.eps", self.eps, low=0.0)
         if self.betas is not None:
             if len(self.betas) != 2:
-                raise InputError(f"optim.betas={self.betas}: two numbers in [0, 1), e.g. [0.9,0.999]")
+                raise refusal(
+                    f"optim.betas={shown(self.betas)}",
+                    "not allowed",
+                    "must be two numbers of at least 0 and below 1, e.g. [0.9,0.999]",
+                )
             for beta in self.betas:
                 check_number("optim.betas", beta, low=0.0, below=1.0)
         check_choice("optim.schedule", self.schedule, ("constant", "cosine", "step"))
@@ -319,7 +352,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if self.stop_when_reached and self.target is None:
-            raise InputError("train.stop_when_reached=true: needs a target; train.target=null has none")
+            raise refusal(
+                "train.stop_when_reached=true",
+                "train.target=null sets no target",
+                "set a target, or leave one of the two out",
+            )
         check_whole("train.steps", self.steps, low=0)
         check_choice("train.loss", self.loss, LOSSES)
         check_whole("train.eval_samples", self.eval_samples, low=1)
@@ -344,7 +381,11 @@ class MeasureConfig:
         elif isinstance(schedule, Mapping) and len(schedule) == 1 and next(iter(schedule)) in ("log", "every"):
             check_whole(f"measure.schedule.{next(iter(schedule))}", next(iter(schedule.values())), low=1)
         else:
-            raise InputError(f"measure.schedule={schedule}: {{log: 15}}, {{every: 10}} or a list of steps")
+            raise refusal(
+                f"measure.schedule={shown(schedule)}",
+                "not allowed",
+                "must be {log: 15}, {every: 10} or a list of steps",
+            )
 
 
 @dataclass(frozen=True)
@@ -384,6 +425,6 @@ class ReportConfig:
 
     def __post_init__(self) -> None:
         if not self.formats:
-            raise InputError("report.formats=[]: no format; name at least one, e.g. report.formats=[html]")
+            raise refusal("report.formats=[]", "no format is named", "name at least one, e.g. report.formats=[html]")
         for name in self.formats:
             check_choice("report.formats", name, ("html", "md", "csv", "latex", "figures", "archive"))

@@ -18,7 +18,7 @@ import pandas as pd
 
 from initbench.diagnosis import Signals, diagnose, flags
 from initbench.ending import answered
-from initbench.errors import InputError, NotApplicable
+from initbench.errors import NotApplicable, every, refusal, shown
 from initbench.flags import Parser
 from initbench.overrides import completed, key_of, texts
 
@@ -61,7 +61,7 @@ def look(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[Insp
         except NotApplicable as reason:
             refused.append(str(reason))
     if not arms:
-        raise InputError("; ".join(dict.fromkeys(refused)))
+        raise every(refused)
     return [inspect_arm(arm) for arm in labelled(arms)]
 
 
@@ -225,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _inspected(args: Namespace) -> int:
     for path, end in ((args.plot, ".svg"), (args.csv, ".csv")):
         if path and not path.endswith(end):
-            raise InputError(f"{path}: the file's name ends in {end}")
+            raise refusal(shown(path), f"the file's name does not end in {end}", f"write NAME{end}")
     found = look(args.overrides, [args.config_dir] if args.config_dir else [])
     for one in found:
         show(one)

@@ -46,7 +46,9 @@ def check_unique(arms: Sequence[PlannedArm]) -> None:
                 if (a := json.dumps(one.get(key))) != (b := json.dumps(two.get(key)))
             )
             both = f"{key.replace('init.args.', 'init.')}={a} and {b}"
-            raise refusal(arm.label, f"two arms have this label, of {both}", "leave one out, or name them apart")
+            raise refusal(
+                arm.label, f"two arms have this label, of {both}", "leave one out, or give them different names"
+            )
 
 
 # parts of a setting that its label always shows

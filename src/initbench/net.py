@@ -15,7 +15,7 @@ from torch import Tensor
 from initbench import model as mlp
 from initbench import residual
 from initbench.config import ArmConfig
-from initbench.errors import NotApplicable
+from initbench.errors import inapplicable
 from initbench.groups import LayerSpec, ModelConfig
 from initbench.parametrization import Factors, decay_factor, factors
 from initbench.residual import Branch
@@ -163,9 +163,10 @@ class Net:
                 for layer in slot.layers:
                     one, two = self.init_factors[first][which], self.init_factors[layer][which]
                     if one != two:
-                        raise NotApplicable(
-                            f"layers {first} and {layer} share a {what}, but {self.rule} starts them "
-                            f"{one:g} and {two:g} times as large as the initializer"
+                        raise inapplicable(
+                            f"{self.rule}",
+                            f"layers {first} and {layer} share a {what}, but start {one:g} and {two:g} times as large as the initializer",
+                            "use sharing=none",
                         )
 
     @property

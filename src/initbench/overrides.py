@@ -44,16 +44,16 @@ def texts(given: Any) -> list[str]:
 
     >>> texts("seeds=3")
     Traceback (most recent call last):
-    initbench.errors.InputError: 'seeds=3': a list of overrides is asked for; write ['seeds=3']
+    initbench.errors.InputError: 'seeds=3': a list of overrides is needed; write ['seeds=3']
     """
     if isinstance(given, (str, bytes)):
-        raise refusal(shown(repr(given)), "a list of overrides is asked for", f"write [{shown(repr(given))}]")
+        raise refusal(shown(repr(given)), "a list of overrides is needed", f"write [{shown(repr(given))}]")
     if isinstance(given, Mapping) or not hasattr(given, "__iter__"):
-        raise refusal(shown(repr(given)), "a list of overrides is asked for", "e.g. ['init=eye', 'seeds=3']")
+        raise refusal(shown(repr(given)), "a list of overrides is needed", "write e.g. ['init=eye', 'seeds=3']")
     found = list(given)
     for one in found:
         if not isinstance(one, str):
-            raise refusal(shown(repr(one)), "an override is text", "e.g. 'seeds=3'")
+            raise refusal(shown(repr(one)), "an override is text", "write e.g. 'seeds=3'")
     return found
 
 
@@ -149,7 +149,7 @@ def unreadable(text: str, equals: str, error: Exception) -> InputError:
         return refusal(f"'{shown(text)}'", "not an override", usual)
     function = re.match(r"(\w+)\(", value)
     if function and function[1] in FUNCTIONS:
-        return refusal(shown(text), f"{function[1]}(...) is not used so", f"list the values: {key}=A,B,C")
+        return refusal(shown(text), f"{function[1]}(...) is not used this way", f"list the values: {key}=A,B,C")
     typed = with_quotes(key, value)
     try:
         parsed(f"{key}={quoted(value)}")
@@ -172,23 +172,21 @@ def check_key(override: Any, text: str) -> None:
     """Refuse what adds or deletes keys, moves them, or renames an option's content."""
     key, group = override.key_or_group, override.key_or_group.partition(".")[0]
     if override.package is not None:
-        raise refusal(shown(text), "a package is not used here", "write KEY=VALUE without @")
+        raise refusal(shown(text), "packages are not used here", "write KEY=VALUE without @")
     if group == "hydra" or key.startswith("hydra/"):
         if not OF_HYDRA.match(key):
             allowed = "hydra/launcher, hydra.launcher.KEY, hydra/job_logging, hydra/hydra_logging, hydra.verbose"
-            raise refusal(shown(text), "Hydra's own settings are those of the study", f"allowed are {allowed}")
+            raise refusal(shown(text), "the study sets Hydra's own settings", f"must be one of: {allowed}")
         return
     if override.is_delete():
-        raise refusal(
-            shown(text), "nothing is deleted", NO_OPTION.get(key, "leave it out; a value that may be off takes null")
-        )
+        raise refusal(shown(text), "keys cannot be deleted", NO_OPTION.get(key, "leave it out, or set the key to null"))
     if key in ("init._target_", *(f"{one}.name" for one in GROUPS)):
-        own = f"; a variant with a name of its own is an option file, {group}/mine.yaml" if group == "init" else ""
-        raise refusal(shown(text), "belongs to the option", f"write {group}=NAME{own}")
+        own = f"; a variant with its own name needs an option file, {group}/mine.yaml" if group == "init" else ""
+        raise refusal(shown(text), "the option sets it", f"write {group}=NAME{own}")
     if (override.is_add() or override.is_force_add()) and not key.startswith(
         "init."
     ):  # arguments that the option's file does not list
-        raise refusal(shown(text), "keys are not added", f"write {text.lstrip('+')}")
+        raise refusal(shown(text), "keys cannot be added", f"write {text.lstrip('+')}")
 
 
 def check_value(override: Any, text: str) -> None:
@@ -198,13 +196,15 @@ def check_value(override: Any, text: str) -> None:
         check_sweep(override, text)
     for value in elements(override):
         if key in GROUPS and isinstance(value, dict):
-            raise refusal(shown(text), "would be merged into the usual option", f"write {key}=NAME and {key}.KEY=VALUE")
+            raise refusal(
+                shown(text), "it would be merged into the default option", f"write {key}=NAME and {key}.KEY=VALUE"
+            )
         if key in GROUPS and isinstance(value, list):
-            raise refusal(shown(text), "not one option", f"write {key}=A,B for a sweep")
+            raise refusal(shown(text), "a list is not an option", f"write {key}=A,B for a sweep")
         if key in GROUPS and value is None:
             raise refusal(shown(text), "not an option", NO_OPTION.get(key, f"write {key}=NAME, see --help"))
         if value == "" and key and key not in GROUPS:
-            raise refusal(shown(text), "no value", f"write {key}=VALUE, or leave it out")
+            raise refusal(shown(text), "the value is missing", f"write {key}=VALUE, or leave it out")
 
 
 def elements(override: Any) -> list[Any]:
@@ -219,16 +219,18 @@ def check_sweep(override: Any, text: str) -> None:
     """Refuse sweeps that make no arms, or not always the same."""
     key, value = override.key_or_group, override.value()
     if key in LISTS:
-        raise refusal(shown(text), "would be a sweep of jobs, but they train together", f"write {LISTS[key]}")
+        raise refusal(
+            shown(text), "it would be a sweep of jobs, but these values train together", f"write {LISTS[key]}"
+        )
     if ONE_A_COMMAND.match(key):
         hint = f"; a comma in text needs quotes: {with_quotes(key, text.partition('=')[2])}" if key in TEXTS else ""
-        raise refusal(shown(text), f"one {key} a command", f"give one value{hint}")
+        raise refusal(shown(text), f"a command takes one {key}", f"give one value{hint}")
     if override.is_interval_sweep():
         raise refusal(shown(text), "an interval has no values to try", f"list them: {key}=A,B,C or {key}=range(1,5)")
     if getattr(value, "shuffle", False):
-        raise refusal(shown(text), "another order each time", f"list the values: {key}=A,B,C")
+        raise refusal(shown(text), "the order would change each time", f"list the values: {key}=A,B,C")
     if key not in GROUPS and is_glob(override):
-        raise refusal(shown(text), "glob picks options of a group", f"list the values: {key}=A,B,C")
+        raise refusal(shown(text), "glob only picks options of a group", f"list the values: {key}=A,B,C")
     if not is_glob(override) and not count(override):
         raise refusal(shown(text), "an empty sweep", f"list the values: {key}=A,B,C")
 

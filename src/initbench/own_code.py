@@ -24,7 +24,10 @@ class OwnCodeFailed(InputError):
     """A person's code failed while it ran: its arm fails with this reason, the other arms are complete."""
 
 
-def failed(what: str, wrong: str, do: str = "") -> OwnCodeFailed:
+MEND = "correct it and run the same command again"
+
+
+def failed(what: str, wrong: str, do: str = MEND) -> OwnCodeFailed:
     """The failure of a person's code as one line.
 
     >>> str(failed("init=f", "it returned a list", "return a tensor"))
@@ -34,13 +37,13 @@ def failed(what: str, wrong: str, do: str = "") -> OwnCodeFailed:
 
 
 @contextmanager
-def reasons(what: str, doing: str = "it raised ", do: str = "") -> Iterator[None]:
+def reasons(what: str, doing: str = "it raised ", do: str = MEND) -> Iterator[None]:
     """Inside: whatever is raised comes out as OwnCodeFailed; refusals and Ctrl-C as they are.
 
     >>> with reasons("init=f"):
     ...     raise SystemExit(3)
     Traceback (most recent call last):
-    initbench.own_code.OwnCodeFailed: init=f: it raised SystemExit: 3
+    initbench.own_code.OwnCodeFailed: init=f: it raised SystemExit: 3; correct it and run the same command again
     """
     try:
         yield
@@ -52,7 +55,7 @@ def reasons(what: str, doing: str = "it raised ", do: str = "") -> Iterator[None
 
 @contextmanager
 def guarded(
-    what: str, doing: str = "it raised ", do: str = "", seed: int | None = None, environment: bool = True
+    what: str, doing: str = "it raised ", do: str = MEND, seed: int | None = None, environment: bool = True
 ) -> Iterator[None]:
     """`reasons`, with global state put back; `seed` seeds the global generators meanwhile. What is printed goes to stderr.
 

@@ -20,7 +20,7 @@ def check_places(outputs: str, study: str, arm_keys: Iterable[str] = ()) -> None
     what = f"outputs={shown(outputs)}"
     root = Path(outputs)
     if outputs.startswith("~"):
-        raise refusal(what, "~ is your shell's, and is not written out here", f"write outputs={Path.home()}")
+        raise refusal(what, "~ is not expanded here", f"write outputs={Path.home()}")
     if root.resolve() == Path(root.resolve().anchor):
         raise refusal(what, "the root of the file system", "choose a folder, e.g. outputs=outputs")
     folder = root / study

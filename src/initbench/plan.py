@@ -16,7 +16,7 @@ from initbench.costs import costs
 from initbench.data import Dataset
 from initbench.engine import trainers
 from initbench.engine.trainers import Trainer
-from initbench.errors import InputError, NotApplicable
+from initbench.errors import InputError, NotApplicable, refusal, shown
 from initbench.estimate import check_memory
 from initbench.groups import LayerSpec
 from initbench.labels import init_label, setup_label, sharing_label
@@ -233,7 +233,7 @@ def check_device(device: str) -> None:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = (str(error).splitlines() or ["not available"])[0]
-        raise InputError(f"engine.device={device}: {reason}; cpu always works") from None
+        raise refusal(f"engine.device={shown(device)}", reason, "use engine.device=cpu") from None
 
 
 def source_of(arm: PlannedArm) -> str:

@@ -46,9 +46,15 @@ def load(group: str, name: str) -> Any:
             found = point.load()
     except InputError as error:  # whatever the installed package raises
         reason = (str(error.__cause__ or error).splitlines() or [line(error.__cause__ or error)])[0]
-        raise InputError(f"{option}={name}: {source(point)} ({point.value}) cannot be loaded: {reason}") from error
+        raise refusal(
+            f"{option}={name}",
+            f"{source(point)} ({point.value}) cannot be loaded: {reason}",
+            "correct or reinstall the package",
+        ) from error
     if not callable(found):
-        raise refusal(f"{option}={name}", f"{source(point)} ({point.value}) names no function")
+        raise refusal(
+            f"{option}={name}", f"{source(point)} ({point.value}) names no function", "correct its entry point"
+        )
     return found
 
 
@@ -60,7 +66,7 @@ def imported(option: str, target: str, allowed: str) -> Any:
     """
     path, _, name = target.rpartition(".")
     if not path:
-        raise InputError(f"{option}={target}: not known; {allowed}")
+        raise refusal(f"{option}={target}", "unknown", allowed)
     if "" not in sys.path:
         sys.path.insert(0, "")
     sources.forget_if_older(path)
@@ -74,9 +80,9 @@ def imported(option: str, target: str, allowed: str) -> Any:
         raise refusal(f"{option}={target}", what, allowed) from error
     function = getattr(module, name, None)
     if function is None:
-        raise InputError(f"{option}={target}: {path} has no '{name}'; {allowed}")
+        raise refusal(f"{option}={target}", f"{path} has no '{name}'", allowed)
     if not callable(function):
-        raise InputError(f"{option}={target}: '{name}' is not a function; {allowed}")
+        raise refusal(f"{option}={target}", f"'{name}' is not a function", allowed)
     return function
 
 

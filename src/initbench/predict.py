@@ -21,7 +21,7 @@ import pandas as pd
 
 from initbench import stats
 from initbench.ending import answered
-from initbench.errors import InputError
+from initbench.errors import refusal
 from initbench.flags import Parser
 from initbench.history import History, HistoryFile, history_of
 from initbench.rng import numpy_stream
@@ -189,7 +189,7 @@ def held_out(x: pd.DataFrame, arms: pd.DataFrame) -> pd.DataFrame:
     """
     inits = arms["init"].unique()
     if len(inits) < LEAST:
-        raise InputError(f"{len(inits)} initializers: at least {LEAST} are needed to hold one out")
+        raise refusal("predict", f"{len(inits)} initializers are too few to hold one out", f"give at least {LEAST}")
     signals = prepared(x, arms["setting"])
     out = pd.DataFrame(index=arms.index, columns=["model", "median"], dtype=float)
     for init in inits:
@@ -302,13 +302,15 @@ def predict(results: Any) -> Prediction:
         results = load(results)
     runs = results.runs[results.runs["status"] != "failed"]
     if not runs["steps_to_target"].notna().any():
-        raise InputError(
-            "no run reached the target: there is no speed to foretell; raise train.steps or lower the target"
+        raise refusal(
+            "predict",
+            "no run reached the target, so there is no speed to predict",
+            "raise train.steps, or choose an easier target",
         )
     arms = outcomes(runs)
     x = features(history_of(results), runs).reindex(arms.index)
     if x.empty or x.shape[1] == 0:
-        raise InputError("nothing was measured at step 0; run the study with measure=full")
+        raise refusal("predict", "nothing was measured at step 0", "run the study with measure=full")
     predicted = held_out(x, arms)
     score = judge(predicted, arms)
     table = arms.join(predicted).reset_index()

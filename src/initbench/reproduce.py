@@ -21,13 +21,13 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from initbench.checks import one_of
 from initbench.ending import answered
-from initbench.errors import InputError
+from initbench.errors import refusal, shown
 from initbench.flags import Parser
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def experiments_folder() -> Path:
     """The folder experiments/ at the top of a clone; InputError elsewhere: results are written there, and it is not in the wheel."""
     folder = Path(__file__).parents[2] / "experiments"
     if not folder.is_dir():
-        raise InputError(
-            "initbench.reproduce works in a clone of the repository, where experiments/ is; it is not installed"
+        raise refusal(
+            "initbench.reproduce", "the folder experiments/ is not installed", "run it in a clone of the repository"
         )
     return folder
 
@@ -85,9 +85,7 @@ def analysis(slug: str) -> ModuleType:
     """
     known = slugs()
     if slug not in known:
-        near = get_close_matches(slug, known, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise InputError(f"{slug}: no such study; {hint}there are {', '.join(known)}, or all")
+        raise refusal(shown(slug), "no such study", one_of(slug, [*known, "all"]))
     name = f"initbench_experiment_{slug.replace('-', '_')}"
     spec = importlib.util.spec_from_file_location(name, experiments_folder() / slug / "analysis.py")
     assert spec is not None
@@ -97,7 +95,7 @@ def analysis(slug: str) -> ModuleType:
     spec.loader.exec_module(module)
     missing = [function for function in FUNCTIONS if not callable(getattr(module, function, None))]
     if missing:
-        raise InputError(f"experiments/{slug}/analysis.py: lacks {', '.join(missing)}")
+        raise refusal(f"experiments/{slug}/analysis.py", f"it lacks {', '.join(missing)}", "define each as a function")
     return module
 
 
@@ -182,7 +180,7 @@ def _reproduced(args: Namespace) -> int:
     for name in names:
         analysis(name)  # a wrong name is refused before anything runs
     if args.workers is not None and args.workers < 1:
-        raise InputError(f"--workers {args.workers}: at least 1")
+        raise refusal(f"--workers {args.workers}", "not allowed", "must be a whole number, 1 or more")
     extra = [] if args.workers is None else [f"engine.workers={args.workers}"]
     return run_all(names, Path(args.outputs), args.quick, extra)
 

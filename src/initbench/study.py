@@ -18,7 +18,7 @@ from initbench.checks import check_choice
 from initbench.config import ArmConfig, StudyConfig, resolve_target
 from initbench.engine.pool import Pool
 from initbench.engine.processes import Processes, cores, later, like_the_command
-from initbench.errors import InputError, NotApplicable, masked
+from initbench.errors import NotApplicable, every, masked, refusal
 from initbench.groups import Target
 from initbench.job import Trainer, failure, functions, train_arm
 from initbench.labels import labelled
@@ -118,11 +118,15 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
             refused.append(Refused(config, str(reason)))
     if not arms:
         reasons = list(dict.fromkeys(one.reason for one in refused))
-        raise InputError("; ".join(reasons))
+        raise every(reasons)
     distinct = with_controls(merged_arms(arms))
     targets = {resolve_target(expanded.study.target, arm.data.classes is not None) for arm in distinct}
     if len(targets) > 1:
-        raise InputError("the arms have different targets: set train.target.metric for all, e.g. loss/train")
+        raise refusal(
+            "train.target.metric=auto",
+            "the arms have different targets",
+            "set one for all, e.g. train.target.metric=loss/train",
+        )
     named = labelled(distinct)
     report = replace(expanded.study.report, baseline=baseline_of(expanded.study.report.baseline, named, overrides))
     check_places(expanded.study.outputs, expanded.study.name, [arm.key for arm in named])
@@ -144,7 +148,7 @@ def merged_arms(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
     for arm in arms:
         other = known.setdefault(arm.key, arm)
         if other.config.runs != arm.config.runs:
-            raise InputError(f"{arm.setup}: asked for twice, with different seeds or optim.lr; give them once")
+            raise refusal(arm.setup, "asked for twice, with different seeds or learning rates", "give them once")
     return list(known.values())
 
 
@@ -281,7 +285,7 @@ def collect(
     say("reading the runs")
     content = describe(study, elapsed)
     if all(arm["status"] == "not applicable" for arm in content["arms"]):
-        raise InputError("; ".join(dict.fromkeys(arm["reason"] for arm in content["arms"])))
+        raise every([arm["reason"] for arm in content["arms"]])
     if study.uri is not None:
         from initbench import track
 

@@ -26,7 +26,7 @@ from initbench.config import (
     study_from_hydra,
 )
 from initbench.effect import check_effect
-from initbench.errors import InputError, refusal, shown
+from initbench.errors import refusal, shown
 from initbench.explained import explained
 from initbench.hydra_parts import files_checked
 from initbench.memory import check_fits
@@ -59,7 +59,7 @@ def config_folder() -> Path:
     for folder in (package.parent.parent / "conf", package / "conf"):
         if (folder / f"{CONFIG_NAME}.yaml").is_file():
             return folder
-    raise InputError(f"no configuration found beside {package}; install initbench again")
+    raise refusal("conf", f"no configuration found beside {package}", "install initbench again")
 
 
 def expand(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[ArmConfig]:
@@ -112,7 +112,7 @@ def check_own_options(composed: Sequence[Any], config_dirs: Sequence[str]) -> No
         for group, option in cfg.hydra.runtime.choices.items():
             own, ours = (Path(one, str(group), f"{option}.yaml") for one in (folder, config_folder()))
             if own.is_file() and ours.is_file() and own.read_bytes() != ours.read_bytes():
-                raise refusal(f"{group}/{option}.yaml", "has the name of another option", "give the file another name")
+                raise refusal(f"{group}/{option}.yaml", "another option has this name", "rename the file")
 
 
 def check_own_names(composed: Sequence[Any], arms: Sequence[ArmConfig]) -> None:
@@ -123,7 +123,7 @@ def check_own_names(composed: Sequence[Any], arms: Sequence[ArmConfig]) -> None:
         other = named.setdefault(arm.init.name, option)
         if other != option:
             files = f"init/{other}.yaml and init/{option}.yaml"
-            raise refusal(files, f"both are named {arm.init.name}", "give each a name of its own")
+            raise refusal(files, f"both are named {arm.init.name}", "give each its own name")
 
 
 def own_option(name: str, search: Sequence[str] = ()) -> Mapping[str, Any] | None:
@@ -141,7 +141,9 @@ def own_option(name: str, search: Sequence[str] = ()) -> Mapping[str, Any] | Non
     except MissingConfigException:
         return None
     if "_target_" not in content:
-        raise InputError(f"init={name}: an option file needs name and _target_, e.g. _target_: my_module.my_init")
+        raise refusal(
+            f"init={shown(name)}", "an option file needs a _target_", "add one, e.g. _target_: my_module.my_init"
+        )
     return content
 
 
@@ -224,7 +226,7 @@ def prepare(given: Sequence[Any], config_dirs: Sequence[str] = ()) -> None:
     register_schema()
     for folder in config_dirs:
         if not Path(folder).is_dir():
-            raise refusal(f"--config-dir {shown(folder)}", "no such folder")
+            raise refusal(f"--config-dir {shown(folder)}", "no such folder", "name an existing folder")
     for override in given:
         if override.key_or_group in ("init", "sharing"):
             register_installed(override)
@@ -283,7 +285,7 @@ def sweep_axes(given: Sequence[Any], compose: Composer) -> dict[str, list[str]]:
         override.config_loader = loader()
         if is_glob(override) and not values(override):
             known = ", ".join(options(override.key_or_group))
-            raise refusal(typed(override), "matches no option", f"allowed are {known}")
+            raise refusal(typed(override), "matches no option", f"must be one of: {known}")
     arms = prod(count(override) for override in by_key.values())
     most = max(by_key.values(), key=count, default=None)
     if most is not None:
@@ -326,9 +328,11 @@ def checked_name(name: str) -> str:
     """The name of a study, which is a folder's name on every system; raises InputError where it is none."""
     what, size = f"study={shown(name)}", len(name.encode("utf-8", "replace"))
     if size > LONGEST_NAME:
-        raise refusal(what, f"{size} bytes", f"the name of a folder has at most {LONGEST_NAME}")
+        raise refusal(
+            what, f"{size} bytes are too long for the name of a folder", f"must have at most {LONGEST_NAME} bytes"
+        )
     if not re.fullmatch(r"[\w.-]+", name) or name.lower() in (".", "..", "store"):
-        raise refusal(what, "letters, digits, - _ . only (and not 'store')")
+        raise refusal(what, "not a name of a study", "use letters, digits, - _ . only (and not 'store')")
     if DEVICES.fullmatch(name) or name.endswith(".") or name.startswith("-"):
-        raise refusal(what, "not a folder's name on every system", "choose another, e.g. study=first")
+        raise refusal(what, "not valid as a folder name on every system", "choose another name, e.g. study=first")
     return name

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from initbench.errors import InputError
+from initbench.errors import refusal
 
 FILE = "predictions.yaml"
 KEYS = ("claim", "source", "suite", "parts", "tests", "sweeps", "quick")
@@ -54,7 +54,9 @@ def load(folder: Path) -> Prediction:
     text = (folder / FILE).read_bytes()
     given: dict[str, Any] = yaml.safe_load(text)
     if sorted(given) != sorted(KEYS):
-        raise InputError(f"{folder.name}/{FILE}: keys {', '.join(sorted(given))}; needed are {', '.join(sorted(KEYS))}")
+        raise refusal(
+            f"{folder.name}/{FILE}", f"its keys are {', '.join(sorted(given))}", f"must be: {', '.join(sorted(KEYS))}"
+        )
     parts = tuple(Part(name, **part) for name, part in given["parts"].items())
     common = given["sweeps"].pop("all", [])
     sweeps = {name: [*common, *own] for name, own in given["sweeps"].items()}

@@ -12,13 +12,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from initbench.checks import check_choice
+from initbench.checks import check_choice, one_of
 from initbench.data.dataset import TRAIN_SHARE, Dataset, Split, inputs_of, split, targets_of, with_target
 from initbench.data.fetched import mnist1d, openml
 from initbench.data.files import digits, npz
 from initbench.data.frame import standardizer
 from initbench.data.made import linear, points, teacher
-from initbench.errors import InputError, refusal, shown
+from initbench.errors import refusal, shown
 
 __all__ = ["LOADERS", "TRAIN_SHARE", "Dataset", "Split", "inputs_of", "load", "split", "standardizer", "targets_of"]
 
@@ -65,7 +65,7 @@ def _load(name: str, args: tuple[tuple[str, Any], ...], stamp: tuple[int, int] |
     known = {*inspect.signature(loader).parameters, "target"}
     for key, _ in args:
         if key not in known:
-            raise InputError(f"data.{key}: unknown for data={name}; allowed are {', '.join(sorted(known))}")
+            raise refusal(f"data.{key}", f"data={name} has no such key", one_of(key, sorted(known)))
     given = dict(args)
     target = given.pop("target", "own")
     return with_target(loader(**given), target)

@@ -21,7 +21,7 @@ import numpy as np
 from initbench import rng
 from initbench.checks import check_whole
 from initbench.data.dataset import Dataset, checked
-from initbench.errors import InputError
+from initbench.errors import refusal
 from initbench.memory import check_fits
 
 NETWORK_TIMEOUT = 5.0  # seconds without an answer
@@ -75,7 +75,9 @@ def mnist1d(samples: int = 5000, seed: int = 42, cache: str | None = None) -> Da
     """
     check_whole("data.samples", samples, low=20)
     if samples % 10:
-        raise InputError(f"data.samples={samples}: a multiple of 10, the same number of each class")
+        raise refusal(
+            f"data.samples={samples}", "the 10 classes cannot have equal numbers of samples", "must be a multiple of 10"
+        )
     check_whole("data.seed", seed, low=0)
 
     def make() -> dict[str, np.ndarray]:
@@ -117,7 +119,11 @@ def openml(
     x, y = arrays["x"], arrays["y"]
     if samples is not None:
         if samples > len(x):
-            raise InputError(f"data.samples={samples}: {dataset} has {len(x)}; at most that, or null for all")
+            raise refusal(
+                f"data.samples={samples}",
+                f"{dataset} has {len(x)} samples",
+                f"must be {len(x)} or fewer, or null for all",
+            )
         chosen = np.sort(rng.numpy_stream(seed, "openml").permutation(len(x))[:samples])
         x, y = x[chosen], y[chosen]
     if x.dtype == np.uint8:  # pixels stay bytes: 70,000 images as float64 would be 440 MB in every process
@@ -140,16 +146,17 @@ def from_openml(name: str, version: int, folder: Path, where: str) -> dict[str, 
             )
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"{where}: not in {folder} and could not be fetched ({type(error).__name__}: {reason}); "
-            f"fetch it once with a network, or set data.cache=FOLDER to where scikit-learn keeps it"
+        raise refusal(
+            where,
+            f"not in {folder} and cannot be fetched ({type(error).__name__}: {reason})",
+            "run once with a network connection, or set data.cache=FOLDER to where scikit-learn keeps it",
         ) from None
     finally:
         socket.setdefaulttimeout(before)
     try:
         x, y = np.asarray(found.data, dtype=np.float64), np.asarray(found.target)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: its features are not all numbers ({error})") from None
+        raise refusal(where, f"its features are not all numbers ({error})", "choose a data set of numbers") from None
     return {"x": as_bytes(x), "y": y if y.dtype.kind == "f" else np.unique(y.astype(str), return_inverse=True)[1]}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from initbench.checks import check, check_choice
 from initbench.data.dataset import Dataset, checked
 from initbench.data.npz import read
-from initbench.errors import InputError, shown
+from initbench.errors import refusal, shown
 
 
 def digits() -> Dataset:
@@ -40,7 +40,9 @@ def npz(path: str | None = None, task: str = "auto", standardize: bool = True) -
     check_choice("data.task", task, ("auto", "classification", "regression"))
     check(isinstance(standardize, bool), "data.standardize", standardize, "true or false")
     if path is None:
-        raise InputError("data=npz needs data.path=FILE.npz with arrays x (N, n) and y (N,) or (N, k)")
+        raise refusal(
+            "data=npz", "it needs data.path", "add data.path=FILE.npz, a file with arrays x (N, n) and y (N,) or (N, k)"
+        )
     where = f"data.path={shown(path)}"
     arrays, unread = read(str(path), where)
     return checked(arrays["x"], arrays["y"], task, where, arrays.get("train"), standardize, unread)

@@ -9,7 +9,7 @@ import numpy as np
 from initbench import rng
 from initbench.checks import check_choice, check_number, check_whole
 from initbench.data.dataset import Dataset
-from initbench.errors import InputError
+from initbench.errors import refusal, shown
 from initbench.memory import check_fits
 
 
@@ -74,16 +74,18 @@ def linear(
     for mode in s:
         check_number("data.modes", mode, low=0.0, note=" or a list of them, e.g. [4,2,1]")
     if not 1 <= len(s) <= min(inputs, outputs):
-        raise InputError(
-            f"data.modes={s}: {len(s)} modes for data.inputs={inputs}, data.outputs={outputs}; "
-            f"1 to {min(inputs, outputs)} of them"
+        raise refusal(
+            f"data.modes={shown(s)}",
+            f"{len(s)} modes for data.inputs={inputs} and data.outputs={outputs}",
+            f"list 1 to {min(inputs, outputs)} modes",
         )
     check_number("data.noise", noise, low=0.0)
     validation = samples // 5
     if validation < inputs + 1:
-        raise InputError(
-            f"data.samples={samples}: too few to whiten {inputs} inputs in the 20% for validation; "
-            f"at least {5 * (inputs + 1)}"
+        raise refusal(
+            f"data.samples={samples}",
+            f"too few to whiten {inputs} inputs in the 20% for validation",
+            f"must be {5 * (inputs + 1)} or more",
         )
     draw = rng.numpy_stream(seed, "linear")
     x = np.concatenate([whitened(draw, samples - validation, inputs), whitened(draw, validation, inputs)])
@@ -146,14 +148,16 @@ def points(
     if correlation is not None:
         check_number("data.correlation", correlation)
         if not -1 / (samples - 1) <= correlation <= 1:
-            raise InputError(
-                f"data.correlation={correlation}: all pairs of {samples} points can have "
-                f"{-1 / (samples - 1):.4g} to 1, or null for independent points"
+            raise refusal(
+                f"data.correlation={correlation}",
+                f"{samples} points cannot all have it in pairs",
+                f"must be {-1 / (samples - 1):.4g} to 1, or null for independent points",
             )
         if inputs < samples:
-            raise InputError(
-                f"data.inputs={inputs}: {samples} points with one correlation for every pair need at least "
-                f"data.inputs={samples}"
+            raise refusal(
+                f"data.inputs={inputs}",
+                f"too few for {samples} points with one correlation for every pair",
+                f"set data.inputs={samples} or more",
             )
         gram = np.full((samples, samples), float(correlation)) + (1 - correlation) * np.eye(samples)
         values, vectors = np.linalg.eigh(gram)

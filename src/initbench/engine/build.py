@@ -11,7 +11,7 @@ from initbench.engine import module
 from initbench.engine.material import Material, start_of_seed
 from initbench.engine.netstart import PlainNet
 from initbench.engine.oracle import MLP
-from initbench.errors import InputError
+from initbench.errors import refusal
 from initbench.overrides import completed
 from initbench.plan import planned
 from initbench.sweep import expand
@@ -30,7 +30,9 @@ def build(overrides: Sequence[str] = (), seed: int = 0, config_dirs: Sequence[st
     """
     arms = expand(completed(overrides, ["init=torch_default", "sharing=none"], [f"seeds=[{seed}]"]), config_dirs)
     if len(arms) != 1:
-        raise InputError(f"build: {len(arms)} arms; one net is built at a time, so one value a key")
+        raise refusal(
+            "build", f"the overrides make {len(arms)} arms, and one net is built at a time", "give each key one value"
+        )
     material = planned(arms[0]).material
     if isinstance(material, module.ModuleMaterial):
         return module.build(material, seed)

@@ -18,7 +18,7 @@ from initbench.cautions import Caution
 from initbench.config import ArmConfig
 from initbench.data import Dataset, Split, split
 from initbench.engine.netstart import net_start, training_targets
-from initbench.errors import InputError
+from initbench.errors import refusal
 from initbench.groups import LayerSpec
 from initbench.initializers import initialize, needs
 from initbench.measure import PROBE_SAMPLES
@@ -220,7 +220,9 @@ def start_of_seed(material: Material, seed: int) -> Mapping[str, Tensor]:
         stored = material.net.started(stored)
     for name, tensor in stored.items():
         if not torch.isfinite(tensor).all():
-            raise InputError(f"init={arm.init.name}: {name} starts with values that are not finite")
+            raise refusal(
+                f"init={arm.init.name}", f"{name} starts with values that are not finite", "change its arguments"
+            )
     return {name: tensor.to(material.dtype).to(arm.engine.device) for name, tensor in stored.items()}
 
 
@@ -234,5 +236,5 @@ def loss_name(arm: ArmConfig, data: Dataset) -> str:
     if arm.train.loss == "auto":
         return "squared_error" if data.classes is None else "cross_entropy"
     if arm.train.loss == "cross_entropy" and data.classes is None:
-        raise InputError("train.loss=cross_entropy: these data have no classes; squared_error or auto")
+        raise refusal("train.loss=cross_entropy", "these data have no classes", "must be one of: auto, squared_error")
     return arm.train.loss

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 from initbench import initializers, plugins, rng
 from initbench.cautions import Caution
+from initbench.checks import one_of
 from initbench.config import ArmConfig
 from initbench.data import Dataset, inputs_of, split
 from initbench.engine.material import Draws, Material
 from initbench.engine.netstart import training_batch, training_targets
 from initbench.engine.reach import Reach, check_same, check_storable, reach, signature
-from initbench.errors import InputError, NotApplicable
+from initbench.errors import inapplicable, refusal
 from initbench.groups import LayerSpec, ModelConfig
 from initbench.initializers.whole_net import initialize_net, linears
 from initbench.own_code import guarded, reasons
@@ -98,7 +99,7 @@ def made(model: ModelConfig, data: Dataset, seed: int) -> nn.Module:
     for key in model.args:
         if key not in known and not variable:
             own = [name for name in known if name not in ("inputs", "outputs")]
-            raise InputError(f"model.args.{key}: {target} has no such argument; allowed: {', '.join(own) or 'none'}")
+            raise refusal(f"model.args.{key}", f"{target} has no such argument", one_of(key, own))
     given = {"inputs": data.inputs, "outputs": data.outputs}
     args = {**{key: value for key, value in given.items() if key in known}, **model.args}
     what, do = f"model.target={target}", "set model.args.KEY=VALUE"
@@ -106,7 +107,7 @@ def made(model: ModelConfig, data: Dataset, seed: int) -> nn.Module:
         torch.set_default_dtype(torch.float64 if model.dtype == "float64" else torch.float32)
         module = make(**args)
     if not isinstance(module, nn.Module):
-        raise InputError(f"model.target={target}: makes a {type(module).__name__}; an nn.Module is needed")
+        raise refusal(f"model.target={target}", f"it makes a {type(module).__name__}", "return an nn.Module")
     return module
 
 
@@ -191,7 +192,11 @@ def structure(material: ModuleMaterial) -> Structure:
     x = torch.from_numpy(inputs_of(data, its, its.train[:PROBED])).to(material.dtype)
     calls, by_sample = forward_calls(module, x, arm, data)
     if not calls:
-        raise InputError(f"model.target={arm.model.target}: its forward pass calls no nn.Linear; nothing to initialize")
+        raise refusal(
+            f"model.target={arm.model.target}",
+            "its forward pass calls no nn.Linear, so there is nothing to initialize",
+            "name a module with nn.Linear layers",
+        )
     if arm.sharing.name != "none":
         share_calls_(module, calls, arm)
     names = {id(part): name for name, part in module.named_modules()}
@@ -220,14 +225,16 @@ def forward_calls(module: nn.Module, x: Tensor, arm: ArmConfig, data: Dataset) -
             calls.clear()
             outputs = call(module, x[:1], by_sample=True).expand(len(x), 1)
     if not isinstance(outputs, Tensor):
-        raise InputError(f"{where}: its forward pass returns a {type(outputs).__name__}; a tensor is needed")
+        raise refusal(where, f"its forward pass returns a {type(outputs).__name__}", "return a tensor")
     shape = tuple(outputs.shape)
     if shape != (len(x), data.outputs) and not (data.outputs == 1 and shape == (len(x),)):
         came = "one number a batch" if by_sample else f"outputs {shape}"
-        raise InputError(f"{where}: {came} for inputs {tuple(x.shape)}; needed is {(len(x), data.outputs)}")
+        raise refusal(
+            where, f"{came} for inputs {tuple(x.shape)}", f"return a tensor of shape {(len(x), data.outputs)}"
+        )
     if outputs.dtype != x.dtype:
         kinds = [str(one.dtype).removeprefix("torch.") for one in (outputs, x)]
-        raise InputError(f"{where}: returns {kinds[0]} for {kinds[1]} inputs; return outputs.to(inputs.dtype)")
+        raise refusal(where, f"it returns {kinds[0]} for {kinds[1]} inputs", "return outputs.to(inputs.dtype)")
     return [one.layer for one in calls], by_sample
 
 
@@ -251,12 +258,16 @@ def share_calls_(module: nn.Module, calls: list[nn.Linear], arm: ArmConfig) -> N
     own = arm.sharing.name
     names = {id(part): name for name, part in module.named_modules()}
     if len({id(one.weight) for one in calls}) < len(calls):
-        raise NotApplicable(f"sharing={own}: {arm.model.target} shares layers by itself; sharing=none leaves it so")
+        raise inapplicable(f"sharing={own}", f"{arm.model.target} shares layers by itself", "use sharing=none")
     depth = len(calls) - 1
     specs = [LayerSpec(i, depth, one.in_features, one.out_features) for i, one in enumerate(calls)]
     asked = scheme(arm.sharing, specs, all(one.bias is not None for one in calls))
     if not asked.is_lookup:
-        raise NotApplicable(f"sharing={own}: computes weights by a formula; with model=module layers can be tied only")
+        raise inapplicable(
+            f"sharing={own}",
+            "it computes weights by a formula, and a module's layers can only be tied",
+            "use a scheme that ties layers, e.g. sharing=all",
+        )
     for attribute, found in (("weight", asked.weights), ("bias", asked.biases)):
         groups = [[f"{names[id(calls[i])]}.{attribute}" for i in slot.layers] for slot in found if len(slot.layers) > 1]
         share_(module, groups)
@@ -311,8 +322,10 @@ def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int, functio
     if found.by_sample or [id(part) for part in linears(module)] != [
         id(module.get_submodule(name)) for name in found.names
     ]:
-        raise NotApplicable(
-            f"init={arm.init.name}: needs a module that calls each nn.Linear once, in the order of their definition"
+        raise inapplicable(
+            f"init={arm.init.name}",
+            "it needs a module that calls each nn.Linear once, in the order of definition",
+            "use an initializer of single matrices, e.g. init=kaiming_normal",
         )
     x, y = training_batch(arm, material.data, material.loss, seed)
     layers = range(len(found.layers))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from initbench import rng
 from initbench.engine.module import Call, ModuleMaterial, build, call, observed, seeded
 from initbench.engine.single import sample_losses
-from initbench.errors import InputError
+from initbench.errors import refusal
 from initbench.measure import Probe
 
 
@@ -87,8 +87,9 @@ def by_layer(calls: list[Call], module: nn.Module, material: ModuleMaterial) -> 
     expected = [id(module.get_submodule(name)) for name in names]
     rounds = [calls[i : i + len(names)] for i in range(0, len(calls), len(names))]
     if any([id(one.layer) for one in each] != expected for each in rounds):
-        raise InputError(
-            f"model.target={material.arm.model.target}: calls its layers in another order than at first "
-            f"({', '.join(names)}), so measures have no layers; set measure=none"
+        raise refusal(
+            f"model.target={material.arm.model.target}",
+            f"it calls its layers in another order than at first ({', '.join(names)})",
+            "set measure=none",
         )
     return [[each[index] for each in rounds] for index in range(len(names))]

@@ -20,7 +20,7 @@ from initbench import rng
 from initbench.activations import ACTIVATIONS
 from initbench.config import ArmConfig, digest
 from initbench.data import Dataset, inputs_of, split, targets_of
-from initbench.errors import NotApplicable
+from initbench.errors import inapplicable
 from initbench.initializers import initialize_net, resolve, source_hash
 from initbench.net import Net
 
@@ -81,16 +81,23 @@ def check_net(name: str, wiring: Net) -> None:
     """NotApplicable for nets whose weights at the start are not what the initializer leaves in each layer."""
     scheme = wiring.scheme
     if scheme.formulas or scheme.extras or scheme.fills:
-        raise NotApplicable(
-            f"init={name} sees the net as it starts: it fits where each layer's weight is a stored matrix that it fills, "
-            "not where the sharing computes weights"
+        raise inapplicable(
+            f"init={name}",
+            "it sees the net as it starts, but the sharing computes weights",
+            "use sharing=none, or a scheme that ties layers",
         )
     if any(factor != (1.0, 1.0) for factor in wiring.init_factors) or any(f.forward != 1.0 for f in wiring.factors):
-        raise NotApplicable(f"init={name} sets the size of every weight itself; {wiring.rule} would change it again")
+        raise inapplicable(
+            f"init={name}",
+            f"it sets the size of every weight, and {wiring.rule} would change it again",
+            f"leave out {wiring.rule}",
+        )
     start_of = {layer: slot.origin for slot in scheme.weights for layer in slot.layers}
     for slot in scheme.biases:
         if len({start_of[layer] for layer in slot.layers}) > 1:
-            raise NotApplicable(f"init={name}: {slot.name} is shared by layers of different weights")
+            raise inapplicable(
+                f"init={name}", f"{slot.name} is shared by layers of different weights", "set sharing.bias=untied"
+            )
 
 
 def net_start(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) -> Mapping[str, Tensor]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from initbench.config import ArmConfig
 from initbench.engine.kernel import declared
-from initbench.errors import NotApplicable
+from initbench.errors import inapplicable
 from initbench.groups import LayerSpec
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Stacked:
     stack_bytes = 256 * 2**20  # of very deep nets
 
     def refuses(self, arm: ArmConfig, material: Material) -> str:
-        return "model=module: one's own net is no stack of matrices" if arm.model.name == "module" else ""
+        return "model=module: a module is not a stack of matrices" if arm.model.name == "module" else ""
 
     def functions(self, arms: Iterable[ArmConfig]) -> Functions:
         return []
@@ -144,7 +144,7 @@ def chosen(arm: ArmConfig, material: Material) -> tuple[Trainer, str]:
         trainer = named(arm.engine.name)
         reason = trainer.refuses(arm, material)
         if reason:
-            raise NotApplicable(f"engine={arm.engine.name}: {reason}; engine=auto takes what fits")
+            raise inapplicable(f"engine={arm.engine.name}", reason, "use engine=auto")
         return trainer, ""
     refused = ""
     for trainer in TRAINERS:

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from initbench.errors import InputError
+from initbench.checks import one_of
+from initbench.errors import refusal, shown
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import put_
 
@@ -92,7 +93,9 @@ def prior_(bias: Tensor, *, layer: LayerSpec, probability: float = 0.01) -> Tens
     -4.595
     """
     if not 0 < probability < 1:
-        raise InputError(f"init.bias.probability={probability}: between 0 and 1")
+        raise refusal(
+            f"init.bias.probability={shown(probability)}", "not allowed", "must be a number above 0 and below 1"
+        )
     value = math.log(probability / (1 - probability)) if layer.last else 0.0
     return constant_(bias, value=value)
 
@@ -120,7 +123,11 @@ def class_log_priors_(bias: Tensor, *, layer: LayerSpec, targets: Tensor) -> Ten
     if not layer.last:
         return zeros_(bias)
     if targets.is_floating_point():
-        raise InputError("init.bias=class_log_priors: needs class numbers as targets (train.loss=cross_entropy)")
+        raise refusal(
+            "init.bias=class_log_priors",
+            "it needs class numbers as targets",
+            "use data with classes and train.loss=cross_entropy",
+        )
     counts = torch.bincount(targets.long().flatten(), minlength=bias.numel()).to(bias) + 1
     return put_(bias, (counts / counts.sum()).log())
 
@@ -136,7 +143,7 @@ def target_mean_(bias: Tensor, *, layer: LayerSpec, targets: Tensor) -> Tensor:
     if not layer.last:
         return zeros_(bias)
     if not targets.is_floating_point():
-        raise InputError("init.bias=target_mean: needs values as targets (train.loss=squared_error)")
+        raise refusal("init.bias=target_mean", "it needs values as targets", "use train.loss=squared_error")
     return put_(bias, targets.to(bias).reshape(len(targets), -1).mean(0))
 
 
@@ -160,7 +167,11 @@ def fill_bias_(
     given = {"layer": layer, "generator": generator, "targets": targets}
     named = inspect.signature(function).parameters
     if "targets" in named and targets is None:
-        raise InputError(f"init.bias={rule}: needs the training targets, which are not at hand here")
+        raise refusal(
+            f"init.bias={shown(rule)}",
+            "it needs the training targets, which are not known here",
+            "choose another rule, e.g. zeros",
+        )
     if "targets" in named and callable(targets):
         given["targets"] = targets()
     return function(bias, **{key: value for key, value in given.items() if key in named}, **args)
@@ -178,17 +189,21 @@ def parse_rule(rule: str | float | Mapping[str, Any] | None) -> tuple[Callable[.
         return constant_, {"value": float(rule)}
     name, args = (rule, {}) if isinstance(rule, str) else _named(rule)
     if name not in RULES:
-        raise InputError(f"init.bias={name}: not a bias rule; allowed: a number or {', '.join(RULES)}")
+        raise refusal(f"init.bias={shown(name)}", "not a bias rule", f"must be a number or one of: {', '.join(RULES)}")
     own = own_arguments(RULES[name])
     for key in args:
         if key not in own:
-            raise InputError(f"init.bias.{key}: {name} has no such argument; allowed: {', '.join(own) or 'none'}")
+            raise refusal(f"init.bias.{key}", f"{name} has no such argument", one_of(key, own))
     return RULES[name], args
 
 
 def _named(rule: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(rule, Mapping) or "rule" not in rule:
-        raise InputError(f"init.bias={rule}: allowed: a number, a rule's name or {{rule: name, <arguments>}}")
+        raise refusal(
+            f"init.bias={shown(rule)}",
+            "not a bias rule",
+            "must be a number, a rule's name or {rule: NAME, ARGUMENT: VALUE}",
+        )
     return str(rule["rule"]), {str(k): v for k, v in rule.items() if k != "rule"}
 
 

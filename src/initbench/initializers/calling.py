@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from initbench import plugins
-from initbench.errors import InputError, NotApplicable
+from initbench.checks import one_of
+from initbench.errors import InputError, inapplicable, refusal, shown
 from initbench.groups import LayerSpec
 from initbench.initializers.bias import fill_bias_
 from initbench.initializers.registry import REGISTRY
@@ -23,7 +24,7 @@ Target = str | Callable[..., Any]
 
 RESERVED = ("weight", "module", "generator", "generators", "bias", "layer", "layers", "batch", "loss")
 RESERVED_KEYS = ("name", "_target_", "bias")  # of an option file
-ALLOWED = "allowed: an option of conf/init or module.function in the current folder"
+ALLOWED = "must be an option of conf/init or module.function in the current folder"
 
 
 def resolve(target: str) -> Callable[..., Any]:
@@ -54,7 +55,9 @@ def options(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         parameters = list(_signature(function).parameters.values())
     except (TypeError, ValueError):
-        raise InputError(f"init={function!r}: its arguments cannot be read; write a small function around it") from None
+        raise refusal(
+            f"init={shown(repr(function))}", "its arguments cannot be read", "write a small function around it"
+        ) from None
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     own = [p for p in parameters[1:] if p.name not in RESERVED and p.kind not in variable]
     return {p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in own}
@@ -65,17 +68,17 @@ def check_args(function: Callable[..., Any], args: Mapping[str, Any], name: str 
 
     >>> check_args(resolve("eye"), {"gain": 2})
     Traceback (most recent call last):
-    initbench.errors.InputError: init.gain: eye has no such argument; allowed: none
+    initbench.errors.InputError: init.gain: eye has no such argument; leave it out, none is allowed
     """
     own = options(function)
     name = name or getattr(function, "__name__", repr(function)).removesuffix("_")
     kinds = [p.kind for p in _signature(function).parameters.values()]
     for key in args:
         if key not in own and inspect.Parameter.VAR_KEYWORD not in kinds:
-            raise InputError(f"init.{key}: {name} has no such argument; allowed: {', '.join(own) or 'none'}")
+            raise refusal(f"init.{key}", f"{name} has no such argument", one_of(key, own))
     for key, default in own.items():
         if default is inspect.Parameter.empty and key not in args:
-            raise InputError(f"init.{key}: {name} needs it; add init.{key}=<value>")
+            raise refusal(f"init.{key}", f"{name} needs it", f"add init.{key}=VALUE")
 
 
 @cache
@@ -146,7 +149,7 @@ def called(function: Callable[..., Any]) -> str:
     return str(getattr(inner, "__name__", type(inner).__name__))
 
 
-def _broken(function: Callable[..., Any], wrong: str, do: str = "") -> InputError:
+def _broken(function: Callable[..., Any], wrong: str, do: str) -> InputError:
     return failed(f"init={called(function)}", wrong + defined_at(function), do)
 
 
@@ -172,18 +175,24 @@ def _filled(
     shapes = f"for a {part} of shape {tuple(like.shape)}" + (" (fan_out, fan_in)" if like.ndim == 2 else "")
     if values.shape != like.shape:
         did = "returned" if values is not blank else "left"
-        raise _broken(function, f"it {did} shape {tuple(values.shape)} {shapes}")
+        raise _broken(function, f"it {did} shape {tuple(values.shape)} {shapes}", "keep the shape of the weight")
     if values.is_complex() or values.layout is not torch.strided or values.is_meta:
-        raise _broken(function, f"it gave a {values.layout} tensor of {values.dtype} on {values.device} {shapes}")
+        raise _broken(
+            function,
+            f"it gave a {values.layout} tensor of {values.dtype} on {values.device} {shapes}",
+            "return a dense tensor of real numbers",
+        )
     if values is blank and values.dtype != like.dtype:
-        raise _broken(function, f"it left {values.dtype} {shapes} of {like.dtype}")
+        raise _broken(function, f"it left {values.dtype} {shapes} of {like.dtype}", "keep the dtype of the weight")
     finite = torch.isfinite(values)
     if not bool(finite.all()):
         wrong = int((~finite).sum())
         raise _broken(
             function,
             f"it left NaN or infinity in {wrong} of {values.numel()} entries {shapes}",
-            "the weight holds NaN before the call: write every entry, and read none first" if blank_first else "",
+            "write every entry, and read none first: the weight holds NaN before the call"
+            if blank_first
+            else "write finite numbers",
         )
     return values
 
@@ -221,7 +230,11 @@ def initialize(
     check_args(function, args)
     if needs(function) != "nothing":
         name = getattr(function, "__name__", str(function)).removesuffix("_")
-        raise InputError(f"init={name}: fills a whole net from {needs(function)}, not one matrix")
+        raise refusal(
+            f"init={name}",
+            f"it fills a whole net from {needs(function)}, not one matrix",
+            "use an initializer of single matrices here, e.g. kaiming_normal",
+        )
     if bias is not None:
         fill_bias_(bias, bias_rule, layer=layer, generator=bias_generator, targets=targets)
     call_(function, weight, bias, args=args, layer=layer, generator=generator)
@@ -266,8 +279,10 @@ def _check_one_start(
             if starts[one] != starts[two]:
                 unlike = words[one] != words[two]
                 texts = [words[index] if unlike else f"{words[index]} with other arguments" for index in (one, two)]
-                raise NotApplicable(
-                    f"layers {one} and {two} share one {what}, but init.map gives them {texts[0]} and {texts[1]}"
+                raise inapplicable(
+                    f"init.map={shown(map)}",
+                    f"layers {one} and {two} share one {what}, but init.map gives them {texts[0]} and {texts[1]}",
+                    "give layers that share the same initializer",
                 )
 
 

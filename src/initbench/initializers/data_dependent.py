@@ -6,7 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from initbench.errors import InputError, NotApplicable
+from initbench.checks import unknown
+from initbench.errors import inapplicable, refusal
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Contract, NetDraw
 from initbench.initializers.orthogonal import orthogonal_svd_
@@ -23,7 +24,11 @@ def _spread(values: Tensor, name: str, index: int) -> Tensor:
     """Standard deviation over all samples `(units,)` or of everything `()`; NotApplicable where it is 0."""
     s = values.std(0, correction=0) if values.ndim > 1 else values.std(correction=0)
     if bool((s < 1e-12).any()):
-        raise NotApplicable(f"{name}: layer {index} has a unit of constant pre-activation on the batch")
+        raise inapplicable(
+            f"init={name}",
+            f"layer {index} has a unit of constant pre-activation on the batch",
+            "use an initializer that sees no data, e.g. init=kaiming_normal",
+        )
     return s
 
 
@@ -163,7 +168,7 @@ def krahenbuhl_(
     >>> net = krahenbuhl_(nn.Sequential(nn.Linear(3, 5)), batch=(torch.randn(100, 3), torch.zeros(100)))
     """
     if kind not in KINDS:
-        raise InputError(f"init.kind={kind}: allowed: {', '.join(KINDS)}")
+        raise unknown("init.kind", kind, KINDS)
     inputs = batch[0]
     for index, part in enumerate(linears(module)):
         fill_directions_(module, part, inputs, kind, generator)
@@ -197,7 +202,11 @@ def _directions(kind: str, x: Tensor, units: int, generator: Generator) -> Tenso
     else:
         white = centred @ whitening
         if len(x) < units:
-            raise NotApplicable(f"{kind} needs at least {units} samples (units of the layer), got {len(x)}")
+            raise inapplicable(
+                f"init.kind={kind}",
+                f"it needs at least {units} samples (units of the layer), got {len(x)}",
+                "use more samples, or a smaller model.width",
+            )
         picked = white[torch.randperm(len(x), generator=generator)[:units]]
         if kind == "kmeans":
             picked = _centroids(white, picked)
@@ -232,7 +241,9 @@ def _equal_rates_(module: nn.Module, inputs: Tensor, generator: Generator, itera
             float((g.square().mean() / part.weight.detach().square().mean()).sqrt()) for g, part in zip(grads, parts)
         ]
         if min(rates) <= 0:
-            raise NotApplicable("krahenbuhl between: a layer gets no gradient on the batch")
+            raise inapplicable(
+                "init=krahenbuhl_between", "a layer gets no gradient on the batch", "use init=krahenbuhl"
+            )
         spread = float(output.detach().std(0, correction=0).mean())
         log_target = (sum(map(math.log, rates)) + math.log(spread)) / len(rates)
         if all(abs(math.log(rate) / log_target - 1) < 0.01 for rate in rates):
@@ -350,17 +361,21 @@ def decoupled_(module: nn.Module, *, batch: Batch, generator: Generator = None, 
     tensor([0.2500, 0.2500])
     """
     if strength <= 0:
-        raise InputError(f"init.strength={strength}: a number above 0")
+        raise refusal(f"init.strength={strength}", "not allowed", "must be a number above 0")
     parts, (x, y) = linears(module), batch
     if len(parts) != len(all_linears(module)):
-        raise NotApplicable("decoupled gives each layer its own matrix; sharing=none is needed")
+        raise inapplicable("init=decoupled", "it gives each layer its own matrix", "use sharing=none")
     if not y.is_floating_point():
         y = nn.functional.one_hot(y, parts[-1].out_features)
     u, _, vt = torch.linalg.svd(y.double().reshape(len(x), -1).T @ x.double() / len(x), full_matrices=False)
     rank = u.shape[1]
     narrow = [part.out_features for part in parts[:-1] if part.out_features < rank]
     if narrow:
-        raise NotApplicable(f"decoupled needs hidden widths of at least min(inputs, outputs)={rank}, got {narrow[0]}")
+        raise inapplicable(
+            "init=decoupled",
+            f"it needs hidden widths of at least min(inputs, outputs)={rank}, got {narrow[0]}",
+            f"set model.width={rank} or more",
+        )
     between = [
         torch.linalg.qr(torch.randn(part.out_features, rank, dtype=torch.float64, generator=generator))[0]
         for part in parts[:-1]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
-from initbench.errors import InputError, NotApplicable
+from initbench.errors import inapplicable, refusal
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, put_
 from initbench.initializers.contract import Case, Contract
@@ -62,7 +62,11 @@ def random_walk_(
     n, _ = fans(weight)
     name = activation_name(nonlinearity, layer)
     if name not in RANDOM_WALK_GAINS:
-        raise NotApplicable(f"random_walk has no gain for {name}; it has {', '.join(RANDOM_WALK_GAINS)}")
+        raise inapplicable(
+            "init=random_walk",
+            f"it has no gain for {name}",
+            f"choose one of model.activation={', '.join(RANDOM_WALK_GAINS)}",
+        )
     return variance_scaling_(weight, generator=generator, scale=RANDOM_WALK_GAINS[name](n) ** 2)
 
 
@@ -147,7 +151,9 @@ def kumar_(
     """
     name = activation_name(nonlinearity, layer)
     if not activation(name).smooth:
-        raise NotApplicable(f"kumar needs an activation that is smooth at 0, {name} is not; use kaiming_normal")
+        raise inapplicable(
+            "init=kumar", f"it needs an activation that is smooth at 0, and {name} is not", "use init=kaiming_normal"
+        )
     phi, slope = activation(name).phi, activation(name).slope
     at_zero, slope_at_zero = float(phi(_ZERO)), float(slope(_ZERO))
     scale = 1 / (slope_at_zero**2 * (1 + at_zero**2))
@@ -209,13 +215,15 @@ def wang_init_(weight: Tensor, *, layer: LayerSpec, generator: Generator = None,
     0.1
     """
     if layer.depth < 1:
-        raise NotApplicable("wang_init: a net without hidden layers has no depth to divide by")
+        raise inapplicable(
+            "init=wang_init", "a net without hidden layers has no depth to divide by", "use a net with hidden layers"
+        )
     return torch_init.normal_(weight, 0.0, 2 / (layer.depth * math.sqrt(_width(weight, width))), generator=generator)
 
 
 def _width(weight: Tensor, width: int | None) -> int:
     if width is not None and width < 1:
-        raise InputError(f"init.width={width}: null (fan_in) or a whole number from 1")
+        raise refusal(f"init.width={width}", "not allowed", "must be a whole number, 1 or more, or null (fan_in)")
     return weight.shape[1] if width is None else width
 
 
@@ -297,7 +305,11 @@ def autoinit_(
     2.0
     """
     if not (signal > 0 and var >= 0 and var + abs(mean) > 0):
-        raise InputError(f"init.mean={mean}, init.var={var}, init.signal={signal}: variances above 0")
+        raise refusal(
+            f"init.mean={mean}, init.var={var}, init.signal={signal}",
+            "a variance would not be above 0",
+            "write init.signal above 0, and init.var or init.mean other than 0",
+        )
     square = var + mean**2 if layer.first else _square_after(layer.activation, signal)
     scale = signal / square
     return variance_scaling_(weight, generator=generator, scale=scale, distribution="truncated_normal")

@@ -11,7 +11,8 @@ from functools import cache
 import numpy as np
 
 from initbench.activations import ACTIVATIONS, LEAKY_SLOPE, Activation, Function, gaussian_density
-from initbench.errors import InputError, refusal, shown
+from initbench.checks import unknown
+from initbench.errors import refusal, shown
 
 TORCH_GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4}
 
@@ -23,7 +24,7 @@ def activation(name: str) -> Activation:
     0.0
     """
     if name not in ACTIVATIONS:
-        raise InputError(f"activation={name}: not known; allowed: {', '.join(ACTIVATIONS)}")
+        raise unknown("activation", name, tuple(ACTIVATIONS))
     return ACTIVATIONS[name]
 
 
@@ -87,7 +88,7 @@ def gain_value(gain: float | str, layer: object = None, param: float | None = No
         raise refusal(
             f"gain={shown(gain)}",
             "neither a number nor an activation",
-            f"{number}allowed: auto, {', '.join(ACTIVATIONS)}",
+            f"{number}must be a number or one of: auto, {', '.join(ACTIVATIONS)}",
         )
     return calculate_gain(activation_name(str(gain), layer), param)
 
@@ -103,5 +104,5 @@ def activation_name(name: str, layer: object = None) -> str:
         return str(name)
     found = getattr(layer, "activation", None)
     if found is None:
-        raise InputError("gain=auto: no layer is known here; allowed: a number or an activation's name")
+        raise refusal("gain=auto", "no layer is known here", "must be a number or the name of an activation")
     return str(found)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from initbench.errors import InputError
+from initbench.checks import unknown
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Contract, NetDraw
@@ -208,7 +208,7 @@ def gradinit_(
     >>> net = gradinit_(net, batch=data, loss=loss, layers=specs, iterations=1)
     """
     if optimizer not in ("sgd", "adam"):
-        raise InputError(f"init.optimizer={optimizer}: allowed: sgd, adam")
+        raise unknown("init.optimizer", optimizer, ("sgd", "adam"))
     fill_base_(module, base, layers, generator, generators)
 
     def objective(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[int, Tensor]:

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from initbench.errors import InputError, NotApplicable
+from initbench.checks import one_of
+from initbench.errors import inapplicable, refusal, shown
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Contract
 from initbench.initializers.registry import catalogued
+from initbench.own_code import line
 
 Generator = torch.Generator | None
 
@@ -26,13 +28,15 @@ def read_arrays(file: str) -> dict[str, Tensor]:
 
     >>> read_arrays("nowhere.npz")
     Traceback (most recent call last):
-    initbench.errors.InputError: init.file=nowhere.npz: no such file
+    initbench.errors.InputError: init.file=nowhere.npz: no such file; name an existing file
     """
     path = Path(file).expanduser()
     if not file:
-        raise NotApplicable("literal needs init.file=<path>: name a .pt, .npz, .npy, .json or .csv file")
+        raise inapplicable(
+            "init=literal", "it needs init.file", "add init.file=FILE, a .pt, .npz, .npy, .json or .csv file"
+        )
     if not path.is_file():
-        raise InputError(f"init.file={file}: no such file")
+        raise refusal(f"init.file={shown(file)}", "no such file", "name an existing file")
     readers: dict[str, Any] = {
         ".pt": _torch,
         ".pth": _torch,
@@ -42,15 +46,17 @@ def read_arrays(file: str) -> dict[str, Tensor]:
         ".csv": _csv,
     }
     if path.suffix not in readers:
-        raise InputError(f"init.file={file}: ends in {path.suffix or 'nothing'}; allowed: {', '.join(readers)}")
+        raise refusal(
+            f"init.file={shown(file)}",
+            f"a file ending in {path.suffix or 'nothing'} is not read",
+            f"must end in one of: {', '.join(readers)}",
+        )
     try:
         content = readers[path.suffix](path)
         named = content if isinstance(content, dict) else {"0": content}
         return {str(k): torch.as_tensor(np.asarray(v), dtype=torch.float64) for k, v in named.items()}
     except Exception as error:  # a file of one's own can be wrong in many ways
-        raise InputError(
-            f"init.file={file}: cannot be read ({type(error).__name__}: {error})".splitlines()[0]
-        ) from None
+        raise refusal(f"init.file={shown(file)}", f"cannot be read ({line(error)})", "write the file again") from None
 
 
 def _torch(path: Path) -> Any:
@@ -80,7 +86,7 @@ def _pick(arrays: dict[str, Tensor], key: str, dimensions: int, layer: LayerSpec
     if key != "auto":
         name = key.format(index=layer.index)
         if name not in arrays:
-            raise InputError(f"init.key={name}: not in {file}; it has {', '.join(arrays)}")
+            raise refusal(f"init.key={shown(name)}", f"not in {file}", one_of(name, tuple(arrays)))
         return arrays[name]
     fitting = [array for array in arrays.values() if array.ndim == dimensions]
     if len(fitting) == 1 and dimensions == 2 and len(arrays) == 1:
@@ -123,11 +129,19 @@ def literal_(
     found = _pick(arrays, key, 2, layer, file)
     if found is None or found.shape != weight.shape:
         got = "no matrix" if found is None else f"shape {tuple(found.shape)}"
-        raise InputError(f"init.file={file}: {got} for layer {layer.index}, which needs {tuple(weight.shape)}")
+        raise refusal(
+            f"init.file={shown(file)}",
+            f"{got} for layer {layer.index}, which needs {tuple(weight.shape)}",
+            "give each layer an array of its shape (fan_out, fan_in)",
+        )
     vector = _pick(arrays, "auto", 1, layer, file) if key == "auto" else None
     if bias is not None and vector is not None and len(arrays) > 1:
         if vector.shape != bias.shape:
-            raise InputError(f"init.file={file}: bias of {len(vector)} for layer {layer.index}, needs {len(bias)}")
+            raise refusal(
+                f"init.file={shown(file)}",
+                f"a bias of {len(vector)} for layer {layer.index}, which needs {len(bias)}",
+                "give each unit one bias",
+            )
         put_(bias, vector)
     return put_(weight, found)
 

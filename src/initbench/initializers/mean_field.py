@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
-from initbench.errors import InputError, NotApplicable
+from initbench.errors import inapplicable, refusal, shown
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.contract import Case, Contract
@@ -45,12 +45,13 @@ def critical_point(name: str, q: float) -> tuple[float, float]:
     [2.1533, 0.15096]
     """
     if not q > 0:
-        raise InputError(f"init.q={q}: above 0")
+        raise refusal(f"init.q={q}", "not allowed", "must be a number above 0")
     sigma_w2, sigma_b2 = _point(name, q)
     if sigma_b2 < 0:
-        raise NotApplicable(
-            f"{name} has no edge of chaos at q={q:g} (sigma_b^2 would be {sigma_b2:.3g}, below 0); "
-            "relu, tanh, erf, gelu, silu, elu have one"
+        raise inapplicable(
+            f"init.q={q:g}",
+            f"{name} has no edge of chaos there (sigma_b^2 would be {sigma_b2:.3g}, below 0)",
+            "use an activation that has one: relu, tanh, erf, gelu, silu, elu",
         )
     return sigma_w2, sigma_b2
 
@@ -68,7 +69,9 @@ def critical_length(name: str, sigma_b: float) -> float:
     gaps = np.array([_point(name, float(q))[1] - sigma_b**2 for q in grid])
     rises = np.nonzero((gaps[:-1] <= 0) & (gaps[1:] > 0))[0]
     if not sigma_b > 0 or len(rises) == 0:
-        raise NotApplicable(f"{name} has no edge of chaos with sigma_b={sigma_b:g}; give init.q instead")
+        raise inapplicable(
+            f"init.sigma_b={sigma_b:g}", f"{name} has no edge of chaos with sigma_b={sigma_b:g}", "set init.q instead"
+        )
     low, high = grid[rises[0]], grid[rises[0] + 1]
     return float(optimize.brentq(lambda q: _point(name, q)[1] - sigma_b**2, low, high, xtol=1e-14, rtol=1e-13))
 
@@ -79,10 +82,10 @@ def _choose(name: str, q: float | str, sigma_b: float | None, layer: LayerSpec |
         return math.sqrt(critical_point(name, critical_length(name, float(sigma_b)))[0]), float(sigma_b)
     if q == "auto":
         if layer is None or layer.depth < 1:
-            raise InputError("init.q=auto: 1/L needs a net with hidden layers; allowed: a number above 0")
+            raise refusal("init.q=auto", "1/L needs a net with hidden layers", "must be a number above 0")
         q = 1 / layer.depth
     if isinstance(q, (str, bool)):
-        raise InputError(f"init.q={q}: allowed: auto (1/L) or a number above 0")
+        raise refusal(f"init.q={shown(q)}", "not allowed", "must be a number above 0 or auto (1/L)")
     sigma_w2, sigma_b2 = critical_point(name, float(q))
     return math.sqrt(sigma_w2), math.sqrt(sigma_b2)
 
@@ -277,7 +280,9 @@ def row_standardized_(
     """
     n, _ = fans(weight)
     if n < 2:
-        raise NotApplicable(f"row_standardized needs a fan_in of at least 2 to standardize rows, got {n}")
+        raise inapplicable(
+            "init=row_standardized", f"it needs a fan_in of at least 2 to standardize rows, got {n}", "use wider layers"
+        )
     norm = standardizing_gain(activation_name(gamma, layer)) if isinstance(gamma, str) else gamma
     rows = gaussian(weight, generator=generator).double()
     rows = rows - rows.mean(1, keepdim=True)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from initbench.errors import InputError, NotApplicable, refusal, shown
+from initbench.checks import unknown
+from initbench.errors import inapplicable, refusal, shown
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.calling import call_, options
@@ -30,10 +31,12 @@ def _half_shape(weight: Tensor, layer: LayerSpec, name: str) -> tuple[int, int]:
     """(m, n) of the half of a mirrored layer: hidden widths halved, inputs and outputs whole."""
     n, m = fans(weight)
     if layer.first and layer.last:
-        raise NotApplicable(f"{name} needs a hidden layer to mirror; model.depth is 0")
+        raise inapplicable(f"init={name}", "it needs a hidden layer to mirror", "use a net with hidden layers")
     for size, whole, side in ((n, layer.first, "fan_in"), (m, layer.last, "fan_out")):
         if not whole and size % 2:
-            raise NotApplicable(f"{name} needs even hidden widths, got {side}={size}")
+            raise inapplicable(
+                f"init={name}", f"it needs even hidden widths, got {side}={size}", "set an even model.width"
+            )
     return (m if layer.last else m // 2), (n if layer.first else n // 2)
 
 
@@ -112,7 +115,7 @@ def looks_linear_(
     elif block == "gaussian":
         part = gaussian(weight, m, n, generator=generator) / math.sqrt(n)
     else:
-        raise InputError(f"init.block={block}: allowed: orthogonal, gaussian")
+        raise unknown("init.block", block, ("orthogonal", "gaussian"))
     if not layer.first:
         part = torch.cat([part, -part], 1)
     return put_(weight, part if layer.last else torch.cat([part, -part], 0))
@@ -262,11 +265,13 @@ def edited_(
     put_(weight, multiply * weight + add)
     for entry in entries:
         if len(entry) != 3:
-            raise InputError(f"init.entries={list(entry)}: a list of [row, column, value]")
+            raise refusal(f"init.entries={shown(list(entry))}", "not an entry", "must be [row, column, value]")
         row, column, value = int(entry[0]), int(entry[1]), float(entry[2])
         if not (-weight.shape[0] <= row < weight.shape[0] and -weight.shape[1] <= column < weight.shape[1]):
-            raise InputError(
-                f"init.entries: [{row}, {column}] lies outside layer {layer.index}'s {tuple(weight.shape)}"
+            raise refusal(
+                f"init.entries={shown(list(entry))}",
+                f"it lies outside layer {layer.index} of shape {tuple(weight.shape)}",
+                "name a row and a column of every layer",
             )
         with torch.no_grad():
             weight[row, column] = value
@@ -284,8 +289,8 @@ def _pattern_fits(pattern: Any, layer: LayerSpec) -> bool:
         low, high = text.split("-")
         return int(low) <= layer.index <= int(high)
     if not text.startswith("layer") and "*" not in text:
-        allowed = "allowed keys: first, hidden, last, 2, -1, 1-3, layer_0*; all other layers take init.default"
-        raise refusal(f"init.map.{shown(text)}", allowed)
+        allowed = "must be one of: first, hidden, last, 2, -1, 1-3, layer_0* (all other layers take init.default)"
+        raise refusal(f"init.map.{shown(text)}", "no layer has this name", allowed)
     return fnmatchcase(f"layer_{layer.index:02d}", text)
 
 
@@ -317,14 +322,14 @@ def check_keys(map: Mapping[Any, Any], layers: Sequence[LayerSpec]) -> None:
 
     >>> check_keys({99: "zeros"}, [LayerSpec(0, 1, 4, 4), LayerSpec(1, 1, 4, 4)])
     Traceback (most recent call last):
-    initbench.errors.InputError: init.map.99: no such layer; the net has layers 0 to 1
+    initbench.errors.InputError: init.map.99: no such layer; name one of layers 0 to 1
     """
     left = list(layers)
     for pattern in map:
         named = [layer for layer in layers if _pattern_fits(pattern, layer)]
         if not named:
-            wrong = NotApplicable if str(pattern) == "hidden" else InputError
-            raise wrong(str(refusal(f"init.map.{shown(pattern)}", "no such layer", f"the net has {extent(layers)}")))
+            refused = inapplicable if str(pattern) == "hidden" else refusal
+            raise refused(f"init.map.{shown(pattern)}", "no such layer", f"name one of {extent(layers)}")
         if not any(layer in left for layer in named) and len(layers) > 1:
             raise refusal(
                 f"init.map.{shown(pattern)}", "earlier keys name all its layers", "put it first, or leave it out"

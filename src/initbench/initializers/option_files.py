@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from initbench.errors import InputError
+from initbench.errors import refusal, shown
 from initbench.initializers.calling import RESERVED_KEYS, check_args, needs, resolve
 
 
@@ -21,7 +21,7 @@ def folder() -> Path:
     here = Path(__file__).resolve()
     found = [path for path in (here.parents[3] / "conf" / "init", here.parents[1] / "conf" / "init") if path.is_dir()]
     if not found:
-        raise InputError("conf/init is missing: this installation has no option files")
+        raise refusal("conf/init", "this installation has no option files", "install initbench again")
     return found[0]
 
 
@@ -34,7 +34,7 @@ def load_option(name: str) -> dict[str, Any]:
     """
     path = folder() / f"{name}.yaml"
     if not path.is_file():
-        raise InputError(f"init={name}: no such option; see python -m initbench.catalogue")
+        raise refusal(f"init={shown(name)}", "no such option", "see python -m initbench.catalogue")
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
@@ -51,11 +51,17 @@ def base(spec: str | Mapping[str, Any], bias: Any = None) -> tuple[Callable[...,
     given = {"name": spec} if isinstance(spec, str) else dict(spec) if isinstance(spec, Mapping) else {}
     name = given.pop("name", None)
     if not isinstance(name, str):
-        raise InputError(f"init: {spec} names no initializer; allowed: a name, or {{name: ..., <arguments>}}")
+        raise refusal(
+            f"init={shown(spec)}", "it names no initializer", "must be a name, or {name: NAME, ARGUMENT: VALUE}"
+        )
     option = {} if "." in name else load_option(name) if (folder() / f"{name}.yaml").is_file() else {}
     function = resolve(option.get("_target_", name))
     if needs(function) != "nothing" or getattr(function, "delegate", None) is not None:
-        raise InputError(f"init={name}: cannot be the base of another initializer; it does not fill one matrix")
+        raise refusal(
+            f"init={shown(name)}",
+            "it does not fill one matrix, so it cannot be the base of another initializer",
+            "use an initializer of single matrices, e.g. kaiming_normal",
+        )
     rule = given.pop("bias", option.get("bias", "zeros") if bias is None else bias)
     args = {**{k: v for k, v in option.items() if k not in RESERVED_KEYS}, **given}
     check_args(function, args, name)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
-from initbench.errors import InputError, NotApplicable
+from initbench.errors import inapplicable, refusal
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_, signs
 from initbench.initializers.contract import Case, Contract
@@ -131,7 +131,11 @@ def scaled_orthogonal_(weight: Tensor, *, layer: LayerSpec, generator: Generator
     True
     """
     if layer.depth < 1:
-        raise NotApplicable("scaled_orthogonal: a net without hidden layers has no depth to divide by")
+        raise inapplicable(
+            "init=scaled_orthogonal",
+            "a net without hidden layers has no depth to divide by",
+            "use a net with hidden layers",
+        )
     return orthogonal_(weight, generator=generator, gain=math.sqrt(2 / layer.depth))
 
 
@@ -159,7 +163,9 @@ def he_orthogonal_(weight: Tensor, *, generator: Generator = None) -> Tensor:
     """
     n, _ = fans(weight)
     if n < 2:
-        raise NotApplicable(f"he_orthogonal needs a fan_in of at least 2 to standardize rows, got {n}")
+        raise inapplicable(
+            "init=he_orthogonal", f"it needs a fan_in of at least 2 to standardize rows, got {n}", "use wider layers"
+        )
     q = orthogonal_(torch.empty_like(weight), generator=generator).double()
     var, mean = torch.var_mean(q, dim=1, keepdim=True)
     return put_(weight, (q - mean) / (var + 1e-6).sqrt() / math.sqrt(n))
@@ -196,7 +202,9 @@ def glorot_orthogonal_(weight: Tensor, *, generator: Generator = None, scale: fl
     """
     n, m = fans(weight)
     if n * m < 2:
-        raise NotApplicable("glorot_orthogonal needs at least 2 entries to have a variance, got 1")
+        raise inapplicable(
+            "init=glorot_orthogonal", "it needs at least 2 entries to have a variance, got 1", "use wider layers"
+        )
     q = orthogonal_(torch.empty_like(weight), generator=generator)
     return put_(weight, q * (scale / ((n + m) * q.var())).sqrt())
 
@@ -237,7 +245,7 @@ def householder_(weight: Tensor, *, generator: Generator = None, k: int = 1) -> 
     True
     """
     if k < 0:
-        raise InputError(f"init.k={k}: the number of reflections, 0 or more")
+        raise refusal(f"init.k={k}", "not allowed", "must be a whole number, 0 or more")
     n, m = fans(weight)
     q = torch.eye(max(n, m), dtype=weight.dtype, device=weight.device)
     for _ in range(k):

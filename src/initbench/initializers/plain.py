@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
-from initbench.errors import InputError, NotApplicable
+from initbench.errors import inapplicable, refusal
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.laws import Mirrored, TwoSigma
@@ -158,7 +158,7 @@ def trunc_normal_(
     True
     """
     if not a < b:
-        raise InputError(f"init.a={a}, init.b={b}: a must be below b")
+        raise refusal(f"init.a={a}, init.b={b}", "the interval is empty", "write init.a below init.b")
     return torch_init.trunc_normal_(weight, mean, std, a, b, generator=generator)
 
 
@@ -233,7 +233,7 @@ def two_sided_uniform_(weight: Tensor, *, generator: Generator = None, low: floa
     True
     """
     if not 0 <= low < high:
-        raise InputError(f"init.low={low}, init.high={high}: 0 <= low < high is allowed")
+        raise refusal(f"init.low={low}, init.high={high}", "not allowed", "must be 0 <= init.low < init.high")
     torch_init.uniform_(weight, -high, high, generator=generator)
     return put_(weight, weight.detach() * (weight.detach().abs() >= low))
 
@@ -256,7 +256,7 @@ def dirac_(weight: Tensor, *, generator: Generator = None) -> Tensor:
 
     >>> dirac_(torch.empty(2, 2))
     Traceback (most recent call last):
-    initbench.errors.NotApplicable: dirac needs 3 to 5 dimensions (a convolution kernel); on an MLP use
-    init=eye
+    initbench.errors.NotApplicable: init=dirac: it needs 3 to 5 dimensions (a convolution kernel); use init=eye for
+    an MLP
     """
-    raise NotApplicable("dirac needs 3 to 5 dimensions (a convolution kernel); on an MLP use init=eye")
+    raise inapplicable("init=dirac", "it needs 3 to 5 dimensions (a convolution kernel)", "use init=eye for an MLP")

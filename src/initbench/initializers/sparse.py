@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
-from initbench.errors import InputError
+from initbench.errors import refusal
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Case, Contract
@@ -56,7 +56,7 @@ def sparse_(weight: Tensor, *, generator: Generator = None, sparsity: float = 0.
     3
     """
     if not 0 <= sparsity <= 1:
-        raise InputError(f"init.sparsity={sparsity}: the share of zeros in a column, 0 to 1")
+        raise refusal(f"init.sparsity={sparsity}", "not allowed", "must be the share of zeros in a column, 0 to 1")
     torch_init.normal_(weight, 0.0, std, generator=generator)
     kept = _order(weight, 0, generator) >= math.ceil(sparsity * weight.shape[0])
     return put_(weight, weight * kept)
@@ -115,7 +115,9 @@ def sparse_k_(
     tensor([15, 15])
     """
     if k < 1:
-        raise InputError(f"init.k={k}: incoming weights a unit keeps, a whole number from 1")
+        raise refusal(
+            f"init.k={k}", "not allowed", "must be the number of incoming weights that a unit keeps, 1 or more"
+        )
     scale = _tanh_rule(std, bias, layer, tanh_rule)
     torch_init.normal_(weight, 0.0, scale, generator=generator)
     return put_(weight, weight * (_order(weight, 1, generator) < k))
@@ -168,7 +170,9 @@ def sparse_k_both_(
     True
     """
     if k < 1:
-        raise InputError(f"init.k={k}: weights kept a row and a column, a whole number from 1")
+        raise refusal(
+            f"init.k={k}", "not allowed", "must be the number of weights kept in each row and column, 1 or more"
+        )
     _tanh_rule(std, bias, layer, tanh_rule)
     torch_init.normal_(weight, 0.0, std, generator=generator)
     kept = (_order(weight, 1, generator) < k) | (_order(weight, 0, generator) < k)

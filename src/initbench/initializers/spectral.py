@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from initbench.errors import NotApplicable
+from initbench.errors import inapplicable
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.registry import catalogued
@@ -66,9 +66,10 @@ def spectral_exact_(weight: Tensor, *, generator: Generator = None, gain: float 
 def _square(weight: Tensor, name: str) -> int:
     n, m = fans(weight)
     if n != m:
-        raise NotApplicable(
-            f"{name} needs a square matrix (it has eigenvalues), got {m} x {n} (fan_out x fan_in); "
-            f"for the hidden layers alone: init=per_layer 'init.map={{hidden: {name}}}'"
+        raise inapplicable(
+            f"init={name}",
+            f"it needs a square matrix (it has eigenvalues), got {m} x {n} (fan_out x fan_in)",
+            f"for the hidden layers alone use init=per_layer 'init.map={{hidden: {name}}}'",
         )
     return n
 

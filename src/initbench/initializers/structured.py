@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from initbench.errors import NotApplicable
+from initbench.errors import inapplicable
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.contract import Case, Contract
@@ -336,5 +336,7 @@ def sinusoidal_(
     j = torch.arange(n, dtype=torch.float64)
     sines = torch.sin(i * (2 * math.pi * j / n + 2 * math.pi / m))
     if sines.numel() < 2 or float(sines.var()) < 1e-20:
-        raise NotApplicable(f"sinusoidal: all sines are 0 for a {m} x {n} matrix (fan_out x fan_in)")
+        raise inapplicable(
+            "init=sinusoidal", f"all sines are 0 for a {m} x {n} matrix (fan_out x fan_in)", "use other widths"
+        )
     return put_(weight, gain_value(gain) * sines / (sines.var() * MODES[mode](n, m)).sqrt())

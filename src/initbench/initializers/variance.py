@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
-from initbench.errors import InputError
+from initbench.checks import unknown
+from initbench.errors import refusal
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, put_, signs
 from initbench.initializers.contract import Case, Contract
@@ -56,13 +57,13 @@ def draw_(weight: Tensor, distribution: str, std: float, *, degrees: float, gene
     if distribution == "arcsine":
         torch_init.uniform_(weight, 0.0, 2 * math.pi, generator=generator)
         return put_(weight, math.sqrt(2) * std * weight.detach().sin())
-    raise InputError(f"init.distribution={distribution}: allowed: {', '.join(DISTRIBUTIONS)}")
+    raise unknown("init.distribution", distribution, DISTRIBUTIONS)
 
 
 def _student_t(weight: Tensor, degrees: float, generator: Generator) -> Tensor:
     """Student t of unit variance by Bailey's polar formula: sqrt(nu (u^(-2/nu) - 1)) cos(2 pi v)."""
     if not degrees > 2:
-        raise InputError(f"init.degrees={degrees}: more than 2, else the variance is infinite")
+        raise refusal(f"init.degrees={degrees}", "the variance would be infinite", "must be a number above 2")
     u = 1 - torch.empty_like(weight, dtype=torch.float64).uniform_(generator=generator)  # (0, 1]
     v = torch.empty_like(u).uniform_(generator=generator)
     t = (degrees * (u ** (-2 / degrees) - 1)).sqrt() * (2 * math.pi * v).cos()
@@ -120,9 +121,9 @@ def variance_scaling_(
     2.0
     """
     if mode not in MODES:
-        raise InputError(f"init.mode={mode}: allowed: {', '.join(MODES)}")
+        raise unknown("init.mode", mode, tuple(MODES))
     if scale < 0:
-        raise InputError(f"init.scale={scale}: 0 or more")
+        raise refusal(f"init.scale={scale}", "not allowed", "must be a number, 0 or more")
     std = math.sqrt(scale / MODES[mode](*fans(weight)))
     return draw_(weight, distribution, std, generator=generator, degrees=degrees)
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from initbench.errors import InputError, NotApplicable
+from initbench.errors import InputError, NotApplicable, refusal
 from initbench.groups import LayerSpec
 from initbench.initializers.calling import call_, options
 from initbench.initializers.contract import Case, Contract
@@ -82,7 +82,11 @@ def draw(
     args = dict(c.args if passed is None else passed)
     returned = call_(function, weight, bias, args=args, layer=c.layer, generator=torch.Generator().manual_seed(seed))
     if returned is not weight:
-        raise InputError(f"{function.__name__.removesuffix('_')} must return the weight it was given")
+        raise refusal(
+            f"init={function.__name__.removesuffix('_')}",
+            "it returned another tensor than the weight it was given",
+            "return that weight",
+        )
     return weight, bias
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from initbench.errors import InputError, NotApplicable
+from initbench.errors import inapplicable, refusal
 from initbench.groups import LayerSpec
 from initbench.initializers.bias import fill_bias_
 from initbench.initializers.calling import call_, called, catalogued_here, check_args, names, needs, resolve
@@ -45,7 +45,9 @@ def linears(module: nn.Module) -> list[nn.Linear]:
     by_weight = {id(part.weight): part for part in reversed(all_linears(module))}
     found = list(reversed(by_weight.values()))
     if not found:
-        raise NotApplicable("the net has no nn.Linear layer to initialize")
+        raise inapplicable(
+            type(module).__name__, "the net has no nn.Linear layer to initialize", "use a net with nn.Linear layers"
+        )
     return found
 
 
@@ -95,10 +97,18 @@ def initialize_net(
     args = dict(args or {})
     check_args(function, args)
     if needs(function) == "nothing":
-        raise InputError(f"init={function.__name__.removesuffix('_')}: fills one matrix, not a whole net")
+        raise refusal(
+            f"init={function.__name__.removesuffix('_')}",
+            "it fills one matrix, not a whole net",
+            "use an initializer of whole nets, e.g. lsuv",
+        )
     parts = linears(module)
     if len(parts) != len(layers):
-        raise NotApplicable(f"the net has {len(parts)} linear layers, the configuration {len(layers)}")
+        raise inapplicable(
+            type(module).__name__,
+            f"the net has {len(parts)} linear layers, the configuration {len(layers)}",
+            "name every linear layer of the net once",
+        )
     for part, layer, draws in zip(parts, layers, bias_generators or [generator] * len(parts)):
         if part.bias is not None:
             fill_bias_(
@@ -208,12 +218,16 @@ def balanced_(
     True
     """
     if len(linears(module)) != len(all_linears(module)):
-        raise NotApplicable("balanced gives each layer its own matrix; sharing=none is needed")
+        raise inapplicable("init=balanced", "it gives each layer its own matrix", "use sharing=none")
     n, m, count = layers[0].fan_in, layers[-1].fan_out, len(layers)
     rank = min(n, m)
     narrow = [layer.fan_out for layer in layers[:-1] if layer.fan_out < rank]
     if narrow:
-        raise NotApplicable(f"balanced needs hidden widths of at least min(inputs, outputs)={rank}, got {narrow[0]}")
+        raise inapplicable(
+            "init=balanced",
+            f"it needs hidden widths of at least min(inputs, outputs)={rank}, got {narrow[0]}",
+            f"set model.width={rank} or more",
+        )
     a = torch.randn(m, n, dtype=torch.float64, generator=generator) * (scale / n**0.5)
     u, s, v = torch.linalg.svd(a, full_matrices=False)
     between = [

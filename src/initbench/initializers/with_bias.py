@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
-from initbench.errors import InputError
+from initbench.checks import unknown
+from initbench.errors import refusal, shown
 from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.contract import Case, Contract
@@ -172,7 +173,7 @@ def nguyen_widrow_(
         even = torch.linspace(-1, 1, m, dtype=weight.dtype) if m > 1 else torch.zeros(1, dtype=weight.dtype)
         shift = beta * even * rows[:, 0].sign()
     else:
-        raise InputError(f"init.bias_mode={bias_mode}: allowed: uniform, linspace")
+        raise unknown("init.bias_mode", bias_mode, ("uniform", "linspace"))
     half, middle = (high - low) / 2, (high + low) / 2
     rows, shift = half * rows, half * shift + middle
     if bias is not None:
@@ -189,7 +190,7 @@ def _active(active: str | tuple[float, float], layer: LayerSpec | None) -> tuple
 def _pair(key: str, value: object) -> tuple[float, float]:
     good = not isinstance(value, str) and hasattr(value, "__len__") and len(value) == 2  # type: ignore[arg-type]
     if not good or not float(value[0]) < float(value[1]):  # type: ignore[index]
-        raise InputError(f"init.{key}={value}: two numbers [low, high], low below high")
+        raise refusal(f"init.{key}={shown(value)}", "not allowed", "must be two numbers [low, high], low below high")
     return float(value[0]), float(value[1])  # type: ignore[index]
 
 
@@ -238,7 +239,7 @@ def sklearn_mlp_(
     if factor == "auto":
         factor = 2.0 if layer is not None and layer.activation == "sigmoid" else 6.0
     if isinstance(factor, (str, bool)):
-        raise InputError(f"init.factor={factor}: allowed: auto or a number")
+        raise refusal(f"init.factor={shown(factor)}", "not allowed", "must be a number or auto")
     bound = math.sqrt(factor / (n + m))
     torch_init.uniform_(weight, -bound, bound, generator=generator)
     if bias is not None:
@@ -322,7 +323,11 @@ def convex_init_(
     True
     """
     if not 0 < rho < 1:
-        raise InputError(f"init.rho={rho}: the correlation fixed point, between 0 and 1")
+        raise refusal(
+            f"init.rho={rho}",
+            "not allowed",
+            "must be a number above 0 and below 1 (the correlation at the fixed point)",
+        )
     if layer is not None and layer.first:
         return lecun_uniform_(weight, generator=generator)
     n, _ = fans(weight)

@@ -88,7 +88,7 @@ def initialize_(
     places = {place.name: place for place in all_places(module, activation)}
     for pattern in spec:
         if not any(fits(pattern, place) for place in places.values()):
-            raise InputError(f"initialize_: {shown(pattern)} fits no parameter; {nearest(str(pattern), places)}")
+            raise refusal(f"initialize_: {shown(pattern)}", "fits no parameter", nearest(str(pattern), places))
     units = all_units(module)
     through = {
         name: unit.slot
@@ -153,9 +153,10 @@ def rule_of(unit: Unit, spec: Mapping[Any, Any], places: Mapping[str, Place]) ->
     found = [(name, pattern) for name, pattern in matched.items() if pattern is not None]
     for name, pattern in found[1:]:
         if not same(spec[pattern], spec[found[0][1]]):
-            raise InputError(
-                f"initialize_: {found[0][0]} and {name} are one parameter under two rules, "
-                f"{shown(found[0][1])} and {shown(pattern)}; give both the same"
+            raise refusal(
+                "initialize_",
+                f"{found[0][0]} and {name} are one parameter under two rules, {shown(found[0][1])} and {shown(pattern)}",
+                "give both the same",
             )
     return found[0] if found else None
 
@@ -189,23 +190,27 @@ def tasks(units: Sequence[Unit], spec: Mapping[Any, Any], places: Mapping[str, P
         name, pattern = asked[unit.slot]
         whole = of_whole.get(unit.slot)
         if whole is not None and whole.slot in asked:
-            raise InputError(
-                f"initialize_: {whole.computed}; {shown(asked[whole.slot][1])} and {shown(pattern)} "
-                f"fill both; give one of them a rule"
+            raise refusal(
+                "initialize_",
+                f"{whole.computed}, and {shown(asked[whole.slot][1])} and {shown(pattern)} fill both",
+                "give a rule to only one of them",
             )
         place, rule, alone = places[name], spec[pattern], names_parameter(pattern, places[name])
         if whole is not None and not is_plain(rule):
-            raise InputError(
-                f"initialize_: {whole.computed}: a part is no matrix to draw; name {whole.slot}, or give it numbers"
+            raise refusal(
+                "initialize_",
+                f"{whole.computed}, and a part is not a matrix to draw",
+                f"name {whole.slot}, or give it numbers",
             )
         check_writable(unit.slot, unit.tensor)
         todo[id(unit.tensor)] = Task(unit, place, rule, alone, scratch(unit.tensor))
     tensors = [unit.tensor for unit in units]
     for (i, j), how in memories(tensors).items():
         if how == "part" and (id(tensors[i]) in todo or id(tensors[j]) in todo):
-            raise InputError(
-                f"initialize_: {units[i].slot} and {units[j].slot} overlap in memory, so that filling one changes the "
-                f"other; clone() one into an nn.Parameter of its own first"
+            raise refusal(
+                "initialize_",
+                f"{units[i].slot} and {units[j].slot} overlap in memory, so filling one changes the other",
+                "clone() one into an nn.Parameter of its own first",
             )
     return todo
 
@@ -269,7 +274,7 @@ def fill(task: Task, generator: Generator, todo: Mapping[int, Task]) -> None:
     elif isinstance(rule, Mapping) and "name" not in rule:
         edit(values, rule, name)
     elif not isinstance(named, str) and not callable(named):
-        raise InputError(f"initialize_: {name}: {rule!r} is no rule; see help(initbench.initialize_)")
+        raise refusal(f"initialize_: {name}", f"{rule!r} is not a rule", "see help(initbench.initialize_)")
     elif not values.numel():
         return
     elif callable(named) and not catalogued_here(named) and task.alone:
@@ -283,9 +288,10 @@ def fill(task: Task, generator: Generator, todo: Mapping[int, Task]) -> None:
     elif values.ndim == 2:
         fill_matrix(task, generator, todo)
     else:
-        raise InputError(
-            f"initialize_: {name} has shape {tuple(values.shape)}; initializers fill (fan_out, fan_in) matrices, "
-            f"give it a number, values or, by its own name, a function"
+        raise refusal(
+            f"initialize_: {name}",
+            f"has shape {tuple(values.shape)}, and initializers fill (fan_out, fan_in) matrices",
+            "give it a number, values or, by its own name, a function",
         )
 
 
@@ -318,7 +324,9 @@ def fill_matrix(task: Task, generator: Generator, todo: Mapping[int, Task]) -> N
         values.fill_(torch.nan)  # an entry that it leaves alone shows
     call_(function, values, bias, args=args, layer=layer, generator=child(generator) if own else generator)
     if not bool(torch.isfinite(values).all() and torch.isfinite(bias).all()):
-        raise InputError(f"initialize_: {task.one.slot}: {function.__name__} left NaN or infinity; choose another rule")
+        raise refusal(
+            f"initialize_: {task.one.slot}", f"{function.__name__} left NaN or infinity", "choose another rule"
+        )
 
 
 def initializer(rule: Any) -> tuple[Callable[..., Any], dict[str, Any], Any]:
@@ -354,9 +362,17 @@ def put_values(tensor: Tensor, values: Any, name: str) -> None:
     try:
         given = torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values)).to(tensor)
     except (TypeError, ValueError) as error:
-        raise InputError(f"initialize_: {name}: these values are no array of numbers ({error})") from None
+        raise refusal(
+            f"initialize_: {name}",
+            f"these values are not an array of numbers ({error})",
+            "give numbers in the shape of the parameter",
+        ) from None
     if given.shape != tensor.shape:
-        raise InputError(f"initialize_: {name} has shape {tuple(tensor.shape)}, the values {tuple(given.shape)}")
+        raise refusal(
+            f"initialize_: {name}",
+            f"has shape {tuple(tensor.shape)}, the values {tuple(given.shape)}",
+            "give values of the same shape",
+        )
     tensor.copy_(given)
 
 
@@ -364,12 +380,20 @@ def edit(tensor: Tensor, changes: Mapping[str, Any], name: str) -> None:
     """x <- multiply x + add, then single entries [row, column, value]."""
     for key in changes:
         if key not in EDITS:
-            raise InputError(f"initialize_: {name}: {key} is no edit; allowed are {', '.join(EDITS)}, or name: INIT")
+            raise refusal(
+                f"initialize_: {name}",
+                f"{key} is not an edit",
+                f"must be one of: {', '.join(EDITS)}, or name: INIT",
+            )
     tensor.mul_(changes.get("multiply", 1)).add_(changes.get("add", 0))
     for entry in changes.get("entries", []):
         *index, value = entry
         if len(index) != tensor.ndim or not all(-n <= i < n for i, n in zip(index, tensor.shape)):
-            raise InputError(f"initialize_: {name}: entry {list(entry)} is no [index, value] in {tuple(tensor.shape)}")
+            raise refusal(
+                f"initialize_: {name}",
+                f"entry {list(entry)} is not an [index, value] in shape {tuple(tensor.shape)}",
+                "give one index a dimension, then the value",
+            )
         tensor[tuple(index)] = value
 
 

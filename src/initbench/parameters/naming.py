@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from torch import Tensor, nn
 
-from initbench.errors import InputError
+from initbench.errors import refusal, shown
 from initbench.parameters.storage import computed_tensors
 
 
@@ -49,8 +49,8 @@ def parameter(module: nn.Module, name: str) -> nn.Parameter:
     if name not in known:
         for one in computed_tensors(module):
             if one.name == name:
-                raise InputError(f"parameter {name}: {str(one).removeprefix(f'{name} ')}; name one of these")
-        raise InputError(f"parameter {name}: not in this module; {nearest(name, known)}")
+                raise refusal(f"parameter {shown(name)}", str(one).removeprefix(f"{name} "), "name one of these")
+        raise refusal(f"parameter {shown(name)}", "not in this module", nearest(name, known))
     return known[name]
 
 
@@ -62,7 +62,7 @@ def layer(module: nn.Module, name: str) -> nn.Module:
     """
     known = dict(module.named_modules(remove_duplicate=False))
     if name not in known:
-        raise InputError(f"layer {name}: not in this module; {nearest(name, [n for n in known if n])}")
+        raise refusal(f"layer {shown(name)}", "not in this module", nearest(name, [n for n in known if n]))
     return known[name]
 
 
@@ -70,14 +70,14 @@ def nearest(name: str, known: Iterable[str], shown: int = 12) -> str:
     """The known names, the nearest first, in words.
 
     >>> nearest("2.wieght", ["0.weight", "2.weight"])
-    'did you mean 2.weight? it has 2.weight, 0.weight'
+    'did you mean 2.weight? must be one of: 2.weight, 0.weight'
     """
     known = list(known)
     near = get_close_matches(name, known, n=3, cutoff=0.6)
     listed = [*near, *(one for one in known if one not in near)]
     more = f" and {len(listed) - shown} more" if len(listed) > shown else ""
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"{hint}it has {', '.join(listed[:shown]) or 'none'}{more}"
+    return f"{hint}must be one of: {', '.join(listed[:shown]) or 'none'}{more}"
 
 
 def constants(module: nn.Module) -> Iterator[tuple[str, str, Tensor]]:

@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize, prune
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-from initbench.errors import InputError, refusal
+from initbench.errors import refusal
 
 FILLED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -159,7 +159,7 @@ def put(layer: nn.Module, last: str, values: Tensor) -> None:
         getattr(layer, f"{last}_g").copy_(torch.norm_except_dim(values, 2, hook.dim))
         setattr(layer, last, hook.compute_weight(layer))
     elif isinstance(hook, SpectralNorm):
-        raise InputError("it divides by an estimate of the norm")
+        raise ValueError("it divides by an estimate of the norm")
     else:
         getattr(layer, f"{last}_orig").copy_(values)
         setattr(layer, last, hook.apply_mask(layer))
@@ -184,7 +184,7 @@ def check_shaped(parameters: Iterable[tuple[str, Tensor]]) -> None:
     """Refuse a parameter that has no shape yet."""
     for name, tensor in parameters:
         if is_lazy(tensor):
-            raise InputError(f"parameter {name}: has no shape yet; run one batch through the module first")
+            raise refusal(f"parameter {name}", "has no shape yet", "run one batch through the module first")
 
 
 def check_writable(name: str, tensor: Tensor) -> None:

@@ -7,7 +7,7 @@ from copy import deepcopy
 
 from torch import nn
 
-from initbench.errors import InputError, shown
+from initbench.errors import InputError, refusal, shown
 from initbench.parameters.naming import Stored, layer, nearest, owner, parameter, stored_parameters
 from initbench.parameters.storage import check_shaped, computed_tensors, equal, memories
 
@@ -30,7 +30,7 @@ def share_(module: nn.Module, groups: Iterable[Sequence[str]]) -> nn.Module:
         found = ties_of(module, checked_group(group))
         members = {name for tie in found for name in tie}
         if twice := sorted(members & taken):
-            raise InputError(f"share_: {twice[0]} is in two groups; put all its members into one")
+            raise refusal("share_", f"{twice[0]} is in two groups", "put all its members into one")
         taken |= members
         ties += found
     before = [(*owner(module, other), parameter(module, other)) for _, other in ties]
@@ -52,9 +52,10 @@ def check_computed(module: nn.Module, ties: Sequence[tuple[str, str]]) -> None:
     for first, other in ties:
         one, two = by_part.get(first), by_part.get(other)
         if (one is None) != (two is None) or (one and two and not equal(two.value(), one.value())):
-            raise InputError(
-                f"share_: {one or first} and {two or other}: tied parts do not make one tensor; "
-                f"use one layer object at both places, or tie before they are put on"
+            raise refusal(
+                "share_",
+                f"{one or first} and {two or other}: tied parts do not make one tensor",
+                "use one layer object at both places, or tie before they are put on",
             )
 
 
@@ -70,17 +71,19 @@ def check_known(module: nn.Module, what: str, names: Iterable[str]) -> None:
     computed = {one.name: one for one in computed_tensors(module)}
     for name in names:
         if name in computed:
-            raise InputError(f"{what}: {computed[name]}; name the layer {computed[name].path!r}, or these")
+            raise refusal(what, f"{computed[name]}", f"name the layer {computed[name].path!r}, or these")
         if name and name not in known:
-            raise InputError(f"{what}: {name} is not in this module; {nearest(name, known)}")
+            raise refusal(what, f"{shown(name)} is not in this module", nearest(name, known))
 
 
 def checked_group(group: Sequence[str]) -> list[str]:
     """A group as a list of different names."""
     members = [str(name) for name in group] if isinstance(group, Iterable) and not isinstance(group, str) else []
     if len(members) < 2 or len(set(members)) != len(members) or "" in members:
-        raise InputError(
-            f"share_: group {shown(group)}: two or more different names of layers or parameters, e.g. ['2', '4']"
+        raise refusal(
+            f"share_: group {shown(group)}",
+            "not a group",
+            "list two or more different names of layers or parameters, e.g. ['2', '4']",
         )
     return members
 
@@ -94,18 +97,22 @@ def ties_of(module: nn.Module, group: Sequence[str]) -> list[tuple[str, str]]:
     if first in parameters:
         for other in others:
             if other not in parameters:
-                raise InputError(f"share_: {first} is a parameter and {other} a layer; tie like with like")
+                raise refusal("share_", f"{first} is a parameter and {other} a layer", "tie like with like")
             same_shape(module, first, other)
         return [(first, other) for other in others]
     own = [name for name, _ in layer(module, first).named_parameters(remove_duplicate=False)]
     if not own:
-        raise InputError(f"share_: layer {first} has no parameters")
+        raise refusal("share_", f"layer {first} has no parameters", "name a layer that has")
     for other in others:
         if other not in modules:
-            raise InputError(f"share_: {first} is a layer and {other} a parameter; tie like with like")
+            raise refusal("share_", f"{first} is a layer and {other} a parameter", "tie like with like")
         theirs = [name for name, _ in layer(module, other).named_parameters(remove_duplicate=False)]
         if own != theirs:
-            raise InputError(f"share_: layer {first} has {', '.join(own)} and layer {other} {', '.join(theirs)}")
+            raise refusal(
+                "share_",
+                f"layer {first} has {', '.join(own)} and layer {other} {', '.join(theirs)}",
+                "tie layers with the same parameters",
+            )
         for name in own:
             same_shape(module, f"{first}.{name}", f"{other}.{name}")
     return [(f"{first}.{name}", f"{other}.{name}") for other in others for name in own]
@@ -116,11 +123,15 @@ def same_shape(module: nn.Module, first: str, other: str) -> None:
     a, b = parameter(module, first), parameter(module, other)
     check_shaped([(first, a), (other, b)])
     if a.shape != b.shape:
-        raise InputError(
-            f"share_: {first} has shape {tuple(a.shape)} and {other} {tuple(b.shape)}; tied parameters need one shape"
+        raise refusal(
+            "share_", f"{first} has shape {tuple(a.shape)} and {other} {tuple(b.shape)}", "tie parameters of one shape"
         )
     if (a.dtype, a.device) != (b.dtype, b.device):
-        raise InputError(f"share_: {first} is {a.dtype} on {a.device} and {other} {b.dtype} on {b.device}")
+        raise refusal(
+            "share_",
+            f"{first} is {a.dtype} on {a.device} and {other} {b.dtype} on {b.device}",
+            "convert one of them first",
+        )
 
 
 def untie_(module: nn.Module, names: str | Iterable[str] | None = None) -> nn.Module:
@@ -191,9 +202,10 @@ def separate_objects(module: nn.Module, apart: set[str]) -> None:
                 try:
                     child = deepcopy(child)
                 except (RuntimeError, TypeError) as error:  # a weight that a hook left in the graph, an open file
-                    raise InputError(
-                        f"untie_: {here}: cannot be copied ({' '.join(str(error).split())[:120]}); "
-                        f"make a layer of its own there"
+                    raise refusal(
+                        f"untie_: {here}",
+                        f"cannot be copied ({' '.join(str(error).split())[:120]})",
+                        "make a layer of its own there",
                     ) from None
                 part._modules[name] = child
             if id(child) not in seen:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from initbench.errors import InputError
+from initbench.errors import refusal
 from initbench.parameters.naming import stored_parameters
 
 # attributes of a parameter that are tensors but not its value; .T or .data are uses
@@ -105,7 +105,9 @@ def use_gradients(module: nn.Module, loss: Callable[[], Tensor], values: bool = 
     with torch.enable_grad(), Uses(known, split=True) as uses:
         value = loss()
     if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
-        raise InputError("use_gradients: loss() must return a tensor of one number that depends on the parameters")
+        raise refusal(
+            "use_gradients", "loss() returned no loss", "return a tensor of one number that depends on the parameters"
+        )
     aliases = [alias for _, alias in uses.seen]
     found = torch.autograd.grad(value.reshape(()), aliases, allow_unused=True) if aliases else ()
     grads: dict[str, list[Tensor]] = {slot: [] for slot in known.values()}

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from initbench.errors import InputError, refusal
+from initbench.errors import refusal
 from initbench.initializers.calling import needs, resolve
 from initbench.initializers.whole_net import initialize_net
 from initbench.parameters.naming import stored_parameters
@@ -48,7 +48,7 @@ def fill_whole_net(
     function = rule["name"]
     label = function.__name__.removesuffix("_")
     if needs(function) != "module" and batch is None:
-        raise InputError(f"initialize_: {label} looks at data; give it batch=(inputs, targets)")
+        raise refusal(f"initialize_: {label}", "it looks at data", "give it batch=(inputs, targets)")
     of_linear = {
         f"{path}.{last}" if path else last: getattr(part, last)
         for path, part in module.named_modules()

@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from initbench.errors import InputError, refusal
+from initbench.checks import one_of
+from initbench.errors import refusal, shown
 from initbench.report.source import Source, open_source
 
 FORMATS = ("html", "md", "csv", "latex", "figures", "archive")
@@ -54,7 +55,7 @@ def build_versus(
 
     wanted = [name for name in _wanted(formats) if name in ("html", "md", "csv")]
     if not wanted:
-        raise InputError("two studies side by side: formats are html, md, csv")
+        raise refusal("formats", "two studies side by side have no other formats", "must be one of: html, md, csv")
     both = versus.Versus(*(open_source(one, target=target) for one in (first, second)))
     folder = both.b.folder
     contents = versus.files(both, wanted)
@@ -66,7 +67,11 @@ def _wanted(formats: Iterable[str] | str) -> list[str]:
     wanted = [name.strip() for name in formats.split(",")] if isinstance(formats, str) else list(formats)
     unknown = [name for name in wanted if name not in FORMATS]
     if unknown or not wanted:
-        raise InputError(f"format {', '.join(unknown) or 'none'}: allowed are {', '.join(FORMATS)}")
+        raise refusal(
+            f"format {shown(', '.join(unknown) or 'none')}",
+            "unknown" if unknown else "no format is named",
+            one_of(", ".join(unknown), FORMATS),
+        )
     return wanted
 
 

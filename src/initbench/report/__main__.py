@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from initbench.ending import answered
-from initbench.errors import InputError, refusal
+from initbench.errors import refusal, shown
 from initbench.flags import Parser
 from initbench.report import DEFAULT, FORMATS, build, build_versus
 
@@ -48,11 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _built(arguments: argparse.Namespace) -> int:
     if len(arguments.study) > 2:
-        raise InputError(f"{len(arguments.study)} studies: one, or two to put side by side")
+        raise refusal(
+            shown(" ".join(arguments.study)),
+            f"{len(arguments.study)} studies are too many",
+            "name one study, or two to compare",
+        )
     sources = [_source(name, arguments) for name in arguments.study]
     if len(sources) == 2:
         if arguments.baseline is not None:
-            raise InputError("--baseline: with two studies the first one is the baseline")
+            raise refusal("--baseline", "with two studies the first one is the baseline", "leave it out")
         paths = build_versus(*sources, target=arguments.target, formats=arguments.formats)
     else:
         paths = build(sources[0], baseline=arguments.baseline, target=arguments.target, formats=arguments.formats)
@@ -74,7 +78,7 @@ def _source(name: str, arguments: argparse.Namespace) -> Path:
     experiment = name.removeprefix(MLFLOW)
     uri = track.resolve_uri(arguments.uri)
     if not experiment or uri is None:
-        raise InputError(f"{name}: mlflow:<experiment> is expected, e.g. mlflow:default")
+        raise refusal(shown(name), "it names no experiment", "write mlflow:EXPERIMENT, e.g. mlflow:default")
     return track.fetch(experiment, uri, Path(arguments.out or f"outputs/{experiment}-mlflow"))
 
 

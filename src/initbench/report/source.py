@@ -14,7 +14,7 @@ import pandas as pd
 from initbench import stats
 from initbench.archives import unpacked
 from initbench.checks import check_target
-from initbench.errors import InputError, printable
+from initbench.errors import printable, refusal, shown
 from initbench.history import History, history_of, whole
 from initbench.reading import check_frames, read_folder
 
@@ -145,7 +145,7 @@ def with_printable_names(runs: pd.DataFrame) -> pd.DataFrame:
         if all(old == new for old, new in known.items()):
             continue
         if len(set(known.values())) < len(known):
-            raise InputError(f"runs: two names in column {name} look the same; give one arm another name")
+            raise refusal("runs", f"two names in column {name} look the same", "give one arm another name")
         out = out.assign(**{name: runs[name].map(known)})
     return out
 
@@ -169,12 +169,12 @@ def parse_target(text: Any, known: tuple[str, float] | None = None) -> tuple[str
     >>> parse_target("loss/train:0.1"), parse_target(0.9)
     (('loss/train', 0.1), ('accuracy/train', 0.9))
     """
-    allowed = "allowed are a number (0.9) or metric:number (accuracy/val:0.9, loss/train:0.1)"
+    allowed = "must be a number (0.9) or metric:number (accuracy/val:0.9, loss/train:0.1)"
     if isinstance(text, Mapping):
         text = (text.get("metric"), text.get("value"))
     metric, value = known[0] if known else "accuracy/train", text
     if isinstance(value, bool):
-        raise InputError(f"target {text!r}: {allowed}")
+        raise refusal(f"target={shown(text)}", "not allowed", allowed)
     if isinstance(text, (tuple, list)) and len(text) == 2:
         metric, value = text
     elif isinstance(text, str) and ":" in text:
@@ -182,9 +182,9 @@ def parse_target(text: Any, known: tuple[str, float] | None = None) -> tuple[str
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"target {text!r}: {allowed}") from None
+        raise refusal(f"target={shown(text)}", "not allowed", allowed) from None
     if not math.isfinite(number) or not str(metric).startswith(("accuracy", "loss")):
-        raise InputError(f"target {text!r}: {allowed}")
+        raise refusal(f"target={shown(text)}", "not allowed", allowed)
     check_target("target", str(metric), number)
     return str(metric), number
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from initbench import plugins
-from initbench.errors import InputError, NotApplicable
+from initbench.checks import unknown
+from initbench.errors import inapplicable, refusal, shown
 from initbench.grammar import number
 from initbench.groups import OWN_BIAS, SHARING_KEYS, LayerSpec, SharingConfig
 from initbench.own_code import guarded
@@ -56,7 +56,7 @@ def main_slots(groups: Groups, layers: Sequence[LayerSpec]) -> tuple[Slot, ...]:
 def explicit(config: SharingConfig, layers: Sequence[LayerSpec]) -> Groups:
     """Groups by hand; layers not named stay alone."""
     if not config.groups:  # listed beside the others in a sweep over all schemes; alone it is refused
-        raise NotApplicable("sharing=explicit needs sharing.groups, e.g. 'sharing.groups=[[1,2],[3,4]]'")
+        raise inapplicable("sharing=explicit", "it needs sharing.groups", "add e.g. 'sharing.groups=[[1,2],[3,4]]'")
     return alone_too(by_hand(config, layers), layers)
 
 
@@ -68,15 +68,20 @@ def transposed(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
     """
     count = len(layers)
     groups = by_hand(config, layers) or [[i, count - 1 - i] for i in range(count // 2)]
-    wrong = InputError if config.groups else NotApplicable
+    refused = refusal if config.groups else inapplicable
     for group in groups:
         if len(group) != 2:
-            raise InputError(f"sharing.groups={config.groups}: transposed takes pairs [encoder, decoder]")
+            raise refusal(
+                f"sharing.groups={shown(config.groups)}",
+                "sharing=transposed takes pairs",
+                "write pairs [encoder, decoder]",
+            )
         first, second = (layers[i] for i in group)
         if first.shape != second.shape[::-1]:
-            raise wrong(
-                f"sharing=transposed: layer {first.index} has shape {first.shape} and layer {second.index} "
-                f"{second.shape}; one must be the other transposed (fan_out, fan_in)"
+            raise refused(
+                "sharing=transposed",
+                f"layer {first.index} has shape {first.shape} and layer {second.index} {second.shape}",
+                "pair layers of which one is the other transposed (fan_out, fan_in)",
             )
     formulas: dict[int, Formula] = {}
     for one, two in groups:
@@ -96,8 +101,8 @@ def low_rank_delta(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
     for group in groups:
         m, n = layers[group[0]].shape
         if rank > min(m, n):
-            raise NotApplicable(
-                f"sharing=low_rank_delta: sharing.rank={rank} for layer {group[0]} of shape {(m, n)}; at most {min(m, n)}"
+            raise inapplicable(
+                f"sharing.rank={rank}", f"layer {group[0]} has shape {(m, n)}", f"must be at most {min(m, n)}"
             )
         for layer in group:
             left, right = f"delta_out_{layer:02d}", f"delta_in_{layer:02d}"
@@ -256,9 +261,8 @@ def indexed(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
         elif config.name == "circulant":
             index, sign = circulant(shape, layer)
         elif config.block > max(shape):
-            raise NotApplicable(
-                f"sharing=block_circulant: sharing.block={config.block} for layer {layer} of shape {shape}; "
-                f"at most {max(shape)}"
+            raise inapplicable(
+                f"sharing.block={config.block}", f"layer {layer} has shape {shape}", f"must be at most {max(shape)}"
             )
         else:
             index, sign = block_circulant(shape, config.block)
@@ -292,11 +296,9 @@ def builder(name: str) -> Builder:
     if name in installed:
         return plugins.load(plugins.SHARING, name)
     if "." in name:
-        return plugins.imported("sharing", name, "allowed: an option of conf/sharing or module.function")
+        return plugins.imported("sharing", name, "must be an option of conf/sharing or module.function")
     known = (*BUILDERS, *installed)
-    near = get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise InputError(f"sharing={name}: {hint}allowed are {', '.join(known)}")
+    raise unknown("sharing", name, known)
 
 
 def scheme(config: SharingConfig, layers: Sequence[LayerSpec], bias: bool = True, own: Sequence[Slot] = ()) -> Scheme:
@@ -319,7 +321,9 @@ def scheme(config: SharingConfig, layers: Sequence[LayerSpec], bias: bool = True
     tied = [list(slot.layers) for slot in built.weights]
     if config.bias == "only":
         if built.formulas or built.soft or built.ties or built.bias_starts:
-            raise InputError(f"sharing.bias=only: not with sharing={config.name}; tied or untied")
+            raise refusal(
+                "sharing.bias=only", f"sharing={config.name} does not take it", "must be one of: tied, untied"
+            )
         built = replace(built, weights=main_slots([[layer.index] for layer in layers], layers))
     biases = bias_slots(config, tied, built, layers) if bias else ()
     return Scheme(
@@ -354,9 +358,10 @@ def bias_slots(config: SharingConfig, tied: Groups, built: Parts, layers: Sequen
         for layer in group[1:]:
             one, two = layers[group[0]], layers[layer]
             if one.fan_out != two.fan_out:
-                raise NotApplicable(
-                    f"sharing={config.name}: layer {one.index} has {one.fan_out} biases and layer {two.index} "
-                    f"{two.fan_out}; they cannot be tied: sharing.bias=untied"
+                raise inapplicable(
+                    f"sharing={config.name}",
+                    f"layer {one.index} has {one.fan_out} biases and layer {two.index} {two.fan_out}, so they cannot be tied",
+                    "set sharing.bias=untied",
                 )
     return tuple(
         Slot(f"bias_{g[0]:02d}", (layers[g[0]].fan_out,), tuple(g), start_layer=first.get(g[0])) for g in groups

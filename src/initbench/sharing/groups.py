@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from initbench.errors import InputError, NotApplicable
+from initbench.errors import inapplicable, refusal, shown
 from initbench.groups import LayerSpec, SharingConfig
 
 Groups = list[list[int]]
@@ -61,7 +61,9 @@ def sandwich(n: int, slots: int) -> list[int]:
     [0, 1, 1, 1, 2]
     """
     if n < 3:
-        raise NotApplicable(f"sharing=sandwich needs at least 3 hidden-to-hidden layers (model.depth >= 4), has {n}")
+        raise inapplicable(
+            "sharing=sandwich", f"it needs at least 3 hidden-to-hidden layers, got {n}", "set model.depth=4 or more"
+        )
     return [0] + [1] * (n - 2) + [2]
 
 
@@ -81,8 +83,10 @@ def by_rule(config: SharingConfig, layers: Sequence[LayerSpec]) -> Groups:
     """Layer groups of a named rule, in order of their first layer; input and output layer stay alone."""
     n = hidden_to_hidden(config, layers) if config.name != "none" else max(0, len(layers) - 2)
     if config.name in NEEDS_SLOTS and config.slots > n:
-        raise NotApplicable(
-            f"sharing={config.name}: sharing.slots={config.slots} for {n} hidden-to-hidden layers; at most {n}"
+        raise inapplicable(
+            f"sharing.slots={config.slots}",
+            f"sharing={config.name} has {n} hidden-to-hidden layers here",
+            f"must be at most {n}",
         )
     rule = RULES[config.name](n, config.slots) if n > 0 else []
     by_slot: dict[int, list[int]] = {}
@@ -104,8 +108,8 @@ def by_hand(config: SharingConfig, layers: Sequence[LayerSpec]) -> Groups:
     for group in groups:
         for index in group:
             if index >= len(layers):
-                raise InputError(
-                    f"sharing.groups={config.groups}: no layer {index}; the net has layers 0 to {len(layers) - 1}"
+                raise refusal(
+                    f"sharing.groups={shown(config.groups)}", f"no layer {index}", f"name layers 0 to {len(layers) - 1}"
                 )
     return groups
 
@@ -119,18 +123,23 @@ def alone_too(groups: Groups, layers: Sequence[LayerSpec]) -> Groups:
 def hidden_to_hidden(config: SharingConfig, layers: Sequence[LayerSpec]) -> int:
     """How many layers a scheme acts on; NotApplicable if there are none."""
     if len(layers) < 3:
-        raise NotApplicable(f"sharing={config.name}: no hidden-to-hidden layers at model.depth={len(layers) - 1}")
+        raise inapplicable(
+            f"sharing={config.name}",
+            f"no hidden-to-hidden layers at model.depth={len(layers) - 1}",
+            "set model.depth=2 or more",
+        )
     return len(layers) - 2
 
 
 def check_one_shape(config: SharingConfig, groups: Groups, layers: Sequence[LayerSpec]) -> None:
     """Refuse groups whose layers differ in shape, naming both layers and both shapes."""
-    wrong = InputError if config.groups and config.name not in RULES else NotApplicable
+    refused = refusal if config.groups and config.name not in RULES else inapplicable
     for group in groups:
         first = layers[group[0]]
         for index in group[1:]:
             if layers[index].shape != first.shape:
-                raise wrong(
-                    f"sharing={config.name}: layer {first.index} has shape {first.shape} and layer {index} "
-                    f"{layers[index].shape}; layers that share a weight need one shape (fan_out, fan_in)"
+                raise refused(
+                    f"sharing={config.name}",
+                    f"layer {first.index} has shape {first.shape} and layer {index} {layers[index].shape}",
+                    "share layers of one shape (fan_out, fan_in)",
                 )

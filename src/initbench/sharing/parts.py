@@ -35,19 +35,23 @@ def checked(config: SharingConfig, built: Any, layers: Sequence[LayerSpec]) -> G
     >>> from initbench.groups import ModelConfig
     >>> checked(SharingConfig("my.f"), [[1, 2], [2, 3]], ModelConfig().layers(64, 10))
     Traceback (most recent call last):
-    initbench.errors.InputError: sharing=my.f: it returned [[1, 2], [2, 3]]: layer 2 twice; a layer can be in one group only
+    initbench.errors.InputError: sharing=my.f: it returned [[1, 2], [2, 3]]: layer 2 twice; put each layer into one group only
     """
     what, kinds = f"sharing={config.name}", (list, tuple)
     if not isinstance(built, kinds) or not all(isinstance(group, kinds) and group for group in built):
-        raise refusal(what, f"it returned {shown(built)}", "allowed: groups of layers, e.g. [[1, 2]], or Parts")
+        raise refusal(what, f"it returned {shown(built)}", "return groups of layers, e.g. [[1, 2]], or Parts")
     seen: set[int] = set()
     for layer in (layer for group in built for layer in group):
         if isinstance(layer, bool) or not hasattr(layer, "__index__"):
-            raise refusal(what, f"it returned {shown(built)}: {shown(layer)} is no layer", "layers are whole numbers")
+            raise refusal(
+                what, f"it returned {shown(built)}: {shown(layer)} is not a layer", "name layers by whole numbers"
+            )
         if not 0 <= layer < len(layers):
-            raise refusal(what, f"it names layer {shown(layer)}", f"the net has layers 0 to {len(layers) - 1}")
+            raise refusal(what, f"it names layer {shown(layer)}", f"name layers 0 to {len(layers) - 1}")
         if int(layer) in seen:
-            raise refusal(what, f"it returned {shown(built)}: layer {layer} twice", "a layer can be in one group only")
+            raise refusal(
+                what, f"it returned {shown(built)}: layer {layer} twice", "put each layer into one group only"
+            )
         seen.add(int(layer))
     return [[int(layer) for layer in group] for group in built]
 
@@ -58,21 +62,23 @@ def check_parts(config: SharingConfig, parts: Parts, layers: Sequence[LayerSpec]
     groups = checked(config, [list(slot.layers) for slot in parts.weights], layers)
     missing = sorted({layer.index for layer in layers} - {layer for group in groups for layer in group})
     if missing:
-        raise refusal(what, f"no slot for layer {missing[0]}", "Parts need every layer in exactly one slot")
+        raise refusal(what, f"no slot for layer {missing[0]}", "give every layer exactly one slot")
     names = [slot.name for slot in parts.weights + parts.extras]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise refusal(what, f"two slots are named {twice}", "each stored tensor needs a name of its own")
+        raise refusal(what, f"two slots are named {twice}", "give each stored tensor a name of its own")
     for slot in parts.weights:
         for layer in slot.layers:
             if layer not in parts.formulas and tuple(slot.shape) != layers[layer].shape:
                 raise refusal(
                     what,
                     f"slot {slot.name} has shape {tuple(slot.shape)} and layer {layer} {layers[layer].shape}",
-                    "a slot that is looked up has its layers' shape (fan_out, fan_in)",
+                    "give a slot the shape of its layers (fan_out, fan_in)",
                 )
     for layer, formula in parts.formulas.items():
         unknown = [name for name in formula.names if name not in names]
         if layer not in range(len(layers)) or unknown:
-            wrong = f"reads {unknown[0]}, which is not stored" if unknown else "is no layer"
-            raise refusal(what, f"the formula of layer {layer} {wrong}", f"layers 0 to {len(layers) - 1}")
+            wrong = f"reads {unknown[0]}, which is not stored" if unknown else "is not a layer"
+            raise refusal(
+                what, f"the formula of layer {layer} {wrong}", f"use layers 0 to {len(layers) - 1} and names of slots"
+            )

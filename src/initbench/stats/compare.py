@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from initbench.errors import InputError
+from initbench.checks import one_of
+from initbench.errors import refusal, shown
 from initbench.history import History
 from initbench.stats import remedy, student, verdict
 from initbench.stats.crossfit import Crossfit, crossfit
@@ -163,7 +164,7 @@ def reference_setups(
     ({'s': 'b · none'}, {'s': 'b · none'})
     """
     if baseline is not None and not _named(board, baseline).any():
-        raise InputError(f"baseline {baseline!r}: allowed are {', '.join(sorted(set(board['setup'])))}")
+        raise refusal(f"baseline={shown(baseline)}", "unknown", one_of(baseline, sorted(set(board["setup"]))))
     place = {setup: i for i, setup in enumerate(order or board["setup"])}
     found = {}
     for setting, part in board.groupby("setting", sort=False):

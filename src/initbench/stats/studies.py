@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from initbench.errors import InputError
+from initbench.errors import refusal
 from initbench.history import History
 from initbench.stats import remedy, verdict
 from initbench.stats.compare import Arms
@@ -39,8 +39,10 @@ def compare_studies(
     boards = [ranked(frame, study).set_index(["setting", "setup"]) for frame, study in ((a, study_a), (b, study_b))]
     common = [key for key in boards[0].index if key in boards[1].index]
     if not common:
-        raise InputError(
-            f"the studies have no setup in the same setting: {_some(boards[0])} against {_some(boards[1])}"
+        raise refusal(
+            "studies",
+            f"they have no setup in the same setting: {_some(boards[0])} against {_some(boards[1])}",
+            "compare studies that share one",
         )
     named = [(str(boards[0].loc[key, "arm"]), str(boards[1].loc[key, "arm"])) for key in common]
     shared = {pair: _rates(a, pair[0]) & _rates(b, pair[1]) for pair in named}

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from initbench.errors import InputError
+from initbench.checks import one_of
+from initbench.errors import refusal, shown
 from initbench.history import History, HistoryFile
 
 
@@ -25,10 +26,16 @@ def steps_to_target(history: History, runs: pd.DataFrame, metric: str, value: fl
     [5.0, nan]
     """
     if not metric.startswith(("accuracy", "loss")):
-        raise InputError(f"target metric {metric!r}: accuracy/* (at or above) or loss/* (at or below) is allowed")
+        raise refusal(
+            f"target metric {shown(repr(metric))}",
+            "not allowed",
+            "must be accuracy/* (at or above) or loss/* (at or below)",
+        )
     part = select(history, metric)
     if part.empty and not history.empty:
-        raise InputError(f"target metric {metric!r} is not in the history; it holds {', '.join(whole_net(history))}")
+        raise refusal(
+            f"target metric {shown(repr(metric))}", "not in the history", one_of(metric, list(whole_net(history)))
+        )
     values = part["value"].to_numpy(float)
     hit = part[values >= value if metric.startswith("accuracy") else values <= value]
     first = hit.groupby(hit["run"].astype(str))["step"].min()
@@ -42,9 +49,10 @@ def retarget(runs: pd.DataFrame, history: History, metric: str, value: float) ->
     steps = out["steps_to_target"] = steps_to_target(history, runs, metric, value)
     gone = left_before(runs, steps)
     if gone:
-        raise InputError(
-            f"target {metric} {value:g}: {gone} of {len(runs)} runs stopped at an easier target "
-            "(train.stop_when_reached=true); train with this train.target.value, or without stopping"
+        raise refusal(
+            f"target {metric} {value:g}",
+            f"{gone} of {len(runs)} runs stopped at an easier target (train.stop_when_reached=true)",
+            "train with this train.target.value, or without stopping",
         )
     if {"init_flops", "flops_per_step"} <= set(out):
         out["flops_to_target"] = out["init_flops"] + out["flops_per_step"] * steps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from initbench.errors import InputError
+from initbench.errors import refusal
 
 
 def mode_curve(t: np.ndarray, s: float, u0: float, tau: float = 1.0, matrices: int = 2) -> np.ndarray:
@@ -19,7 +19,11 @@ def mode_curve(t: np.ndarray, s: float, u0: float, tau: float = 1.0, matrices: i
     [0.01, 3.0]
     """
     if not (s > 0 and u0 > 0 and matrices >= 1):
-        raise InputError(f"mode_curve: s={s}, u0={u0}, matrices={matrices}: s and u0 above 0, at least one matrix")
+        raise refusal(
+            f"mode_curve: s={s}, u0={u0}, matrices={matrices}",
+            "not allowed",
+            "s and u0 must be above 0, matrices 1 or more",
+        )
     t = np.asarray(t, dtype=float)
     if matrices == 2:
         fall = np.exp(-2 * s * t / tau)  # the same curve, written so that nothing overflows

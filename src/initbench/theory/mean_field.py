@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 import numpy as np
 
 from initbench.activations import Function
-from initbench.errors import InputError
+from initbench.errors import refusal
 from initbench.initializers.gains import activation, gaussian_mean
 from initbench.late import optimize
 
@@ -25,7 +25,7 @@ SEARCH = np.geomspace(1e-8, 1e6, 400)  # lengths between which a fixed point is 
 
 def _checked(w2: float, b2: float) -> None:
     if not (w2 >= 0 and b2 >= 0):
-        raise InputError(f"sigma_w^2={w2}, sigma_b^2={b2}: variances are 0 or more")
+        raise refusal(f"sigma_w^2={w2}, sigma_b^2={b2}", "not allowed", "must be variances, 0 or more")
 
 
 def length_map(name: str, q: float, w2: float, b2: float = 0.0) -> float:
@@ -78,7 +78,7 @@ def pair_mean(function: Function, q1: float, q2: float, c: float) -> float:
     3.0
     """
     if not -1 <= c <= 1:
-        raise InputError(f"c={c}: a correlation is between -1 and 1")
+        raise refusal(f"c={c}", "not allowed", "must be a correlation, -1 to 1")
     across = math.sqrt(q2 * (1 - c * c))
     x, w = _legendre()
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from initbench.errors import InputError, masked
+from initbench.checks import one_of
+from initbench.errors import masked, refusal, shown
 from initbench.track.filling import _client, _prepare, _quiet
 from initbench.track.uri import one_line, unreachable
 
@@ -17,7 +18,7 @@ def fetch(experiment: str, uri: str, folder: Path) -> Path:
     Raises InputError if the store cannot be reached, or has no such experiment, or no frames are attached to it.
     """
     if why := unreachable(uri):
-        raise InputError(f"mlflow:{experiment}: {why}")
+        raise refusal(f"mlflow:{shown(experiment)}", why, "start the server, or name another store with --uri")
     with _quiet():
         _prepare()
         from mlflow.exceptions import MlflowException
@@ -28,19 +29,21 @@ def fetch(experiment: str, uri: str, folder: Path) -> Path:
             found = client.get_experiment_by_name(experiment)
             if found is None:
                 names = sorted(one.name for one in client.search_experiments() if one.name != "Default")
-                raise InputError(
-                    f"mlflow:{experiment}: no such experiment in {masked(uri)}; there are {', '.join(names) or 'none'}"
+                raise refusal(
+                    f"mlflow:{shown(experiment)}", f"no such experiment in {masked(uri)}", one_of(experiment, names)
                 )
             runs = client.search_runs([found.experiment_id], "tags.`initbench.kind` = 'report'", max_results=1)
             there = {file.path for run in runs for file in client.list_artifacts(run.info.run_id)}
             missing = [name for name in NEEDED if name not in there]
             if missing:
-                raise InputError(
-                    f"mlflow:{experiment}: {', '.join(missing)} not attached to its run `report` in {masked(uri)}"
+                raise refusal(
+                    f"mlflow:{shown(experiment)}",
+                    f"{', '.join(missing)} not attached to its run `report` in {masked(uri)}",
+                    "repeat the study's command, which attaches them",
                 )
             folder.mkdir(parents=True, exist_ok=True)
             for name in NEEDED:
                 client.download_artifacts(runs[0].info.run_id, name, str(folder))
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise InputError(f"mlflow:{experiment}: {one_line(error)}") from None
+            raise refusal(f"mlflow:{shown(experiment)}", one_line(error), "check the tracking URI, --uri") from None
     return folder

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from initbench.errors import InputError, printable
+from initbench.checks import unknown
+from initbench.errors import printable
 from initbench.history import history_of
 from initbench.stats import GATE, budget, lr_profile, metrics, select
 from initbench.track import pages
@@ -86,7 +87,7 @@ def plan(results: Any, children: str = "headline") -> list[Arm]:
     Raises InputError for another word.
     """
     if children not in CHILDREN:
-        raise InputError(f"track.children={children}: allowed are {', '.join(CHILDREN)}")
+        raise unknown("track.children", children, CHILDREN)
     study, runs = results.study, results.runs.reset_index(drop=True)
     infos = _arm_infos(study, runs)
     number = {key: i for i, key in enumerate(infos)}

@@ -15,11 +15,13 @@ from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
-from initbench.errors import InputError, masked, shown
+from initbench.errors import InputError, masked, refusal, shown
 
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 DATABASES = ("sqlite", *PORTS)
-ALLOWED = "allowed are auto, null, sqlite:///file.db, postgresql://..., mysql://..., mssql://..., http(s)://host:port"
+ALLOWED = (
+    "must be one of: auto, null, sqlite:///file.db, postgresql://..., mysql://..., mssql://..., http(s)://host:port"
+)
 LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` serves
 PROBE_SECONDS = 4.0
 
@@ -38,7 +40,7 @@ def resolve_uri(setting: str | None) -> str | None:
     'sqlite:////data/mlflow.db'
     >>> resolve_uri("localhost:5000")
     Traceback (most recent call last):
-    initbench.errors.InputError: track.uri=localhost:5000: did you mean http://localhost:5000?
+    initbench.errors.InputError: track.uri=localhost:5000: the scheme is missing; did you mean http://localhost:5000?
     """
     if setting is None:
         return None
@@ -69,46 +71,46 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def _checked(uri: str, where: str) -> str:
-    def refuse(why: str) -> InputError:
-        return InputError(f"{where}={shown(masked(uri))}: {masked(why)}")
+    def refuse(wrong: str, do: str = ALLOWED) -> InputError:
+        return refusal(f"{where}={shown(masked(uri))}", masked(wrong), masked(do))
 
     if not isinstance(uri, str) or not uri or uri != uri.strip():
-        raise refuse(ALLOWED)
+        raise refuse("not an address")
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", uri)
     name = scheme[1].lower() if scheme else ""
     if re.fullmatch(r"[\w.-]+:\d+(/.*)?", uri):
-        raise refuse(f"did you mean http://{uri}?")
+        raise refuse("the scheme is missing", f"did you mean http://{uri}?")
     if name in ("http", "https"):
         if not urllib.parse.urlsplit(uri).hostname:
-            raise refuse("no host; e.g. http://localhost:5000")
+            raise refuse("the host is missing", "write e.g. http://localhost:5000")
     elif name.partition("+")[0] in DATABASES:
         if "://" not in uri:
-            raise refuse(f"no ://; {ALLOWED}")
+            raise refuse("the :// is missing")
         if name.partition("+")[0] == "sqlite":
             return _checked_sqlite(uri, refuse)
     elif name in ("file", ""):
         if name == "" and "/" not in uri and not Path(uri).is_dir():
-            raise refuse(ALLOWED)
+            raise refuse("not an address")
         if os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() not in ("true", "1"):
-            raise refuse("MLflow no longer writes to a folder (MLFLOW_ALLOW_FILE_STORE=true allows it); "
-                         "use sqlite:///mlflow.db")  # fmt: skip
+            wrong = "MLflow no longer writes to a folder (MLFLOW_ALLOW_FILE_STORE=true allows it)"
+            raise refuse(wrong, "use sqlite:///mlflow.db")
     elif name != "databricks":
-        raise refuse(ALLOWED)
+        raise refuse(f"the scheme {name} is unknown")
     return uri
 
 
 def _checked_sqlite(uri: str, refuse) -> str:
     file = sqlite_file(uri)
     if file is None:
-        raise refuse("a database file is needed, e.g. sqlite:///mlflow.db")
+        raise refuse("a database file is needed", "write e.g. sqlite:///mlflow.db")
     away = "move it away, or set track.uri to another file, or null"
     if file.is_dir():
-        raise refuse(f"this is a folder, a database file is needed; {away}")
+        raise refuse("this is a folder, a database file is needed", away)
     above = next(p for p in file.absolute().parents if p.exists())
     if not above.is_dir() or not os.access(file if file.exists() else above, os.W_OK):
-        raise refuse(f"the file cannot be written; {away}")
+        raise refuse("the file cannot be written", away)
     if file.exists() and (wrong := _no_database(file)):
-        raise refuse(f"{wrong}; {away}")
+        raise refuse(wrong, away)
     if file.is_absolute():
         return uri
     query = uri.partition("?")[2]
@@ -118,7 +120,7 @@ def _checked_sqlite(uri: str, refuse) -> str:
 def _no_database(file: Path) -> str:
     """Why MLflow could not use an existing file, in words: it would try for minutes. Empty where nothing is known."""
     if not file.is_file():
-        return "this is no regular file, a database file is needed"
+        return "this is not a regular file, a database file is needed"
     try:
         with file.open("rb") as content:
             head = content.read(16)
@@ -138,7 +140,7 @@ def _no_database(file: Path) -> str:
     known = {path.name.partition("_")[0] for folder in (spec.submodule_search_locations if spec else None) or []
              for path in Path(folder, "store", "db_migrations", "versions").glob("*.py")}  # fmt: skip
     if known and not set(revisions) <= known:
-        return "written by another version of MLflow than the one installed here (newer?): update mlflow"
+        return "written by another version of MLflow, perhaps a newer one: update mlflow"
     return ""
 
 
