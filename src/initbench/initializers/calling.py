@@ -176,7 +176,9 @@ def _filled(
     if values.is_complex() or values.layout is not torch.strided or values.is_meta:
         raise _broken(function, f"it gave a {values.layout} tensor of {values.dtype} on {values.device} {shapes}")
     if values is blank and values.dtype != like.dtype:
-        raise _broken(function, f"it left {values.dtype} {shapes} of {like.dtype}")
+        left, needed = (str(one.dtype).removeprefix("torch.") for one in (values, like))
+        do = f"write {part}.copy_(...), or end in .to({part}.dtype)"
+        raise _broken(function, f"it left {left} {shapes}, which is {needed} while it is drawn", do)
     finite = torch.isfinite(values)
     if not bool(finite.all()):
         wrong = int((~finite).sum())
