@@ -122,7 +122,10 @@ def half_a_bias(weight, *, bias):
         (array, "returned a ndarray"),
         (pair, "returned a tuple"),
         (resized, r"left shape \(4, 4\)"),
-        (narrowed, r"left float32 .* which is float64 while it is drawn .*; write weight\.copy_\(\.\.\.\), or end in \.to\(weight\.dtype\)"),
+        (
+            narrowed,
+            r"left float32 .* which is float64 while it is drawn .*; write weight\.copy_\(\.\.\.\), or end in \.to\(weight\.dtype\)",
+        ),
         (complex_, "complex64"),
         (half_a_bias, "1 of 3 entries for a bias"),
     ],

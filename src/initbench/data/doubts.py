@@ -148,7 +148,9 @@ def constant_answer(data: Dataset, splits: Sequence[Parts], target: Target | Non
     # one class, constant targets: said already
     if not met or (data.y == data.y[0]).all():
         return None
-    text = f"the best constant answer reaches {target.metric} {np.mean(reached):.3g}, and the target is {target.value:g}"
+    text = (
+        f"the best constant answer reaches {target.metric} {np.mean(reached):.3g}, and the target is {target.value:g}"
+    )
     harder = "a higher" if target.metric.startswith("accuracy") else "a lower"
     return Caution(
         "A constant answer meets the target",

@@ -43,11 +43,15 @@ def checked(config: SharingConfig, built: Any, layers: Sequence[LayerSpec]) -> G
     seen: set[int] = set()
     for layer in (layer for group in built for layer in group):
         if isinstance(layer, bool) or not hasattr(layer, "__index__"):
-            raise refusal(what, f"it returned {shown(repr(built))}: {shown(repr(layer))} is no layer", "layers are whole numbers")
+            raise refusal(
+                what, f"it returned {shown(repr(built))}: {shown(repr(layer))} is no layer", "layers are whole numbers"
+            )
         if not 0 <= layer < len(layers):
             raise refusal(what, f"it names layer {shown(layer)}", f"the net has layers 0 to {len(layers) - 1}")
         if int(layer) in seen:
-            raise refusal(what, f"it returned {shown(repr(built))}: layer {layer} twice", "a layer can be in one group only")
+            raise refusal(
+                what, f"it returned {shown(repr(built))}: layer {layer} twice", "a layer can be in one group only"
+            )
         seen.add(int(layer))
     return [[int(layer) for layer in group] for group in built]
 
