@@ -75,7 +75,10 @@ def check_args(function: Callable[..., Any], args: Mapping[str, Any], name: str 
             raise InputError(f"init.{key}: {name} has no such argument; allowed: {', '.join(own) or 'none'}")
     for key, default in own.items():
         if default is inspect.Parameter.empty and key not in args:
-            raise InputError(f"init.{key}: {name} needs it; add init.{key}=<value>")
+            raise InputError(
+                f"init.{key}: {name} needs it; add init.{key}=<value> "
+                f"(only arguments called generator, bias and layer are passed to it)"
+            )
 
 
 @cache
