@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
@@ -39,7 +40,9 @@ def resolve(target: str) -> Callable[..., Any]:
         return REGISTRY[target].function
     if target in plugins.installed(plugins.INITIALIZERS):
         return plugins.load(plugins.INITIALIZERS, target)
-    return plugins.imported("init", target, ALLOWED)
+    near = get_close_matches(target, [*REGISTRY, *plugins.installed(plugins.INITIALIZERS)], n=1)
+    hint = f"did you mean {near[0]}? " if near and "." not in target else ""
+    return plugins.imported("init", target, hint + ALLOWED)
 
 
 def options(function: Callable[..., Any]) -> dict[str, Any]:
