@@ -497,7 +497,7 @@ def test_what_the_initializer_does_not_reach_is_said_by_inspect_and_in_the_study
         ("NoSuper", r"AttributeError.*; call super\(\).__init__\(\) first"),
         ("Fails", r"no such file \(.*test_module.py:\d+\)$"),
         ("more_arguments", r"missing .*'width'; set model.args.KEY=VALUE$"),
-        ("instance", r"a Layers instance; name the class, or a function that makes it$"),
+        ("instance", r"an instance of Layers; name the class, or a function that makes it$"),
     ],
 )
 def test_a_module_that_is_not_what_it_seems_is_one_line(target, words, folder, capsys):

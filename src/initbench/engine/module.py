@@ -93,7 +93,7 @@ def made(model: ModelConfig, data: Dataset, seed: int) -> nn.Module:
     make = imported(target)
     what = f"model.target={target}"
     if isinstance(make, nn.Module):
-        raise refusal(what, f"a {type(make).__name__} instance", "name the class, or a function that makes it")
+        raise refusal(what, f"an instance of {type(make).__name__}", "name the class, or a function that makes it")
     try:
         known = inspect.signature(make).parameters
     except (TypeError, ValueError):
