@@ -148,7 +148,10 @@ def arm_from_hydra(
     args = {key: value for key, value in init.items() if key not in reserved}
     for key, value in args.items():
         if value == "???":
-            raise InputError(f"init.{key}: {init['_target_']} needs it; add init.{key}=VALUE")
+            raise InputError(
+                f"init.{key}: {init['_target_']} needs it; add init.{key}=VALUE "
+                f"(only arguments called generator, bias and layer are passed to it)"
+            )
     usual = {key: value for key, value in (init_option or init).items() if key not in ("name", "_target_")}
     given = {**args, "bias": init.get("bias", "zeros")}
     model, optim, train, measure = typed(cfg.model), typed(cfg.optim), typed(cfg.train), typed(cfg.measure)
