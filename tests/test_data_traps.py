@@ -234,7 +234,8 @@ def test_the_numbers_of_traps_are_right(tmp_path):
     assert "the 3 classes of y skip numbers, so 7 of 10 output units" in text(np.array([0, 5, 9])[np.arange(200) % 3])
     most = np.where(np.arange(200) < 194, 0, 1)
     share = np.mean([(most[split(Dataset(WIDE, most), seed).train] == 0).mean() for seed in (0, 1)])
-    assert f"has a accuracy/train of {share:.3g}" in text(most, Target()).replace("an accuracy", "a accuracy")
+    assert f"the best constant answer reaches accuracy/train {share:.3g}, and the target is" in text(most, Target())
+    assert "reaches loss/train 0.6" in text(TWO, Target("loss/train", 0.7))
     assert "the rarest class has 1 of 200 samples" in text(RARE)
     one = [np.where(np.arange(200) < 100, -1, 1)[:, None] * np.ones((1, 4))]
     assert "% of the validation rows of x are also training rows" in text(TWO, x=one[0])

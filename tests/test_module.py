@@ -336,9 +336,124 @@ class Narrow(nn.Linear):
         return self.inner(x).half()
 
 
+class Layers(nn.Module):
+    """Two layers; what the subclasses do wrong is in their forward pass or their place."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.a, self.b = nn.Linear(inputs, 8), nn.Linear(8, outputs)
+
+    def forward(self, x):
+        return self.b(torch.relu(self.a(x)))
+
+
+class Detached(Layers):
+    def forward(self, x):
+        return self.b(self.a(x).detach())
+
+
+class Half(Layers):
+    def forward(self, x):
+        with torch.no_grad():
+            x = self.a(x)
+        return self.b(x)
+
+
+class Unused(Layers):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.spare = nn.Linear(3, 3)
+
+
+class OnlyInTraining(Layers):
+    """Calls a layer in training alone: it trains."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.aside = nn.Linear(8, 8)
+
+    def forward(self, x):
+        x = torch.relu(self.a(x))
+        return self.b(self.aside(x) if self.training else x)
+
+
+class NoGrad(Layers):
+    @torch.no_grad()
+    def forward(self, x):
+        return super().forward(x)
+
+
+class Frozen(Layers):
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.requires_grad_(False)
+
+
+class Listed(nn.Module):
+    """All layers in a plain list."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.layers = [nn.Linear(inputs, outputs)]
+
+    def forward(self, x):
+        return self.layers[0](x)
+
+
+class PartlyListed(Layers):
+    """One layer in a dict, the others registered."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.more = {"mid": nn.Linear(8, 8)}
+
+    def forward(self, x):
+        return self.b(self.more["mid"](self.a(x)))
+
+
+class Bare(Layers):
+    """A parameter in a list."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.scales = [nn.Parameter(torch.ones(8))]
+
+    def forward(self, x):
+        return self.b(self.a(x) * self.scales[0])
+
+
+class NoSuper(nn.Module):
+    def __init__(self, inputs, outputs):
+        self.a = nn.Linear(inputs, outputs)
+
+
+class Fails(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        raise RuntimeError("no such file")
+
+
+def more_arguments(inputs, outputs, width):
+    return nn.Sequential(nn.Linear(inputs, width), nn.Linear(width, outputs))
+
+
+def ends_in(last):
+    class Ends(Layers):
+        def forward(self, x):
+            return last(super().forward(x))
+
+    return Ends
+
+
+Softmax = ends_in(lambda z: z.softmax(-1))
+Sigmoid = ends_in(torch.sigmoid)
+LogSoftmax = ends_in(lambda z: z.log_softmax(-1))  # cross-entropy of it is that of the logits
+instance = Layers(6, 1)
+
+
 def asked(target, *more):
-    args = ["model=module", f"model.target={__name__}.{target}", "seeds=2", "init=orthogonal", "sharing=none", *more]
-    return [*args, "data=teacher", "data.samples=60", "data.inputs=6", "optim.lr=0.01", "optim.batch_size=8"]
+    args = ["model=module", f"model.target={__name__}.{target}", "seeds=2", "init=orthogonal", "sharing=none"]
+    return [*args, *more, "data=teacher", "data.samples=60", "data.inputs=6", "optim.lr=0.01", "optim.batch_size=8"]
 
 
 def test_what_the_initializer_does_not_reach_is_said_by_inspect_and_in_the_study(folder, capsys, monkeypatch):
@@ -374,6 +489,15 @@ def test_what_the_initializer_does_not_reach_is_said_by_inspect_and_in_the_study
         ("seedy", "seed 1 makes other parameters than the first seed .*; its structure must not depend"),
         ("one_memory", "1.weight and 2.weight are two parameters in one memory; tie them"),
         ("Narrow", "returns float16 for float32 inputs; return outputs.to"),
+        ("NoGrad", "no parameter gets a gradient; .*no_grad"),
+        ("Frozen", "no parameter gets a gradient"),
+        ("Listed", r"not register.* of shapes \(1, 6\), \(1,\); .*nn.ModuleList"),
+        ("PartlyListed", r"not register.* of shapes \(8, 8\), \(8,\); .*nn.ModuleList"),
+        ("Bare", r"not register.* of shape \(8,\); .*nn.Parameter"),
+        ("NoSuper", r"AttributeError.*; call super\(\).__init__\(\) first"),
+        ("Fails", r"no such file \(.*test_module.py:\d+\)$"),
+        ("more_arguments", r"missing .*'width'; set model.args.KEY=VALUE$"),
+        ("instance", r"an instance of Layers; name the class, or a function that makes it$"),
     ],
 )
 def test_a_module_that_is_not_what_it_seems_is_one_line(target, words, folder, capsys):
@@ -384,3 +508,26 @@ def test_a_module_that_is_not_what_it_seems_is_one_line(target, words, folder, c
     assert re.search(words, err), err
     assert "Traceback" not in err
     assert not (folder / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [("Detached", "a.weight, a.bias"), ("Half", "a.weight, a.bias"), ("Unused", "spare.weight, spare.bias")],
+)
+def test_parameters_that_get_no_gradient_are_named(target, names):
+    from initbench import study
+
+    (found,) = [one for one in study.plan(asked(target)).cautions if one["title"] == "Some parameters never train"]
+    assert str(found["text"]).startswith(f"{names}: no gradient reaches them")
+
+
+@pytest.mark.parametrize("target", ["Softmax", "Sigmoid", "LogSoftmax", "Layers", "OnlyInTraining"])
+def test_outputs_that_are_probabilities_are_said_where_logits_are_needed(target):
+    from initbench import study
+
+    said = {
+        data: "The outputs are already probabilities" in str(study.plan([*asked(target)[:5], *of]).cautions)
+        for data, of in {"classes": ["data=digits", "optim.lr=0.1"], "numbers": asked(target)[5:]}.items()
+    }
+    assert said == {"classes": target in ("Softmax", "Sigmoid"), "numbers": False}
+    assert "never train" not in str(study.plan(asked(target)).cautions)

@@ -122,7 +122,10 @@ def half_a_bias(weight, *, bias):
         (array, "returned a ndarray"),
         (pair, "returned a tuple"),
         (resized, r"left shape \(4, 4\)"),
-        (narrowed, "left torch.float32"),
+        (
+            narrowed,
+            r"left float32 .* which is float64 while it is drawn .*; write weight\.copy_\(\.\.\.\), or end in \.to\(weight\.dtype\)",
+        ),
         (complex_, "complex64"),
         (half_a_bias, "1 of 3 entries for a bias"),
     ],
@@ -315,9 +318,12 @@ LAYERS = small_arm().model.layers(5, 3)  # 0 to 4
         ([[-1, 2]], "names layer -1"),
         ([[1.0, 2.0]], "1.0 is not a layer"),
         ([[True, 2]], "True is not a layer"),
-        ([["1", 2]], "1 is not a layer"),
+        ([["1", 2]], "'1' is not a layer"),
         ([{1, 2}], "it returned"),
         ([[]], "it returned"),
+        ([["1", "2"]], r"\[\['1', '2'\]\]: '1' is not a layer"),
+        (["a"], r"it returned \['a'\]"),
+        ("12", "it returned '12'"),
         ([[[1, 2]]], r"\[1, 2\] is not a layer"),
         (None, "it returned None"),
         ({1: 2}, "it returned"),
@@ -416,6 +422,48 @@ def test_hidden_where_nothing_is_hidden_does_not_apply():
         check_shared("per_layer", {"map": {"hidden": "eye"}}, None, [LayerSpec(i, 1, 4, 4) for i in range(2)], [])
 
 
+STATE = """
+    import itertools, torch
+    COUNT, REST = itertools.count(1), torch.Generator()
+    def counts(weight, *, generator): weight.normal_(0, 0.1 * next(COUNT), generator=generator)
+    def others(weight): weight.normal_(generator=REST)
+    def constant(weight): weight.fill_(next(COUNT))
+    def fresh(weight, *, generator): weight.normal_(0, 0.1, generator=generator)
+    def global_(weight): weight.normal_()
+    class Counted(torch.nn.Linear):
+        def __init__(self, inputs, outputs):
+            super().__init__(inputs, outputs)
+            self.inner = torch.nn.Linear(inputs, outputs)
+            self.weight.data.fill_(next(COUNT))
+        def forward(self, x): return self.inner(x) + super().forward(x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "what"),
+    [
+        (["init={own}.counts"], "init={own}.counts"),
+        (["init={own}.others"], "init={own}.others"),
+        (["init={own}.constant"], "init={own}.constant"),
+        (["init=per_layer", "+init.map={{1: {own}.counts}}"], "init=per_layer"),
+        (["model=module", "model.target={own}.Counted", "init=eye"], "model.target={own}.Counted"),
+        (["init={own}.fresh"], ""),
+        (["init={own}.global_"], ""),
+    ],
+)
+def test_other_numbers_for_the_same_seed_are_refused(write, folder, asked, what, capsys):
+    own = write(STATE)
+    status = main([*(one.format(own=own) for one in asked), *SMALL, *HERE])
+    said = " ".join(capsys.readouterr().err.split())
+    if not what:
+        assert status == 0
+        return
+    assert status == 2
+    assert f"{what.format(own=own)}: the same seed gave other numbers" in said
+    assert "only; keep nothing between calls" in said
+    assert not (folder / "outputs").exists()
+
+
 def check(target, *words):
     return catalogue.main(["--check", target, *words])
 
@@ -428,10 +476,21 @@ def test_check_of_bias_swapped_fans_and_arguments(write, capsys):
             if bias is not None: bias.fill_(0.3)
         def swapped(weight, *, generator): weight.normal_(0, weight.shape[0] ** -0.5, generator=generator)
         def scaled(weight, *, alpha, generator): weight.normal_(0, alpha, generator=generator)
+        def named(weight, bias, *, generator): weight.normal_(generator=generator)
+        def positional(w, gen): w.normal_(generator=gen)
         """
     )
+    left = "the bias is left as init.bias fills it"
+    assert check(f"{own}.named") == 0
+    assert left in capsys.readouterr().out
+    assert check(f"{own}.positional") == 2
+    assert "arguments called generator, bias and layer are passed" in capsys.readouterr().err
+    assert check(f"{own}.positional", "init.gen=3") == 1
+    assert "it raised TypeError" in capsys.readouterr().out
     assert check(f"{own}.both") == 0
-    assert "std 1.00 / sqrt(fan_in)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "std 1.00 / sqrt(fan_in)" in said
+    assert left not in said
     assert check(f"{own}.swapped") == 0
     assert "std 1.00 / sqrt(fan_out)" in capsys.readouterr().out
     assert check(f"{own}.scaled") == 2

@@ -26,6 +26,7 @@ from initbench.own_files import check_file
 from initbench.places import check_places
 from initbench.plan import PlannedArm
 from initbench.saying import advice
+from initbench.stats import remedy
 from initbench.sweep import expand
 
 FEW = ["init=eye", "sharing=none", "seeds=2", "optim.lr=0.1", "train.steps=3", "track.uri=null", "engine.workers=1"]
@@ -406,6 +407,7 @@ def test_run_lists_a_generator_once_and_trains_nothing_on_a_dry_run(folder, caps
 def test_advice_is_true_of_the_metric_and_of_what_happened(row, metric, budget, said):
     board = pd.DataFrame([{"n": 3, "reached": 0, "failed": 0, "diverged": 0, **row}])
     found = advice(board, {"metric": metric, "value": 0.5}, budget)
+    assert not budget or "try train" not in str(found) or remedy.longer(budget) in found
     assert found is None if said is None else said in found
 
 

@@ -242,13 +242,12 @@ def measured(target: str, given: Mapping[str, Any] | None = None) -> str:
     """
     import torch
 
+    from initbench.initializers.calling import names
     from initbench.initializers.verify import case, draw
 
     function, args, _ = found(target, given)
-    drawn = [
-        torch.stack([draw(function, case(shape, args), seed, torch.float64)[0] for seed in range(20)])
-        for shape in SHAPES
-    ]
+    pairs = [draw(function, case(shape, args), seed, torch.float64) for shape in SHAPES for seed in range(20)]
+    drawn = [torch.stack([w for w, _ in pairs if w.shape == shape]) for shape in SHAPES]
     mean, zeros = (
         sum(float(f(w)) for w in drawn) / len(drawn) for f in (torch.mean, lambda w: (w == 0).double().mean())
     )
@@ -256,7 +255,11 @@ def measured(target: str, given: Mapping[str, Any] | None = None) -> str:
     where = ", ".join(f"{m} x {n}" for m, n in SHAPES)
     words = f"at {where} (fan_out x fan_in): mean {mean:.2f}, std {spread([float(w.std()) for w in drawn])}, {zeros:.0%} zeros"
     alike = all(bool((w == w[0]).all()) for w in drawn)
-    return words + (", deterministic: the same for every generator" if alike else "")
+    words += ", deterministic: the same for every generator" if alike else ""
+    kept = names(function, "bias") and all(
+        bool((bias == 1).all()) for _, bias in pairs
+    )  # `draw`'s rule is the constant 1
+    return words + ("; the bias is left as init.bias fills it" if kept else "")
 
 
 def spread(stds: Sequence[float]) -> str:

@@ -148,7 +148,8 @@ def arm_from_hydra(
     args = {key: value for key, value in init.items() if key not in reserved}
     for key, value in args.items():
         if value == "???":
-            raise refusal(f"init.{key}", f"{init['_target_']} needs it", f"add init.{key}=VALUE")
+            do = f"add init.{key}=VALUE (only arguments called generator, bias and layer are passed to it)"
+            raise refusal(f"init.{key}", f"{init['_target_']} needs it", do)
     usual = {key: value for key, value in (init_option or init).items() if key not in ("name", "_target_")}
     given = {**args, "bias": init.get("bias", "zeros")}
     model, optim, train, measure = typed(cfg.model), typed(cfg.optim), typed(cfg.train), typed(cfg.measure)

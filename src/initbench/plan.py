@@ -216,8 +216,23 @@ def check_start(arm: PlannedArm) -> None:
         return
     if arm.scheme.stored_parameters > TRIED_PARAMETERS:
         return
+    module = arm.config.model.name == "module"
     with suppress(OwnCodeFailed):
-        start(arm, arm.config.seeds[0])
+        first = start(arm, arm.config.seeds[0])
+        if module or initializers.may_repeat(function, init.args):
+            check_repeats(arm, first)
+
+
+def check_repeats(arm: PlannedArm, first: dict[str, Any]) -> None:
+    """Refuse code of one's own that gives other numbers when the first seed's start is drawn again."""
+    config, again = arm.config, start(arm, arm.config.seeds[0])
+    other = [name for name in first if not first[name].equal(again[name])]
+    if not other:
+        return
+    what, source = f"init={config.init.name}", "`generator`"
+    if config.model.name == "module" and other[0] in dict(arm.material.structure.reach.kept):
+        what, source = f"model.target={config.model.target}", "torch's global generator, which is seeded,"
+    raise refusal(what, "the same seed gave other numbers", f"draw from {source} only; keep nothing between calls")
 
 
 def check_device(device: str) -> None:

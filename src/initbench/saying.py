@@ -92,6 +92,8 @@ def advice(board: Any, target: dict[str, Any] | None, budget: int) -> str | None
     >>> advice(board, {"metric": "loss/train", "value": 0.1}, 300)
     'no arm reached the target: try train.steps=600, or a higher train.target.value'
     """
+    from initbench.stats import remedy
+
     if not target or not len(board) or (board["reached"] > 0).any():
         return None
     trained = board[board["failed"] < board["n"]]
@@ -100,4 +102,4 @@ def advice(board: Any, target: dict[str, Any] | None, budget: int) -> str | None
     if (trained["diverged"] >= trained["n"] - trained["failed"]).all():
         return "no arm reached the target, every run diverged: try smaller learning rates, optim.lr=[...]"
     easier = "lower" if target["metric"].startswith("accuracy") else "higher"
-    return f"no arm reached the target: try train.steps={2 * budget}, or a {easier} train.target.value"
+    return f"no arm reached the target: try {remedy.longer(budget)}, or a {easier} train.target.value"

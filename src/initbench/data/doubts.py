@@ -149,7 +149,7 @@ def constant_answer(data: Dataset, splits: Sequence[Parts], target: Target | Non
     if not met or (data.y == data.y[0]).all():
         return None
     text = (
-        f"the best constant answer has a {target.metric} of {np.mean(reached):.3g}, and the target is {target.value:g}"
+        f"the best constant answer reaches {target.metric} {np.mean(reached):.3g}, and the target is {target.value:g}"
     )
     harder = "a higher" if target.metric.startswith("accuracy") else "a lower"
     return Caution(

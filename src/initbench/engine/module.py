@@ -24,16 +24,17 @@ from initbench.config import ArmConfig
 from initbench.data import Dataset, inputs_of, split
 from initbench.engine.material import Draws, Material
 from initbench.engine.netstart import training_batch, training_targets
-from initbench.engine.reach import Reach, check_same, check_storable, reach, signature
+from initbench.engine.reach import Reach, check_same, check_storable, follow_gradients, reach, signature
 from initbench.errors import inapplicable, refusal
 from initbench.groups import LayerSpec, ModelConfig
 from initbench.initializers.whole_net import initialize_net, linears
-from initbench.own_code import guarded, reasons
+from initbench.own_code import OwnCodeFailed, guarded, reasons
 from initbench.parameters.ties import share_
 from initbench.parameters.uses import quiet
 from initbench.sharing import Scheme, Slot, scheme
 
 PROBED = 2  # samples of the forward pass that is observed
+FOLLOWED = 64  # of those whose gradients are followed: a branch may be taken by some samples only
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ def made(model: ModelConfig, data: Dataset, seed: int) -> nn.Module:
     """
     target = str(model.target)
     make = imported(target)
+    what = f"model.target={target}"
+    if isinstance(make, nn.Module):
+        raise refusal(what, f"an instance of {type(make).__name__}", "name the class, or a function that makes it")
     try:
         known = inspect.signature(make).parameters
     except (TypeError, ValueError):
@@ -102,10 +106,18 @@ def made(model: ModelConfig, data: Dataset, seed: int) -> nn.Module:
             raise refusal(f"model.args.{key}", f"{target} has no such argument", one_of(key, own))
     given = {"inputs": data.inputs, "outputs": data.outputs}
     args = {**{key: value for key, value in given.items() if key in known}, **model.args}
-    what, do = f"model.target={target}", "set model.args.KEY=VALUE"
-    with guarded(what, "making it failed: ", do, seed=rng.key(seed, "module")):
-        torch.set_default_dtype(torch.float64 if model.dtype == "float64" else torch.float32)
-        module = make(**args)
+    try:
+        with guarded(what, "making it failed: ", seed=rng.key(seed, "module")):
+            torch.set_default_dtype(torch.float64 if model.dtype == "float64" else torch.float32)
+            module = make(**args)
+    except OwnCodeFailed as failure:
+        if "before Module.__init__() call" in str(failure):
+            raise OwnCodeFailed(f"{failure}; call super().__init__() first") from failure
+        values = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        needed = {name for name, p in known.items() if p.kind in values and p.default is p.empty}
+        if model.args or needed - {*args}:
+            raise OwnCodeFailed(f"{failure}; set model.args.KEY=VALUE") from failure
+        raise
     if not isinstance(module, nn.Module):
         raise refusal(f"model.target={target}", f"it makes a {type(module).__name__}", "return an nn.Module")
     return module
@@ -189,8 +201,10 @@ def structure(material: ModuleMaterial) -> Structure:
     if len(arm.seeds) > 1:
         check_same(made(arm.model, data, arm.seeds[-1]), shape, arm.model.target, arm.seeds[-1])
     its = split(data, seed)
-    x = torch.from_numpy(inputs_of(data, its, its.train[:PROBED])).to(material.dtype)
+    probe = torch.from_numpy(inputs_of(data, its, its.train[:FOLLOWED])).to(material.dtype)
+    x = probe[:PROBED]
     calls, by_sample = forward_calls(module, x, arm, data)
+    followed = follow_gradients(module, x[:1] if by_sample else probe, str(arm.model.target))
     if not calls:
         raise refusal(
             f"model.target={arm.model.target}",
@@ -210,7 +224,7 @@ def structure(material: ModuleMaterial) -> Structure:
     trained = {id(p): p.numel() for p in module.parameters() if p.requires_grad}
     of_layers = {id(p) for one in calls for p in one.parameters(recurse=False)}
     others = sum(n for key, n in trained.items() if key not in of_layers)
-    its_reach = reach(module, calls, x[:1] if by_sample else x)
+    its_reach = reach(module, calls, x[:1] if by_sample else x, followed, material.loss == "cross_entropy")
     return Structure(layers, tuple(names[id(one)] for one in calls), found, by_sample, others, its_reach, shape)
 
 

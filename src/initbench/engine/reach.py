@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from initbench.cautions import Caution
 from initbench.errors import InputError, refusal
+from initbench.own_code import OwnCodeFailed, guarded
 from initbench.parameters.naming import stored_parameters
 from initbench.parameters.storage import check_shaped, computed_tensors, memories
 from initbench.parameters.uses import count_uses, quiet
@@ -28,6 +30,8 @@ class Reach:
     frozen: tuple[str, ...] = ()  # never trained
     running: tuple[str, ...] = ()  # layers with running statistics
     elsewhere: tuple[str, ...] = ()  # weights of layers that the forward pass also uses without calling the layer
+    untrained: tuple[str, ...] = ()  # trainable, but out of reach of every gradient
+    probabilities: bool = False  # returned where logits are asked for
     repeats: bool = True  # two evaluations of the same inputs agree
 
     @property
@@ -63,6 +67,20 @@ class Reach:
                 Caution(
                     "Frozen parameters",
                     f"{listed(self.frozen)}: requires_grad=False, so training never changes them from their start",
+                )
+            )
+        if self.untrained:
+            found.append(
+                Caution(
+                    "Some parameters never train",
+                    f"{listed(self.untrained)}: no gradient reaches them (unused, detached, or under torch.no_grad)",
+                )
+            )
+        if self.probabilities:
+            found.append(
+                Caution(
+                    "The outputs are already probabilities",
+                    "cross_entropy takes logits and applies softmax itself; leave the last softmax or sigmoid out",
                 )
             )
         if self.running:
@@ -145,7 +163,80 @@ def check_same(module: nn.Module, expected: tuple[tuple[str, tuple[int, ...]], .
     )
 
 
-def reach(module: nn.Module, layers: Iterable[nn.Linear], x: Tensor) -> Reach:
+@dataclass(frozen=True)
+class Followed:
+    """What a backward pass showed."""
+
+    untrained: tuple[str, ...]
+    probabilities: bool
+
+
+def follow_gradients(module: nn.Module, x: Tensor, target: str) -> Followed:
+    """Backward passes in evaluation and in training mode; InputError where nothing trains, or what is not registered.
+
+    Leaves gradients behind, so the module is one to throw away.
+    """
+    where = f"model.target={target}"
+    with guarded(where, "its backward pass failed: ", seed=0), quiet(module), torch.enable_grad():
+        outputs = module(x)
+        if outputs.requires_grad:
+            outputs.sum().backward()
+    with suppress(OwnCodeFailed), guarded(where, seed=0), quiet(module), torch.enable_grad():
+        module.train()  # layers that work in training only; what fails there alone is told when it trains
+        module(x).sum().backward()
+    known = {id(p) for p in module.parameters()}
+    if strays := [leaf for leaf in leaves(outputs) if id(leaf) not in known]:
+        shapes = ", ".join(str(tuple(leaf.shape)) for leaf in strays[:NAMED])
+        raise refusal(
+            where,
+            f"it uses parameters that it does not register, of shape{'s' * (len(strays) > 1)} {shapes}",
+            "a plain list or dict hides layers: use nn.ModuleList, nn.ModuleDict, or an nn.Parameter attribute",
+        )
+    stored = stored_parameters(module)
+    if all(one.tensor.grad is None for one in stored):
+        do = "leave out torch.no_grad, detach and .data, and let parameters require gradients"
+        raise refusal(where, "no parameter gets a gradient", do)
+    untrained = tuple(one.slot for one in stored if one.tensor.requires_grad and one.tensor.grad is None)
+    return Followed(untrained, are_probabilities(outputs))
+
+
+def leaves(outputs: Tensor) -> list[Tensor]:
+    """The tensors that require a gradient and that outputs are computed from, in order of the forward pass.
+
+    >>> net = nn.Linear(2, 1)
+    >>> [tuple(leaf.shape) for leaf in leaves(net(torch.ones(1, 2)))]
+    [(1, 2), (1,)]
+    """
+    found: dict[int, Tensor] = {}
+    seen: set[object] = set()
+    ahead = [outputs.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if (leaf := getattr(node, "variable", None)) is not None:
+            found[id(leaf)] = leaf
+        ahead += [before for before, _ in node.next_functions]
+    return list(found.values())
+
+
+def are_probabilities(outputs: Tensor) -> bool:
+    """Whether outputs (B, k) are made by a sigmoid, or each row is a distribution.
+
+    >>> are_probabilities(torch.ones(3, 2).softmax(1)), are_probabilities(torch.ones(3, 2))
+    (True, False)
+    """
+    if type(outputs.grad_fn).__name__ == "SigmoidBackward0":
+        return True
+    values = outputs.detach()
+    sums = values.sum(-1)
+    return outputs.ndim == 2 and bool((values >= 0).all() and torch.allclose(sums, torch.ones_like(sums)))
+
+
+def reach(
+    module: nn.Module, layers: Iterable[nn.Linear], x: Tensor, followed: Followed, takes_logits: bool = False
+) -> Reach:
     """What an initializer that fills `layers` reaches; `x`: inputs of a forward pass that is known to work."""
     layers = list(layers)
     filled = {id(p) for one in layers for p in one.parameters(recurse=False)}
@@ -160,6 +251,8 @@ def reach(module: nn.Module, layers: Iterable[nn.Linear], x: Tensor) -> Reach:
         elsewhere=tuple(
             one.slot for one in stored if id(one.tensor) in filled and uses[one.slot] > calls[id(one.tensor)]
         ),
+        untrained=followed.untrained,
+        probabilities=takes_logits and followed.probabilities,
         repeats=repeats(module, x),
     )
 

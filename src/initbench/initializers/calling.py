@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
@@ -40,7 +41,9 @@ def resolve(target: str) -> Callable[..., Any]:
         return REGISTRY[target].function
     if target in plugins.installed(plugins.INITIALIZERS):
         return plugins.load(plugins.INITIALIZERS, target)
-    return plugins.imported("init", target, ALLOWED)
+    near = get_close_matches(target, [*REGISTRY, *plugins.installed(plugins.INITIALIZERS)], n=1)
+    hint = f"did you mean {near[0]}? " if near and "." not in target else ""
+    return plugins.imported("init", target, hint + ALLOWED)
 
 
 def options(function: Callable[..., Any]) -> dict[str, Any]:
@@ -78,7 +81,8 @@ def check_args(function: Callable[..., Any], args: Mapping[str, Any], name: str 
             raise refusal(f"init.{key}", f"{name} has no such argument", one_of(key, own))
     for key, default in own.items():
         if default is inspect.Parameter.empty and key not in args:
-            raise refusal(f"init.{key}", f"{name} needs it", f"add init.{key}=VALUE")
+            do = f"add init.{key}=VALUE (only arguments called generator, bias and layer are passed to it)"
+            raise refusal(f"init.{key}", f"{name} needs it", do)
 
 
 @cache
@@ -183,7 +187,9 @@ def _filled(
             "return a dense tensor of real numbers",
         )
     if values is blank and values.dtype != like.dtype:
-        raise _broken(function, f"it left {values.dtype} {shapes} of {like.dtype}", "keep the dtype of the weight")
+        left, needed = (str(one.dtype).removeprefix("torch.") for one in (values, like))
+        do = f"write {part}.copy_(...), or end in .to({part}.dtype)"
+        raise _broken(function, f"it left {left} {shapes}, which is {needed} while it is drawn", do)
     finite = torch.isfinite(values)
     if not bool(finite.all()):
         wrong = int((~finite).sum())

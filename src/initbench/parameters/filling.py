@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from initbench.errors import InputError, refusal
+from initbench.errors import shown as brief
 from initbench.groups import LayerSpec
 from initbench.initializers.bias import fill_bias_
 from initbench.initializers.calling import call_, catalogued_here
 from initbench.initializers.option_files import base
-from initbench.parameters.naming import nearest, stored_parameters
+from initbench.parameters.naming import check_module, nearest, stored_parameters
 from initbench.parameters.patterns import Place, all_places, fits, names_parameter, same, shown
 from initbench.parameters.storage import (
     Computed,
@@ -81,6 +82,10 @@ def initialize_(
     >>> bool((net[2].weight == 42).all())
     True
     """
+    check_module("initialize_", module)
+    if generator is not None and not isinstance(generator, torch.Generator):
+        wrong = f"generator={brief(repr(generator))} is no torch.Generator"
+        raise refusal("initialize_", wrong, "give torch.Generator().manual_seed(0)")
     check_shaped(module.named_parameters())
     if (whole := whole_net_rule(spec)) is not None:
         return fill_whole_net(module, whole, generator, activation, batch, loss)

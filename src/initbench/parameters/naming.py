@@ -24,6 +24,20 @@ class Stored:
         return self.names[0]
 
 
+def check_module(what: str, module: object) -> None:
+    """Refuse what is no module.
+
+    >>> check_module("share_", nn.Linear)
+    Traceback (most recent call last):
+    initbench.errors.InputError: share_: the class Linear is no nn.Module; make an instance of it
+    """
+    if isinstance(module, nn.Module):
+        return
+    if isinstance(module, type):
+        raise refusal(what, f"the class {module.__name__} is no nn.Module", "make an instance of it")
+    raise refusal(what, f"{shown(repr(module))} is no nn.Module", "give the net itself, e.g. nn.Linear(4, 2)")
+
+
 def stored_parameters(module: nn.Module) -> list[Stored]:
     """Every parameter once, in order of first mention.
 
@@ -45,6 +59,7 @@ def parameter(module: nn.Module, name: str) -> nn.Parameter:
     >>> parameter(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)), "2.bias").shape
     torch.Size([1])
     """
+    check_module("parameter", module)
     known = dict(module.named_parameters(remove_duplicate=False))
     if name not in known:
         for one in computed_tensors(module):
@@ -66,18 +81,18 @@ def layer(module: nn.Module, name: str) -> nn.Module:
     return known[name]
 
 
-def nearest(name: str, known: Iterable[str], shown: int = 12) -> str:
+def nearest(name: object, known: Iterable[str], most: int = 12) -> str:
     """The known names, the nearest first, in words.
 
     >>> nearest("2.wieght", ["0.weight", "2.weight"])
     'did you mean 2.weight? must be one of: 2.weight, 0.weight'
     """
     known = list(known)
-    near = get_close_matches(name, known, n=3, cutoff=0.6)
+    near = get_close_matches(str(name), known, n=3, cutoff=0.6)
     listed = [*near, *(one for one in known if one not in near)]
-    more = f" and {len(listed) - shown} more" if len(listed) > shown else ""
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"{hint}must be one of: {', '.join(listed[:shown]) or 'none'}{more}"
+    return f"{hint}must be one of: {', '.join(listed[:most]) or 'none'}{more}"
 
 
 def constants(module: nn.Module) -> Iterator[tuple[str, str, Tensor]]:
@@ -108,4 +123,4 @@ def owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
     return layer(module, path), last
 
 
-__all__ = ["Stored", "constants", "layer", "nearest", "owner", "parameter", "stored_parameters"]
+__all__ = ["Stored", "check_module", "constants", "layer", "nearest", "owner", "parameter", "stored_parameters"]

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from initbench.parameters.naming import Stored, constants, stored_parameters
+from initbench.parameters.naming import Stored, check_module, constants, stored_parameters
 from initbench.parameters.storage import check_shaped, memories
 from initbench.parameters.uses import count_uses
 
@@ -30,6 +30,7 @@ def parameter_table(module: nn.Module, *, inputs: Any = None, values: bool = Fal
     >>> parameter_table(net)[["name", "shape", "count"]].values.tolist()
     [['0.weight', (8, 4), 32], ['0.bias', (8,), 8], ['2.weight', (1, 8), 8], ['2.bias', (1,), 1]]
     """
+    check_module("parameter_table", module)
     known = stored_parameters(module)
     check_shaped((one.slot, one.tensor) for one in known)
     beside: dict[str, list[str]] = {one.slot: [] for one in known}
@@ -112,6 +113,7 @@ def constant_table(module: nn.Module, values: bool = False) -> pd.DataFrame:
     >>> constant_table(nn.BatchNorm1d(3))[["name", "kind", "count"]].values.tolist()
     [['running_mean', 'buffer', 3], ['running_var', 'buffer', 3], ['num_batches_tracked', 'buffer', 1]]
     """
+    check_module("constant_table", module)
     rows = []
     for name, kind, tensor in constants(module):
         line = {"name": name, "kind": kind, **described(tensor), **statistics(tensor)}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 
 from torch import nn
 
 from initbench.errors import InputError, refusal, shown
-from initbench.parameters.naming import Stored, layer, nearest, owner, parameter, stored_parameters
+from initbench.parameters.naming import Stored, check_module, layer, nearest, owner, parameter, stored_parameters
 from initbench.parameters.storage import check_shaped, computed_tensors, equal, memories
 
 
@@ -24,6 +24,9 @@ def share_(module: nn.Module, groups: Iterable[Sequence[str]]) -> nn.Module:
     >>> net[2].weight is net[4].weight and net[2].bias is net[4].bias
     True
     """
+    check_module("share_", module)
+    if isinstance(groups, (str, Mapping)) or not isinstance(groups, Iterable):
+        raise refusal("share_", f"{shown(repr(groups))} is no list of groups", "name the layers, e.g. [['0', '2']]")
     ties: list[tuple[str, str]] = []
     taken: set[str] = set()
     for group in groups:
@@ -81,7 +84,7 @@ def checked_group(group: Sequence[str]) -> list[str]:
     members = [str(name) for name in group] if isinstance(group, Iterable) and not isinstance(group, str) else []
     if len(members) < 2 or len(set(members)) != len(members) or "" in members:
         raise refusal(
-            f"share_: group {shown(group)}",
+            f"share_: group {shown(repr(group))}",
             "not a group",
             "list two or more different names of layers or parameters, e.g. ['2', '4']",
         )
@@ -147,6 +150,9 @@ def untie_(module: nn.Module, names: str | Iterable[str] | None = None) -> nn.Mo
     >>> net[0] is net[2], bool((net[0].weight == net[2].weight).all())
     (False, True)
     """
+    check_module("untie_", module)
+    if names is not None and not isinstance(names, Iterable):
+        raise refusal(f"untie_: {shown(repr(names))}", "a name or a list of names is needed", "e.g. ['2']")
     known = {name: one for one in stored_parameters(module) for name in one.names}
     check_shaped((name, one.tensor) for name, one in known.items())
     names = [names] if isinstance(names, str) else names

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from initbench.errors import refusal
-from initbench.parameters.naming import stored_parameters
+from initbench.parameters.naming import check_module, stored_parameters
 
 # attributes of a parameter that are tensors but not its value; .T or .data are uses
 READS = ("grad", "_grad", "_base")
@@ -78,6 +78,7 @@ def count_uses(module: nn.Module, inputs: Any) -> dict[str, int]:
     >>> count_uses(nn.Sequential(shared, nn.ReLU(), shared), torch.ones(1, 2))
     {'0.weight': 2, '0.bias': 2}
     """
+    check_module("count_uses", module)
     known = stored_parameters(module)
     given = inputs if isinstance(inputs, tuple) else (inputs,)
     with quiet(module), Uses({id(one.tensor): one.slot for one in known}) as uses:
@@ -101,6 +102,7 @@ def use_gradients(module: nn.Module, loss: Callable[[], Tensor], values: bool = 
     >>> use_gradients(net, lambda: net(torch.ones(1, 1)).sum())[["name", "use", "norm", "cosine"]].values.tolist()
     [['0.weight', 0, 3.0, 1.0], ['0.weight', 1, 3.0, 1.0]]
     """
+    check_module("use_gradients", module)
     known = {id(one.tensor): one.slot for one in stored_parameters(module) if one.tensor.requires_grad}
     with torch.enable_grad(), Uses(known, split=True) as uses:
         value = loss()

@@ -12,6 +12,7 @@ from initbench.report import numbers as num
 from initbench.report.commands import command_of, hydra_text
 from initbench.report.source import Source
 from initbench.report.words import Bold, Code, Notice, Sentence, join, listed, say
+from initbench.stats import remedy
 
 
 def answer(source: Source, setting: str) -> Sentence:
@@ -217,7 +218,7 @@ def _about_target(source: Source) -> list[Notice]:
             title = f"Every run at the chosen learning rates {ended}{where}"
             out.append(Notice(title, say("Try smaller learning rates: {}.", smaller)))
             continue
-        tries = Code(f"train.steps={max(2 * int(source.tau(setting)), 100)}")
+        tries = Code(remedy.longer(source.tau(setting)))
         value = reachable(source, setting)
         title = f"Nobody reached {goal}"
         if source.arrives(setting):

@@ -39,18 +39,20 @@ def checked(config: SharingConfig, built: Any, layers: Sequence[LayerSpec]) -> G
     """
     what, kinds = f"sharing={config.name}", (list, tuple)
     if not isinstance(built, kinds) or not all(isinstance(group, kinds) and group for group in built):
-        raise refusal(what, f"it returned {shown(built)}", "return groups of layers, e.g. [[1, 2]], or Parts")
+        raise refusal(what, f"it returned {shown(repr(built))}", "return groups of layers, e.g. [[1, 2]], or Parts")
     seen: set[int] = set()
     for layer in (layer for group in built for layer in group):
         if isinstance(layer, bool) or not hasattr(layer, "__index__"):
             raise refusal(
-                what, f"it returned {shown(built)}: {shown(layer)} is not a layer", "name layers by whole numbers"
+                what,
+                f"it returned {shown(repr(built))}: {shown(repr(layer))} is not a layer",
+                "name layers by whole numbers",
             )
         if not 0 <= layer < len(layers):
             raise refusal(what, f"it names layer {shown(layer)}", f"name layers 0 to {len(layers) - 1}")
         if int(layer) in seen:
             raise refusal(
-                what, f"it returned {shown(built)}: layer {layer} twice", "put each layer into one group only"
+                what, f"it returned {shown(repr(built))}: layer {layer} twice", "put each layer into one group only"
             )
         seen.add(int(layer))
     return [[int(layer) for layer in group] for group in built]

@@ -83,12 +83,12 @@ def sides_of(edges: Sequence[str]) -> set[str]:
 
 
 def longer(tau: float) -> str:
-    """Twice the budget.
+    """Twice the budget; 100 steps where there was none.
 
-    >>> longer(300)
-    'train.steps=600'
+    >>> longer(300), longer(0)
+    ('train.steps=600', 'train.steps=100')
     """
-    return f"train.steps={max(2 * int(tau), 100)}"
+    return f"train.steps={2 * int(tau) or 100}"
 
 
 def denser(steps: float) -> str:
