@@ -23,8 +23,8 @@ import torch
 from initbench import data
 from initbench.engine.trainers import named
 from initbench.measure import MEASURES, SETS
-from initbench.plan import planned
-from initbench.sweep import expand
+from initbench.overrides.expand import expand
+from initbench.study.plan import planned
 
 RESULTS = Path(__file__).parent / "results" / "measures.json"
 RUNS = 50

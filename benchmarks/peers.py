@@ -20,7 +20,7 @@ import torch
 from benchmarks.cells import BATCH, LR, Cell, batches, data, start
 from torch import nn
 
-from initbench.schedule import evaluation_steps, measure_steps
+from initbench.engine.schedule import evaluation_steps, measure_steps
 
 Train = Callable[[], float]
 Clock = Callable[[], float]
@@ -88,10 +88,10 @@ def initbench(cell: Cell, path: str, clock: Clock = time.process_time) -> Train:
 def trainings(cell: Cell, path: str) -> tuple[Callable[[], None], Callable[[], None]]:
     """This project's engine on a path: what trains the cell, and what only starts it, chunk by chunk."""
     from initbench import data as datasets
-    from initbench.engine.pool import chunks
+    from initbench.config.groups import EvaluateConfig, MeasureConfig
     from initbench.engine.trainers import named
-    from initbench.groups import EvaluateConfig, MeasureConfig
-    from initbench.sweep import expand
+    from initbench.overrides.expand import expand
+    from initbench.study.pool import chunks
 
     rates = max(1, cell.runs // 20)
     arm = expand(

@@ -33,10 +33,11 @@ def main() -> int:
 
         setattr(module, function, call)
 
-    from initbench.engine.processes import begin
+    from initbench.startup.processes import begin
 
     begin()  # as the command does before it imports the rest
-    from initbench import __main__, study, track
+    from initbench import __main__, track
+    from initbench.study import command as study
 
     watched(study, "expand_study", "imports of the command", "compose every arm (Hydra)")
     watched(study, "trainer_of", "plan: keys, checks, import of torch", "start of workers")

@@ -39,9 +39,9 @@ Pair = tuple[float, float]  # processor seconds, wall seconds
 ENGINE = """
 import sys
 from pathlib import Path
-from initbench.engine.pool import Pool
-from initbench.job import Trainer, train_arm
-from initbench.sweep import expand
+from initbench.study.pool import Pool
+from initbench.study.launch import Trainer, train_arm
+from initbench.overrides.expand import expand
 folder, *overrides = sys.argv[1:]
 trainer = Trainer(Path(folder) / "store", Pool(1))
 train_arm(trainer, expand(overrides)[0])

@@ -15,10 +15,10 @@ from time import process_time
 import torch
 
 from initbench import data
-from initbench.config import ArmConfig
+from initbench.config.arm import ArmConfig
 from initbench.engine import netstart, stacked
 from initbench.engine.material import Material
-from initbench.sweep import expand
+from initbench.overrides.expand import expand
 
 NAMES = (
     "lsuv",

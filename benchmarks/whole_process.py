@@ -28,7 +28,7 @@ LOOP = """
 import hydra, mlflow, torch
 from omegaconf import OmegaConf
 from torch import nn
-from initbench.schedule import evaluation_steps
+from initbench.engine.schedule import evaluation_steps
 from sklearn.datasets import load_digits
 
 @hydra.main(version_base="1.3", config_path=None, config_name="loop")

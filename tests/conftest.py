@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 
-from initbench.config import ArmConfig
-from initbench.groups import (
+from initbench.config.arm import ArmConfig
+from initbench.config.groups import (
     EngineConfig,
     EvaluateConfig,
     InitConfig,

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from initbench.config import ArmConfig
+from initbench.config.arm import ArmConfig
 from initbench.data import load
 from initbench.engine.material import Material, Seeds, start_of_seed
 

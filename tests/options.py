@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from initbench.groups import InitConfig
+from initbench.config.groups import InitConfig
 from initbench.initializers.option_files import load_option
 
 

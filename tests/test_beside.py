@@ -15,12 +15,14 @@ from pathlib import Path
 import pytest
 
 import initbench as ib
-from initbench import job, study
 from initbench.__main__ import main
-from initbench.engine import processes, worker
-from initbench.engine.processes import later
 from initbench.errors import InputError
-from initbench.written import report
+from initbench.startup import processes
+from initbench.startup.processes import later
+from initbench.study import command as study
+from initbench.study import launch as job
+from initbench.study import worker
+from initbench.study.written import report
 
 FORMATS = ("html", "md", "csv", "latex", "figures", "archive")
 COMMAND = [

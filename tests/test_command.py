@@ -10,7 +10,7 @@ import pytest
 
 from conftest import assert_template
 from initbench.__main__ import main
-from initbench.sweep import expand
+from initbench.overrides.expand import expand
 
 OFF = ["track.uri=null"]
 
@@ -83,7 +83,7 @@ def test_wrong_input_is_one_line_and_status_2(command, folder, capsys):
 
 
 def test_help_names_every_group_option_and_key(capsys):
-    from initbench.sweep import config_folder
+    from initbench.overrides.expand import config_folder
 
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
@@ -98,8 +98,8 @@ def test_help_names_every_group_option_and_key(capsys):
 
 @pytest.mark.parametrize("name", ["default", "quick", "depth", "activations", "optimizers"])
 def test_prepared_studies_compose(name):
-    from initbench.helping import meaning
-    from initbench.sweep import config_folder, expand
+    from initbench.cli.help import meaning
+    from initbench.overrides.expand import config_folder, expand
 
     path = config_folder() / "experiment" / f"{name}.yaml"
     command = path.read_text(encoding="utf-8").splitlines()[1]
@@ -111,14 +111,14 @@ def test_prepared_studies_compose(name):
 
 
 def test_an_axis_of_an_experiment_can_be_replaced():
-    from initbench.sweep import expand
+    from initbench.overrides.expand import expand
 
     arms = expand(["experiment=depth", "init=eye", "model.depth=2,3", "sharing=none"])
     assert [(arm.init.name, arm.model.depth) for arm in arms] == [("eye", 2), ("eye", 3)]
 
 
 def test_the_issue_s_example_is_4_arms_of_20_runs():
-    from initbench.sweep import expand
+    from initbench.overrides.expand import expand
 
     arms = expand(["init=xavier_normal,kaiming_normal", "sharing=none,all", "seeds=20", "optim.lr=0.1"])
     assert [len(arm.runs) for arm in arms] == [20] * 4

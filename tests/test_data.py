@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
+from initbench.config.groups import ModelConfig
 from initbench.data import LOADERS, Dataset, fetched, inputs_of, load, split, standardizer, targets_of
 from initbench.engine.material import Material, Seeds
 from initbench.errors import InputError
-from initbench.groups import ModelConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in sorted((ROOT / "conf/data").glob("*.yaml"))}

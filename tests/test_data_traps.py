@@ -18,19 +18,20 @@ from numpy.lib import format as npy
 from conftest import same_bits
 from initbench import memory
 from initbench.__main__ import main
-from initbench.config import NUMERICS_VERSION
+from initbench.config.arm import NUMERICS_VERSION
+from initbench.config.groups import Target
 from initbench.data import Dataset, inputs_of, load, split, targets_of
 from initbench.data import frame as frames
 from initbench.data.doubts import doubts
 from initbench.data.labels import taken
-from initbench.engine import netstart, one_by_one, stacked, worker
-from initbench.engine.build import build
+from initbench.engine import netstart, one_by_one, stacked
 from initbench.engine.kernel import run as kernel
 from initbench.engine.material import Material, Seeds, batch_size
 from initbench.errors import InputError
-from initbench.groups import Target
 from initbench.inspect import look
-from initbench.plan import planned, train_batch
+from initbench.study import worker
+from initbench.study.build import build
+from initbench.study.plan import planned, train_batch
 
 DRAW = np.random.default_rng(0)
 X = DRAW.integers(-64, 64, (60, 4)) / 8

@@ -17,8 +17,8 @@ import pytest
 import frames
 from hand import NEVER, runs_of, spread, tuned
 from initbench import report, stats
+from initbench.config.groups import Target
 from initbench.errors import InputError, masked, printable
-from initbench.groups import Target
 from initbench.report import answer as answers
 from initbench.report.__main__ import main
 from initbench.report.commands import hydra_text

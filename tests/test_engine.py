@@ -13,15 +13,15 @@ from torch import nn
 
 from conftest import TEACHER, VALUES, same_bits, small_arm
 from initbench import data
-from initbench.config import ArmConfig
+from initbench.config.arm import ArmConfig
+from initbench.config.groups import ACTIVATIONS, OPTIMIZERS, RESIDUALS, EvaluateConfig, OptimConfig, Target
 from initbench.engine import one_by_one, stacked
-from initbench.engine.chunk import Chunk
 from initbench.engine.material import Material, Seeds, start_of_seed
 from initbench.engine.optim import RULES, column, lr_factor
 from initbench.errors import NotApplicable
-from initbench.groups import ACTIVATIONS, OPTIMIZERS, RESIDUALS, EvaluateConfig, OptimConfig, Target
 from initbench.measure import MEASURES
-from initbench.store import Store
+from initbench.store.chunk import Chunk
+from initbench.store.parts import Store
 
 LOOK_UPS = (
     *({"name": name} for name in ("none", "all", "pairs", "sandwich")),

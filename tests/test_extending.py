@@ -16,16 +16,18 @@ from hydra.core.config_store import ConfigStore
 
 import initbench as ib
 from conftest import small_arm
-from initbench import data, plugins, stats, study
-from initbench.controls import control_text, controls
+from initbench import data, stats
+from initbench.config.groups import InitConfig
 from initbench.engine import stacked
 from initbench.engine.material import Material, start_of_seed
 from initbench.errors import InputError, NotApplicable
-from initbench.groups import InitConfig
 from initbench.initializers.option_files import known, load_option
-from initbench.labels import setting_key
-from initbench.plan import planned
+from initbench.own import plugins
 from initbench.sharing import BUILDERS
+from initbench.study import command as study
+from initbench.study.controls import control_text, controls
+from initbench.study.labels import setting_key
+from initbench.study.plan import planned
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
@@ -177,7 +179,7 @@ def test_an_installed_package_adds_options(folder, example):
     module.write_text(module.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
     edited = {arm.key for arm in study.plan(asked).arms}
     assert len(keys & edited) == 1  # whatever uses the package is trained anew: all but eye · none
-    text = __import__("initbench.helping", fromlist=["help_text"]).help_text()
+    text = __import__("initbench.cli.help", fromlist=["help_text"]).help_text()
     assert "checkerboard" in text
     assert "from package initbench-example" in text
 

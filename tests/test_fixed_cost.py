@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
 from initbench.__main__ import main
-from initbench.hydra_parts import composed_already, replaced
-from initbench.late import stats
+from initbench.overrides.hydra_parts import composed_already, replaced
+from initbench.startup.late import stats
 from initbench.stats import intervals
 from initbench.track import filling, template, uri
 

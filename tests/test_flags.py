@@ -12,8 +12,9 @@ from importlib import import_module
 import pytest
 
 from conftest import assert_template
-from initbench import __version__, flags
+from initbench import __version__
 from initbench.__main__ import main
+from initbench.cli import flags
 
 WRONG = {
     "--resolve": r"--resolve: it has no effect without --cfg; add --cfg job",

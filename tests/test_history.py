@@ -15,15 +15,16 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 import initbench as ib
-from initbench import history, stats
-from initbench import store as store_module
-from initbench.engine.chunk import Chunk, Series
+from initbench import stats
 from initbench.errors import InputError
-from initbench.history import HISTORY_SCHEMA, HistoryFile
-from initbench.results import Results, history_rows
 from initbench.stats import crossfit, intervals
 from initbench.stats.panel import Panel
-from initbench.store import Store
+from initbench.store import history
+from initbench.store import parts as store_module
+from initbench.store.chunk import Chunk, Series
+from initbench.store.history import HISTORY_SCHEMA, HistoryFile
+from initbench.store.parts import Store
+from initbench.study.results import Results, history_rows
 
 STUDY = ["init=eye,kaiming_normal,xavier_normal", "sharing=none,all", "seeds=3", "optim.lr=[0.1,0.5]", "train.steps=12"]
 SMALL = ["model.width=8", "model.depth=3", "engine.workers=1", "track.uri=null", "report.formats=[csv]"]
@@ -128,7 +129,7 @@ def test_a_file_that_is_none_is_refused_in_one_line(results, tmp_path):
 
 
 def test_frames_that_fail_leave_the_old_history(results, tmp_path, monkeypatch):
-    from initbench.results import frames
+    from initbench.study.results import frames
 
     folder = tmp_path / "s"
     store = Store(results.folder.parent / "store")

@@ -10,8 +10,8 @@ import yaml
 
 import initbench.initializers as catalogue
 from conftest import assert_template
+from initbench.config.groups import LayerSpec
 from initbench.errors import InputError, NotApplicable
-from initbench.groups import LayerSpec
 from initbench.initializers import REGISTRY, initialize, options, resolve
 from initbench.initializers.bias import RULES, fill_bias_, parse_rule
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from initbench.groups import LayerSpec
+from initbench.config.groups import LayerSpec
 from initbench.initializers import REGISTRY, call_, resolve
 from initbench.initializers.option_files import load_option
 from initbench.initializers.verify import _law_test as not_of_the_law

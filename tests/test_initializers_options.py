@@ -13,10 +13,10 @@ import torch
 
 from conftest import small_arm
 from initbench import data
+from initbench.config.groups import InitConfig
 from initbench.engine import stacked
 from initbench.engine.material import Material, start_of_seed
 from initbench.errors import NotApplicable
-from initbench.groups import InitConfig
 from initbench.initializers.option_files import known, load_option
 
 # what a plain ReLU net with inputs of another number than its width gives no place to

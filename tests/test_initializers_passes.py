@@ -11,12 +11,13 @@ from torch.utils.flop_counter import FlopCounterMode
 import initbench as ib
 from conftest import small_arm
 from initbench import data
-from initbench.engine import netstart, stacked, worker
+from initbench.config.groups import InitConfig
+from initbench.engine import netstart, stacked
 from initbench.engine.material import Material
-from initbench.groups import InitConfig
 from initbench.initializers import initialize_net
 from initbench.initializers.verify_net import plain_net, sample
-from initbench.store import Store
+from initbench.store.parts import Store
+from initbench.study import worker
 
 LAYERS, SAMPLES, BATCH = 4, 16, 300  # of a net of depth 3
 

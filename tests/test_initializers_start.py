@@ -11,16 +11,17 @@ import torch
 from torch import nn
 
 from conftest import VALUES, small_arm
-from initbench import data, rng, sources
+from initbench import data, rng
+from initbench.config.groups import InitConfig
 from initbench.data import split
 from initbench.engine import netstart, one_by_one, stacked
 from initbench.engine.material import Material, start_of_seed
-from initbench.engine.pool import chunks
 from initbench.errors import InputError, NotApplicable
-from initbench.groups import InitConfig
 from initbench.initializers import REGISTRY, Contract, lsuv_, source_hash
-from initbench.plan import planned
-from initbench.sweep import expand
+from initbench.overrides.expand import expand
+from initbench.own import sources
+from initbench.study.plan import planned
+from initbench.study.pool import chunks
 
 
 def init(name, bias="zeros", **args):

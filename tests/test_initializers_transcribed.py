@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from initbench.groups import ModelConfig
+from initbench.config.groups import ModelConfig
 from initbench.initializers import initialize_net, options, resolve
 from initbench.initializers.data_dependent import _equal_rates_
 from initbench.initializers.gradient_dependent import gradient_quotient

@@ -10,9 +10,9 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from initbench.activations import ACTIVATIONS as KNOWN
+from initbench.config.activations import ACTIVATIONS as KNOWN
+from initbench.config.groups import ACTIVATIONS, LayerSpec, ModelConfig
 from initbench.errors import InputError, NotApplicable
-from initbench.groups import ACTIVATIONS, LayerSpec, ModelConfig
 from initbench.initializers import (
     calculate_gain,
     critical_length,

@@ -12,13 +12,13 @@ import torch
 
 from conftest import small_arm
 from initbench import data, inspect
+from initbench.config.groups import InitConfig
 from initbench.diagnosis import Signals, diagnose, flags
 from initbench.engine.material import Material, Seeds, start_of_seed
 from initbench.errors import InputError
-from initbench.groups import InitConfig
 from initbench.inspect import Inspection
-from initbench.labels import labelled
-from initbench.plan import planned
+from initbench.study.labels import labelled
+from initbench.study.plan import planned
 from options import option
 
 DIGITS = {"name": "digits"}

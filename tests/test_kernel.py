@@ -19,11 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import TEACHER, VALUES, same_bits, small_arm
-from initbench import data, groups, measure
+from initbench import data, measure
+from initbench.config.arm import groups
 from initbench.engine import stacked, trainers
-from initbench.engine.chunk import Chunk
 from initbench.engine.material import Material
 from initbench.errors import NotApplicable
+from initbench.store.chunk import Chunk
 
 pytest.importorskip("numba")
 
@@ -320,7 +321,7 @@ def test_activations_are_exact_to_a_few_units_in_the_last_place(name):
 
 @pytest.mark.parametrize("name", sorted(EXACT))
 def test_activations_keep_nan_and_treat_kinks_as_torch(name):
-    from initbench.model import ACTIVATIONS
+    from initbench.nets.mlp import ACTIVATIONS
 
     z = np.array([np.nan, 0.0, -0.0, 1e10, -1e10, *np.linspace(-1, 1, 11)], dtype=np.float32)
     h, g = np.empty_like(z), np.full_like(z, 3)

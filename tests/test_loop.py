@@ -9,9 +9,9 @@ import pytest
 
 from conftest import TEACHER, small_arm
 from initbench import data
+from initbench.config.groups import EvaluateConfig, ModelConfig, Target
 from initbench.engine import one_by_one, stacked
 from initbench.engine.kernel import run as kernel
-from initbench.groups import EvaluateConfig, ModelConfig, Target
 from naive_loop import naive
 
 GOAL = 0.6

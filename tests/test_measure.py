@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 from conftest import TEACHER, same_bits, small_arm
 from initbench import data
-from initbench.config import ArmConfig
+from initbench.config.arm import ArmConfig
 from initbench.engine import one_by_one, stacked
 from initbench.engine.material import Material, Seeds, start_of_seed
 from initbench.measure import MEASURES, SETS
 from initbench.measure.geometry import mean_absolute_correlation, mean_pair_cosine
 from initbench.measure.probe import singular_values
-from initbench.sweep import expand
+from initbench.overrides.expand import expand
 
 LR = 0.5
 SHARING = {

@@ -12,15 +12,15 @@ from torch import nn
 
 from conftest import TEACHER, small_arm
 from initbench import data
+from initbench.config.groups import RESIDUALS, EvaluateConfig, InitConfig, LayerSpec, ModelConfig, SharingConfig
 from initbench.engine import one_by_one, stacked
 from initbench.engine.material import Material, Seeds, start_of_seed
 from initbench.engine.oracle import MLP
 from initbench.errors import InputError, NotApplicable
-from initbench.groups import RESIDUALS, EvaluateConfig, InitConfig, LayerSpec, ModelConfig, SharingConfig
 from initbench.measure import measure
-from initbench.net import net as net_of
-from initbench.parametrization import Factors, factors
-from initbench.residual import branches
+from initbench.nets.net import net as net_of
+from initbench.nets.parametrization import Factors, factors
+from initbench.nets.residual import branches
 from initbench.theory import mode_curve
 
 

@@ -14,11 +14,11 @@ from torch import nn
 
 import initbench as ib
 from initbench import data
+from initbench.config.groups import ModelConfig
 from initbench.engine import module, module_run, one_by_one
 from initbench.engine.material import Seeds
 from initbench.errors import InputError, NotApplicable
-from initbench.groups import ModelConfig
-from initbench.plan import planned
+from initbench.study.plan import planned
 
 HERE = Path(__file__).parent
 FANCY = {"name": "teacher", "samples": 40, "inputs": 20}
@@ -90,7 +90,7 @@ def test_the_arguments_and_the_file_are_in_the_key_and_it_trains_one_run_after_a
 
 
 def ib_setting(one):
-    from initbench.labels import setting_label
+    from initbench.study.labels import setting_label
 
     return setting_label(one.config)
 
@@ -515,7 +515,7 @@ def test_a_module_that_is_not_what_it_seems_is_one_line(target, words, folder, c
     [("Detached", "a.weight, a.bias"), ("Half", "a.weight, a.bias"), ("Unused", "spare.weight, spare.bias")],
 )
 def test_parameters_that_get_no_gradient_are_named(target, names):
-    from initbench import study
+    from initbench.study import command as study
 
     (found,) = [one for one in study.plan(asked(target)).cautions if one["title"] == "Some parameters never train"]
     assert str(found["text"]).startswith(f"{names}: no gradient reaches them")
@@ -523,7 +523,7 @@ def test_parameters_that_get_no_gradient_are_named(target, names):
 
 @pytest.mark.parametrize("target", ["Softmax", "Sigmoid", "LogSoftmax", "Layers", "OnlyInTraining"])
 def test_outputs_that_are_probabilities_are_said_where_logits_are_needed(target):
-    from initbench import study
+    from initbench.study import command as study
 
     said = {
         data: "The outputs are already probabilities" in str(study.plan([*asked(target)[:5], *of]).cautions)

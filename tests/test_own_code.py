@@ -15,18 +15,20 @@ import torch
 
 import initbench as ib
 from conftest import small_arm
-from initbench import catalogue, sources, study
+from initbench import catalogue
 from initbench.__main__ import main
+from initbench.config.groups import InitConfig, LayerSpec, SharingConfig
 from initbench.data import load
 from initbench.engine import one_by_one, stacked
 from initbench.engine.material import start_of_seed
 from initbench.errors import InputError, NotApplicable
-from initbench.groups import InitConfig, LayerSpec, SharingConfig
 from initbench.initializers import check_shared
 from initbench.initializers.calling import call_
-from initbench.plan import planned
+from initbench.own import sources
 from initbench.sharing import Parts, Slot
 from initbench.sharing import build as sharing_build
+from initbench.study import command as study
+from initbench.study.plan import planned
 
 SMALL = ["sharing=none", "seeds=2", "optim.lr=0.1", "train.steps=3", "track.uri=null", "report.formats=[csv]"]
 HERE = ["engine.workers=1", "measure=none"]

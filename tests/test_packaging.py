@@ -78,7 +78,7 @@ def test_a_wheel_built_from_the_sdist_is_the_same(wheel, tmp_path):
 
 
 def test_the_repository_is_read_beside_its_sources():
-    from initbench.sweep import config_folder
+    from initbench.overrides.expand import config_folder
 
     if Path(initbench.__file__).parent == ROOT / "src" / "initbench":
         assert config_folder() == ROOT / "conf"

@@ -441,8 +441,8 @@ def test_a_net_of_initbench_is_a_module_that_starts_as_its_runs_do(overrides, na
     """Loss at step 0 of the built net equals that of the run."""
     from initbench.engine import stacked
     from initbench.engine.material import Seeds
-    from initbench.plan import planned
-    from initbench.sweep import expand
+    from initbench.overrides.expand import expand
+    from initbench.study.plan import planned
 
     asked = ["init=kaiming_normal", "model.depth=3", "model.width=8", "model.dtype=float64", *overrides]
     net = ib.build(asked, seed=3)

@@ -14,7 +14,7 @@ from frames import INITS, make_study
 from initbench import predict
 from initbench.errors import InputError
 from initbench.reproduce import analysis, experiments_folder
-from initbench.results import Results
+from initbench.study.results import Results
 
 
 def made(truth, seed=0, inits=14, settings=4, noise=0.05, signals=6):

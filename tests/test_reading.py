@@ -16,13 +16,15 @@ import pyarrow.parquet as pq
 import pytest
 
 import frames
-from initbench import archives, report, store
+from initbench import report
 from initbench.errors import InputError
-from initbench.places import check_places
-from initbench.reading import digests, read_folder
 from initbench.report.__main__ import main
-from initbench.results import Results, load
-from initbench.store import Store
+from initbench.store import archives
+from initbench.store import parts as store
+from initbench.store.parts import Store
+from initbench.store.reading import digests, read_folder
+from initbench.study.places import check_places
+from initbench.study.results import Results, load
 
 SMALL = (("kaiming_normal", "none"), ("eye", "none"))
 

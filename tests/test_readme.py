@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from initbench.sweep import expand
+from initbench.overrides.expand import expand
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

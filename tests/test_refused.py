@@ -16,18 +16,19 @@ from hypothesis import strategies as st
 
 import initbench as ib
 from conftest import assert_template, small_arm
-from initbench import study, terminal
 from initbench.__main__ import main
+from initbench.cli import terminal
+from initbench.config.groups import InitConfig
 from initbench.errors import InputError
-from initbench.groups import InitConfig
-from initbench.labels import labelled, plain, setup_label
-from initbench.overrides import read
-from initbench.own_files import check_file
-from initbench.places import check_places
-from initbench.plan import PlannedArm
-from initbench.saying import advice
+from initbench.overrides.expand import expand
+from initbench.overrides.own_files import check_file
+from initbench.overrides.read import read
 from initbench.stats import remedy
-from initbench.sweep import expand
+from initbench.study import command as study
+from initbench.study.labels import labelled, plain, setup_label
+from initbench.study.places import check_places
+from initbench.study.plan import PlannedArm
+from initbench.study.saying import advice
 
 FEW = ["init=eye", "sharing=none", "seeds=2", "optim.lr=0.1", "train.steps=3", "track.uri=null", "engine.workers=1"]
 TARGET = "_target_: initbench.initializers.normal_"
@@ -297,7 +298,7 @@ def test_an_option_file_that_is_none_is_named_with_its_fault(content, folder):
 
 
 def test_our_own_option_files_are_in_order():
-    from initbench.sweep import config_folder
+    from initbench.overrides.expand import config_folder
 
     for path in config_folder().rglob("*.yaml"):
         check_file(path)
@@ -333,8 +334,8 @@ def test_a_full_disk_is_one_line_that_names_the_file(folder, capsys, monkeypatch
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device", "outputs/s/study.json")
 
-    monkeypatch.setattr("initbench.results.Results.save_study", full)
-    monkeypatch.setattr("initbench.results.Results.save", full)
+    monkeypatch.setattr("initbench.study.results.Results.save_study", full)
+    monkeypatch.setattr("initbench.study.results.Results.save", full)
     assert main(with_few("study=s")) == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("initbench")]
     assert line.startswith("initbench: outputs/s/study.json: No space left on device; finished runs are stored")

@@ -26,7 +26,7 @@ from initbench.report.__main__ import main
 from initbench.report.figures import forest
 from initbench.report.palette import GROUND, TONES, contrast
 from initbench.report.words import plain
-from initbench.results import Results
+from initbench.study.results import Results
 
 SMALL = (("kaiming_normal", "none"), ("kaiming_normal", "all"), ("eye", "none"), ("eye", "all"), ("normal_001", "none"))
 NO_HISTORY = pd.DataFrame({"run": [], "step": [], "metric": [], "layer": pd.array([], "Int16"), "value": []})
@@ -328,7 +328,7 @@ def test_the_tables_can_be_rebuilt_from_the_archive_alone(folder: Path, tmp_path
 
 
 def test_compare_is_comparisons_csv(folder: Path):
-    from initbench.results import load
+    from initbench.study.results import load
 
     ours = load(folder).compare()
     theirs = pd.read_csv(folder / "comparisons.csv", keep_default_na=True)

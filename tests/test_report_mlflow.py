@@ -11,7 +11,7 @@ import frames
 import initbench as ib
 from initbench import report, stats, track
 from initbench.report.__main__ import main
-from initbench.results import load
+from initbench.study.results import load
 
 
 def test_the_report_of_an_experiment_is_that_of_its_folder(tmp_path: Path, monkeypatch, capsys):

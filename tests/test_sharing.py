@@ -17,13 +17,13 @@ from scipy import linalg, stats
 
 from conftest import VALUES, assert_template, small_arm
 from initbench import data
+from initbench.config.groups import PARAMETRIZATIONS, RESIDUALS, SHARING_KEYS, InitConfig, ModelConfig, SharingConfig
 from initbench.engine import one_by_one, stacked
 from initbench.engine.material import Material, start_of_seed
 from initbench.engine.oracle import MLP
 from initbench.errors import InputError, NotApplicable
-from initbench.groups import PARAMETRIZATIONS, RESIDUALS, SHARING_KEYS, InitConfig, ModelConfig, SharingConfig
-from initbench.plan import planned
 from initbench.sharing import BUILDERS, RULES, label, scheme
+from initbench.study.plan import planned
 
 CONF = Path(__file__).resolve().parent.parent / "conf" / "sharing"
 LAYERS = ModelConfig(depth=5, width=6).layers(8, 3)  # 6x8, four 6x6, 3x6

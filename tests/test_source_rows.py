@@ -19,9 +19,9 @@ from torch import nn
 import initbench as ib
 from initbench import reproduce
 from initbench.errors import InputError, NotApplicable
-from initbench.overrides import completed
-from initbench.plan import planned
-from initbench.sweep import expand
+from initbench.overrides.expand import expand
+from initbench.overrides.read import completed
+from initbench.study.plan import planned
 
 ROOT = Path(__file__).resolve().parent.parent
 

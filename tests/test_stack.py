@@ -12,14 +12,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from conftest import small_arm
-from initbench import data, model
+from initbench import data
+from initbench.config.groups import ACTIVATIONS
 from initbench.engine.material import Material, Seeds
 from initbench.engine.oracle import PHI
-from initbench.engine.pool import chunks
 from initbench.engine.stacked import Stack
 from initbench.engine.sums import UseSums
-from initbench.groups import ACTIVATIONS
+from initbench.nets import mlp as model
 from initbench.sharing import Scheme, Slot
+from initbench.study.pool import chunks
 
 SIZES = (5, 7, 4, 6, 3)
 

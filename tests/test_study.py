@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 
 import initbench as ib
 from initbench.__main__ import main
-from initbench.overrides import completed
+from initbench.overrides.read import completed
 
 SMALL = ["seeds=2", "optim.lr=[0.1,0.3]", "train.steps=6", "engine.workers=1", "model.width=8", "model.depth=3"]
 OFF = ["track.uri=null", "report.formats=[csv]"]

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from initbench import model
-from initbench.activations import ACTIVATIONS
+from initbench.config.activations import ACTIVATIONS
+from initbench.config.optimizers import OPTIMIZERS
 from initbench.engine import optim, oracle
 from initbench.engine.kernel import activations as compiled
 from initbench.engine.kernel import declared, rules
-from initbench.optimizers import OPTIMIZERS
-from initbench.sweep import config_folder
+from initbench.nets import mlp as model
+from initbench.overrides.expand import config_folder
 
 WIDE = np.linspace(-200, 200, 4001)
 WIDE = np.concatenate([WIDE[WIDE != 0], [-1e-6, 1e-6]])

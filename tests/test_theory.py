@@ -11,10 +11,10 @@ from scipy.integrate import dblquad
 
 from conftest import small_arm
 from initbench import data, theory
+from initbench.config.groups import ACTIVATIONS, InitConfig
 from initbench.engine import stacked
 from initbench.engine.material import Material
 from initbench.errors import InputError
-from initbench.groups import ACTIVATIONS, InitConfig
 from initbench.initializers.gains import activation
 from options import option
 

@@ -13,11 +13,11 @@ from scipy import stats as scipy_stats
 import initbench as ib
 from frames import make_study
 from initbench import report, theory
-from initbench.plan import planned
+from initbench.overrides.expand import expand
 from initbench.report import why
 from initbench.report.figures.why import bounds, ticks
 from initbench.report.source import Source
-from initbench.sweep import expand
+from initbench.study.plan import planned
 
 
 def test_mean_and_interval_are_scipys():

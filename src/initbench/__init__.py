@@ -8,7 +8,7 @@
 import sys
 from typing import Any
 
-from initbench.shadowing import check_folder
+from initbench.own.shadowing import check_folder
 
 if sys.argv[:1] == ["-m"]:  # a command: nothing else is imported yet
     check_folder()
@@ -31,10 +31,10 @@ __all__ = [
 # The public names and where they live. They are imported on first use, so that `import initbench` (and with it
 # every --help and every worker process) does not pay for pandas, torch or Hydra.
 _HOME = {
-    "run": "initbench.study",
-    "build": "initbench.engine.build",
-    "load": "initbench.results",
-    "Results": "initbench.results",
+    "run": "initbench.study.command",
+    "build": "initbench.study.build",
+    "load": "initbench.study.results",
+    "Results": "initbench.study.results",
     "InputError": "initbench.errors",
     "NotApplicable": "initbench.errors",
     **dict.fromkeys(

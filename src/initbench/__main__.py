@@ -12,9 +12,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from initbench import streams
-from initbench.ending import answered
-from initbench.flags import SHOWING, arguments, parser
+from initbench.cli import streams
+from initbench.cli.ending import answered
+from initbench.cli.flags import SHOWING, arguments, parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def as_process() -> int:
     """`main` as the whole of a process, which does not look through its libraries for garbage at its end either."""
-    from initbench.engine.processes import collect_seldom
-    from initbench.shadowing import check_folder
+    from initbench.own.shadowing import check_folder
+    from initbench.startup.processes import collect_seldom
 
     check_folder(script=True)
     collect_seldom()
@@ -38,19 +38,19 @@ def as_process() -> int:
 def command(argv: list[str]) -> int:
     """Help, one of Hydra's own information flags, or a study."""
     if "--version" in argv:
-        from initbench.helping import version_text
+        from initbench.cli.help import version_text
 
         streams.write(version_text(), sys.stdout)
         return 0
     args = arguments(argv)
     if args.help:
-        from initbench.helping import help_text
+        from initbench.cli.help import help_text
 
         streams.write(help_text(), sys.stdout)
         return 0
     config_dirs = [args.config_dir] if args.config_dir else []
     if any(getattr(args, name) for name in SHOWING):
-        from initbench.sweep import expand_study
+        from initbench.overrides.expand import expand_study
 
         lines = dict(zip(args.overrides, expand_study(args.overrides, config_dirs).lines))
         hydra_main([lines.get(text, text) for text in argv])
@@ -60,12 +60,12 @@ def command(argv: list[str]) -> int:
 
 def sweep(overrides: list[str], config_dirs: list[str]) -> int:
     """Plan, train, collect, say."""
-    from initbench.engine.processes import begin
+    from initbench.startup.processes import begin
 
     started = time.monotonic()
     alone = any(text.startswith(("engine.workers=1", "hydra/launcher=", "train.dry_run=")) for text in overrides)
     begun = not alone and begin()
-    from initbench import study  # while the other process imports
+    from initbench.study import command as study  # while the other process imports
 
     plan = study.plan(overrides, config_dirs)
     with study.beside(begun) as process:
@@ -74,8 +74,10 @@ def sweep(overrides: list[str], config_dirs: list[str]) -> int:
 
 def carry_out(plan: Any, config_dirs: list[str], started: float, process: Any) -> int:
     """Train what is missing, collect, say. `process`: draws the report, or None."""
-    from initbench import job, study, terminal
-    from initbench.saying import say_compiling, say_outcome, say_plan
+    from initbench.cli import terminal
+    from initbench.study import command as study
+    from initbench.study import launch as job
+    from initbench.study.saying import say_compiling, say_outcome, say_plan
 
     stored = plan.stored()
     done = 0 if plan.config.rerun else sum(stored.values())
@@ -114,8 +116,8 @@ def carry_out(plan: Any, config_dirs: list[str], started: float, process: Any) -
 
 def launch(plan: Any, config_dirs: list[str]) -> str | None:
     """One Hydra job an arm, by whatever launcher is asked for; returns why it broke down, if it did."""
-    from initbench.hydra_parts import composed_already
-    from initbench.overrides import quoted
+    from initbench.overrides.hydra_parts import composed_already
+    from initbench.overrides.read import quoted
 
     folders = [flag for folder in config_dirs for flag in ("--config-dir", folder)]
     try:
@@ -131,9 +133,9 @@ def hydra_main(argv: list[str]) -> None:
     """Hydra's own entry with our configuration folder and task."""
     import hydra
 
-    from initbench.hydra_parts import replaced
-    from initbench.job import run_job
-    from initbench.sweep import CONFIG_NAME, config_folder
+    from initbench.overrides.expand import CONFIG_NAME, config_folder
+    from initbench.overrides.hydra_parts import replaced
+    from initbench.study.launch import run_job
 
     before = sys.argv
     sys.argv = ["initbench", *argv]

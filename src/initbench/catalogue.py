@@ -19,10 +19,10 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from initbench.ending import answered
+from initbench.cli.ending import answered
+from initbench.cli.flags import Parser
 from initbench.errors import InputError, NotApplicable, refusal, shown
-from initbench.flags import Parser
-from initbench.own_code import line
+from initbench.own.code import line
 
 COLUMNS = ("name", "formula", "source", "contract", "meant for", "options")
 SHOWN = 6  # violations printed of one contract
@@ -127,7 +127,7 @@ def show(table: list[dict[str, str]]) -> None:
     """The rows as a table in the terminal, one entry under the other where it is narrow."""
     from rich.table import Table
 
-    from initbench.terminal import Terminal
+    from initbench.cli.terminal import Terminal
 
     console = Terminal()
     shown = Table(box=None, pad_edge=False, show_lines=False)
@@ -189,10 +189,10 @@ def found(
     target: str, given: Mapping[str, Any] | None = None
 ) -> tuple[Callable[..., Any], dict[str, Any], dict[str, Any]]:
     """(function, arguments, those that differ from the function's defaults) of what --check names; `given`: by hand."""
-    from initbench import plugins
     from initbench.initializers import REGISTRY, options, resolve
     from initbench.initializers.calling import RESERVED_KEYS
     from initbench.initializers.option_files import known, load_option
+    from initbench.own import plugins
 
     if target in REGISTRY or target not in known():
         if not any(("." in target, target in REGISTRY, target in plugins.installed(plugins.INITIALIZERS))):

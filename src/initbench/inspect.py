@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from initbench.cli.ending import answered
+from initbench.cli.flags import Parser
 from initbench.diagnosis import Signals, diagnose, flags
-from initbench.ending import answered
 from initbench.errors import NotApplicable, every, refusal, shown
-from initbench.flags import Parser
-from initbench.overrides import completed, key_of, texts
+from initbench.overrides.read import completed, key_of, texts
 
 USUAL = ("seeds=64",)  # unless asked otherwise
 # at step 0 only the probe counts: no rates, and evaluation on the probe's own samples
@@ -50,9 +50,9 @@ def look(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[Insp
     >>> found.trouble, found.table["shape"].tolist()
     (False, ['32x64', '32x32', '10x32'])
     """
-    from initbench.labels import labelled
-    from initbench.plan import planned
-    from initbench.sweep import expand
+    from initbench.overrides.expand import expand
+    from initbench.study.labels import labelled
+    from initbench.study.plan import planned
 
     arms, refused = [], []
     for config in expand(asked(overrides), config_dirs):
@@ -102,9 +102,9 @@ def inspect_arm(arm: Any) -> Inspection:
 def signals_of(arm: Any) -> Signals:
     """Train no step, and keep what was measured: each metric as (seeds, layers)."""
     from initbench import theory
-    from initbench.engine.pool import chunks
     from initbench.engine.trainers import named
-    from initbench.engine.worker import one_thread
+    from initbench.study.pool import chunks
+    from initbench.study.worker import one_thread
 
     trainer = arm.trainer[0]
     if trainer.functions([arm.config]):  # no step is trained: nothing to compile for
@@ -251,7 +251,7 @@ def show(one: Inspection) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from initbench.terminal import Terminal
+    from initbench.cli.terminal import Terminal
 
     console = Terminal(width=None if sys.stdout is not None and sys.stdout.isatty() else 140)
     seeds = len(one.signals.loss)

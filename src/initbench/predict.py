@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 
 from initbench import stats
-from initbench.ending import answered
+from initbench.cli.ending import answered
+from initbench.cli.flags import Parser
 from initbench.errors import refusal
-from initbench.flags import Parser
-from initbench.history import History, HistoryFile, history_of
 from initbench.rng import numpy_stream
+from initbench.store.history import History, HistoryFile, history_of
 
 ALPHAS = np.geomspace(1e-1, 1e4, 11)  # strengths of the ridge penalty that the inner folds choose from
 RESAMPLES = 2000
@@ -296,7 +296,7 @@ def predict(results: Any) -> Prediction:
 
     Raises InputError where step 0 was not measured, nothing arrived, or there are too few initializers.
     """
-    from initbench.results import load
+    from initbench.study.results import load
 
     if isinstance(results, (str, Path)):
         results = load(results)
@@ -351,7 +351,7 @@ def show(found: Prediction) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from initbench.terminal import out
+    from initbench.cli.terminal import out
 
     table = Table(title="rank correlation with steps to target, within settings", title_justify="left", box=SIMPLE_HEAD)
     for head in ("signal at step 0", "rho", "95% interval", "arms"):

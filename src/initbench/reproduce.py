@@ -25,10 +25,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from initbench.checks import one_of
-from initbench.ending import answered
+from initbench.cli.ending import answered
+from initbench.cli.flags import Parser
+from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
-from initbench.flags import Parser
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -100,7 +100,7 @@ def child(name: str, engine: str, seconds: float, seed: int, folder: Path, curre
             import initbench.inspect
             import initbench.report.blocks
             import initbench.report.versus
-            import initbench.study  # noqa: F401
+            import initbench.study.command  # noqa: F401
     from . import engines, targets
 
     target = targets.TARGETS[name]

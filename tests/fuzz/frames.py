@@ -143,7 +143,7 @@ def changed(frame: pd.DataFrame, what: str, column: int, row: int, to: Any) -> p
 def run(given: tuple[list[Any], list[Any], str], folder: Path) -> None:
     """Compare, and report, from memory or through files; or put the study beside its original."""
     from initbench import report
-    from initbench.results import Results
+    from initbench.study.results import Results
 
     changes, edits, how = given
     runs, history, study = plain()

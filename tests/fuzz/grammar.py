@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from initbench.sweep import config_folder
+from initbench.overrides.expand import config_folder
 
 ODD_TEXT = (
     *(

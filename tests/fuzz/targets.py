@@ -42,7 +42,7 @@ class Target:
 
 def plan(overrides: list[str], config_dirs: list[str] | tuple[str, ...] = ()) -> None:
     """Plan a study; its arms must be told apart by their labels."""
-    from initbench import study
+    from initbench.study import command as study
 
     arms = study.plan(overrides, config_dirs).arms
     labels = [arm.label for arm in arms]

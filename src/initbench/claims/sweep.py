@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from initbench.claims.prediction import load
-from initbench.overrides import completed
+from initbench.overrides.read import completed
 
 
 def swept(

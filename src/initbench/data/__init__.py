@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from initbench.checks import check_choice, one_of
+from initbench.config.checks import check_choice, one_of
 from initbench.data.dataset import TRAIN_SHARE, Dataset, Split, inputs_of, split, targets_of, with_target
 from initbench.data.fetched import mnist1d, openml
 from initbench.data.files import digits, npz

@@ -15,8 +15,8 @@ from functools import cached_property
 import numpy as np
 
 from initbench import rng
-from initbench.cautions import Caution
-from initbench.checks import check_choice
+from initbench.config.cautions import Caution
+from initbench.config.checks import check_choice
 from initbench.data.frame import AS_THEY_ARE, Frame, cast, frame_of, standardizer
 from initbench.data.labels import taken
 from initbench.errors import refusal

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from initbench.cautions import Caution
-from initbench.config import resolve_target
+from initbench.config.arm import resolve_target
+from initbench.config.cautions import Caution
+from initbench.config.groups import Target
 from initbench.data.dataset import Dataset, parts
 from initbench.data.frame import blocks, standardizer
 from initbench.data.labels import doubtful_numbers
-from initbench.groups import Target
 
 ROWS = 5000  # so many samples, evenly spaced, are looked at where there are more
 SEEDS = 20  # so many seeds' splits are looked at

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from initbench import rng
-from initbench.checks import check_whole
+from initbench.config.checks import check_whole
 from initbench.data.dataset import Dataset, checked
 from initbench.errors import refusal
 from initbench.memory import check_fits

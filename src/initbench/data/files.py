@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from initbench.checks import check, check_choice
+from initbench.config.checks import check, check_choice
 from initbench.data.dataset import Dataset, checked
 from initbench.data.npz import read
 from initbench.errors import refusal, shown

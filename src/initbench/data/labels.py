@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from initbench.cautions import Caution
+from initbench.config.cautions import Caution
 from initbench.errors import refusal
 
 FLOAT_CLASSES = 100  # more different whole numbers among floats are values

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from initbench import rng
-from initbench.checks import check_choice, check_number, check_whole
+from initbench.config.checks import check_choice, check_number, check_whole
 from initbench.data.dataset import Dataset
 from initbench.errors import refusal, shown
 from initbench.memory import check_fits

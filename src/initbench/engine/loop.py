@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from initbench.engine.recorder import Recorder
-from initbench.schedule import Schedule
+from initbench.engine.schedule import Schedule
 
 Progress = Callable[[int], None]  # is told of so many more run-steps
 

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from initbench import rng
-from initbench.cautions import Caution
-from initbench.config import ArmConfig
+from initbench.config.arm import ArmConfig
+from initbench.config.cautions import Caution
+from initbench.config.groups import LayerSpec
 from initbench.data import Dataset, Split, split
 from initbench.engine.netstart import net_start, training_targets
 from initbench.errors import refusal
-from initbench.groups import LayerSpec
 from initbench.initializers import initialize, needs
 from initbench.measure import PROBE_SAMPLES
-from initbench.net import Net, net
+from initbench.nets.net import Net, net
 from initbench.sharing import Scheme
 
 

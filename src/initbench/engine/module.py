@@ -17,18 +17,19 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from initbench import initializers, plugins, rng
-from initbench.cautions import Caution
-from initbench.checks import one_of
-from initbench.config import ArmConfig
+from initbench import initializers, rng
+from initbench.config.arm import ArmConfig
+from initbench.config.cautions import Caution
+from initbench.config.checks import one_of
+from initbench.config.groups import LayerSpec, ModelConfig
 from initbench.data import Dataset, inputs_of, split
 from initbench.engine.material import Draws, Material
 from initbench.engine.netstart import training_batch, training_targets
 from initbench.engine.reach import Reach, check_same, check_storable, follow_gradients, reach, signature
 from initbench.errors import inapplicable, refusal
-from initbench.groups import LayerSpec, ModelConfig
 from initbench.initializers.whole_net import initialize_net, linears
-from initbench.own_code import OwnCodeFailed, guarded, reasons
+from initbench.own import plugins
+from initbench.own.code import OwnCodeFailed, guarded, reasons
 from initbench.parameters.ties import share_
 from initbench.parameters.uses import quiet
 from initbench.sharing import Scheme, Slot, scheme

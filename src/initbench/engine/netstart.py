@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from initbench import rng
-from initbench.activations import ACTIVATIONS
-from initbench.config import ArmConfig, digest
+from initbench.config.activations import ACTIVATIONS
+from initbench.config.arm import ArmConfig, digest
 from initbench.data import Dataset, inputs_of, split, targets_of
 from initbench.errors import inapplicable
 from initbench.initializers import initialize_net, resolve, source_hash
-from initbench.net import Net
+from initbench.nets.net import Net
 
 BATCH_SAMPLES = 512  # samples of the training part that an initializer sees; all, if fewer
 KEPT = 512  # starts kept in a process

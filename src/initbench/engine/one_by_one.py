@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from initbench.config import ArmConfig
+from initbench.config.arm import ArmConfig
 from initbench.data import Dataset
-from initbench.engine.chunk import Chunk, joined
 from initbench.engine.loop import Progress
 from initbench.engine.material import Material
 from initbench.engine.module import ModuleMaterial
 from initbench.engine.module_run import OwnModule
 from initbench.engine.oracle import Oracle
+from initbench.engine.schedule import Schedule
 from initbench.engine.single import run_one
-from initbench.schedule import Schedule
+from initbench.store.chunk import Chunk, joined
 
 # measures that multiply the layers' own Jacobians: a person's module may put anything between its layers
 OF_A_CHAIN = ("jacobian_",)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from initbench.groups import OptimConfig
+from initbench.config.groups import OptimConfig
 
 State = dict[str, Tensor]
 Rule = Callable[[Tensor, Tensor, State, Tensor, int, OptimConfig], None]

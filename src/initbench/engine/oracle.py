@@ -1,7 +1,7 @@
 """The oracle: one run as a plain nn.Module, every stored tensor one nn.Parameter.
 
 Written from the definitions a second time, matrix by matrix and with autograd alone, so that it can be an oracle: it
-takes nothing from `initbench.model`, `initbench.residual` or the formulas of `initbench.sharing` but index tables.
+takes nothing from `initbench.nets.mlp`, `initbench.nets.residual` or the formulas of `initbench.sharing` but index tables.
 """
 
 from __future__ import annotations

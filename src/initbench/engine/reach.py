@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from initbench.cautions import Caution
+from initbench.config.cautions import Caution
 from initbench.errors import InputError, refusal
-from initbench.own_code import OwnCodeFailed, guarded
+from initbench.own.code import OwnCodeFailed, guarded
 from initbench.parameters.naming import stored_parameters
 from initbench.parameters.storage import check_shaped, computed_tensors, memories
 from initbench.parameters.uses import count_uses, quiet

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from initbench import measure
-from initbench.engine.chunk import Chunk, Series, blank_after_divergence
 from initbench.sharing import Scheme
+from initbench.store.chunk import Chunk, Series, blank_after_divergence
 
 
 class Recorder:

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from initbench.engine.chunk import Chunk
+from initbench.config.groups import OptimConfig
+from initbench.config.optimizers import OPTIMIZERS
 from initbench.engine.loop import Progress, train
 from initbench.engine.material import Material, Seeds
 from initbench.engine.optim import lr_factor
 from initbench.engine.recorder import Recorder
-from initbench.groups import OptimConfig
+from initbench.engine.schedule import Schedule
 from initbench.measure import Probe, measure
-from initbench.optimizers import OPTIMIZERS
-from initbench.schedule import Schedule
+from initbench.store.chunk import Chunk
 
 
 class Trainable(Protocol):

@@ -13,19 +13,19 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from initbench.config import ArmConfig
+from initbench.config.arm import ArmConfig
+from initbench.config.groups import OptimConfig
 from initbench.data import Dataset
 from initbench.engine import optim
-from initbench.engine.chunk import Chunk
 from initbench.engine.loop import Progress, train
 from initbench.engine.material import Material, Seeds
 from initbench.engine.recorder import Recorder
+from initbench.engine.schedule import Schedule
 from initbench.engine.sums import UseSums
-from initbench.groups import OptimConfig
 from initbench.measure import Probe, measure
-from initbench.model import LOSS_VALUES, LOSSES, Room, right
-from initbench.residual import Trace
-from initbench.schedule import Schedule
+from initbench.nets.mlp import LOSS_VALUES, LOSSES, Room, right
+from initbench.nets.residual import Trace
+from initbench.store.chunk import Chunk
 
 EVALUATION_BLOCK = 4  # runs evaluated at once: their activations on 1,000 samples fit the cache
 

@@ -13,15 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from initbench.config import ArmConfig
+from initbench.config.arm import ArmConfig
+from initbench.config.groups import LayerSpec
 from initbench.engine.kernel import declared
 from initbench.errors import inapplicable
-from initbench.groups import LayerSpec
 
 if TYPE_CHECKING:
     from initbench.data import Dataset
-    from initbench.engine.chunk import Chunk
     from initbench.engine.material import Material
+    from initbench.store.chunk import Chunk
 
 Functions = list[tuple[str, str]]  # (kind, name) of compiled functions
 
@@ -134,7 +134,7 @@ def chosen(arm: ArmConfig, material: Material) -> tuple[Trainer, str]:
 
     >>> from initbench import data
     >>> from initbench.engine.material import Material
-    >>> from initbench.sweep import expand
+    >>> from initbench.overrides.expand import expand
     >>> arm = expand(["model.dtype=float64", "init=eye", "sharing=none"])[0]
     >>> trainer, reason = chosen(arm, Material(arm, data.load(arm.data)))
     >>> trainer.name, reason
@@ -158,7 +158,7 @@ def chosen(arm: ArmConfig, material: Material) -> tuple[Trainer, str]:
 def stack_size(trainer: Trainer, arm: ArmConfig, layers: Sequence[LayerSpec]) -> int:
     """Runs in a stack, at least two, from the bytes of a run.
 
-    >>> from initbench.groups import ModelConfig
+    >>> from initbench.config.groups import ModelConfig
     >>> from types import SimpleNamespace
     >>> def size(width, depth, name):
     ...     model = ModelConfig(width=width, depth=depth)
@@ -177,7 +177,7 @@ LARGEST_STACK = 128
 def run_bytes(arm: ArmConfig, layers: Sequence[LayerSpec]) -> int:
     """Bytes that one run touches in a training step: weights and gradients, activations and their gradients.
 
-    >>> from initbench.groups import ModelConfig
+    >>> from initbench.config.groups import ModelConfig
     >>> from types import SimpleNamespace
     >>> arm = SimpleNamespace(optim=SimpleNamespace(batch_size=64), model=ModelConfig())
     >>> run_bytes(arm, ModelConfig().layers(64, 10))

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from initbench.checks import one_of
+from initbench.config.checks import one_of
+from initbench.config.groups import LayerSpec
 from initbench.errors import refusal, shown
-from initbench.groups import LayerSpec
 from initbench.initializers._draw import put_
 
 Generator = torch.Generator | None

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from initbench import plugins
-from initbench.checks import one_of
+from initbench.config.checks import one_of
+from initbench.config.groups import LayerSpec
 from initbench.errors import InputError, inapplicable, refusal, shown
-from initbench.groups import LayerSpec
 from initbench.initializers.bias import fill_bias_
 from initbench.initializers.registry import REGISTRY
-from initbench.own_code import defined_at, failed, guarded
+from initbench.own import plugins
+from initbench.own.code import defined_at, failed, guarded
 
 _signature = cache(inspect.signature)  # read some thousand times a study
 

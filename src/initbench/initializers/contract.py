@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from initbench.groups import LayerSpec
+from initbench.config.groups import LayerSpec
 from initbench.initializers.gains import activation_name, gain_value
 
 Drawn = Callable[["Case", torch.Tensor, torch.Tensor], bool]

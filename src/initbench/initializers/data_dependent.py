@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from initbench.checks import unknown
+from initbench.config.checks import unknown
 from initbench.errors import inapplicable, refusal
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Contract, NetDraw

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
+from initbench.config.groups import LayerSpec
 from initbench.errors import inapplicable, refusal
-from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, put_
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.gains import activation, activation_name, gaussian_mean
 from initbench.initializers.laws import TwoSigma
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import variance_scaling_
-from initbench.late import stats
+from initbench.startup.late import stats
 
 Generator = torch.Generator | None
 

@@ -10,8 +10,8 @@ from functools import cache
 
 import numpy as np
 
-from initbench.activations import ACTIVATIONS, LEAKY_SLOPE, Activation, Function, gaussian_density
-from initbench.checks import unknown
+from initbench.config.activations import ACTIVATIONS, LEAKY_SLOPE, Activation, Function, gaussian_density
+from initbench.config.checks import unknown
 from initbench.errors import refusal, shown
 
 TORCH_GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4}

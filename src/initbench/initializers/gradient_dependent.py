@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from initbench.checks import unknown
-from initbench.groups import LayerSpec
+from initbench.config.checks import unknown
+from initbench.config.groups import LayerSpec
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Contract, NetDraw
 from initbench.initializers.passes import gradients

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from initbench.late import special, stats
+from initbench.startup.late import special, stats
 
 
 @dataclass(frozen=True)

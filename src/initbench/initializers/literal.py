@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from initbench.checks import one_of
+from initbench.config.checks import one_of
+from initbench.config.groups import LayerSpec
 from initbench.errors import inapplicable, refusal, shown
-from initbench.groups import LayerSpec
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Contract
 from initbench.initializers.registry import catalogued
-from initbench.own_code import line
+from initbench.own.code import line
 
 Generator = torch.Generator | None
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
+from initbench.config.groups import LayerSpec
 from initbench.errors import inapplicable, refusal, shown
-from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.gains import activation, activation_name, gaussian_mean
@@ -20,7 +20,7 @@ from initbench.initializers.laws import sphere_entry
 from initbench.initializers.orthogonal import orthogonal_
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import variance_scaling_
-from initbench.late import optimize, special, stats
+from initbench.startup.late import optimize, special, stats
 
 Generator = torch.Generator | None
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from initbench.checks import unknown
+from initbench.config.checks import unknown
+from initbench.config.groups import LayerSpec
 from initbench.errors import inapplicable, refusal, shown
-from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.calling import call_, options
 from initbench.initializers.contract import Case, Contract
@@ -22,7 +22,7 @@ from initbench.initializers.laws import sphere_entry
 from initbench.initializers.option_files import base as base_of
 from initbench.initializers.orthogonal import orthogonal_
 from initbench.initializers.registry import REGISTRY, catalogued
-from initbench.late import stats
+from initbench.startup.late import stats
 
 Generator = torch.Generator | None
 

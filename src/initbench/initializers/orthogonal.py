@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
+from initbench.config.groups import LayerSpec
 from initbench.errors import inapplicable, refusal
-from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_, signs
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.gains import gain_value
 from initbench.initializers.laws import sphere_entry
 from initbench.initializers.registry import catalogued
-from initbench.late import linalg
+from initbench.startup.late import linalg
 
 Generator = torch.Generator | None
 

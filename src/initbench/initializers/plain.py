@@ -10,7 +10,7 @@ from initbench.initializers._draw import put_
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.laws import Mirrored, TwoSigma
 from initbench.initializers.registry import catalogued
-from initbench.late import stats
+from initbench.startup.late import stats
 
 Generator = torch.Generator | None
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from initbench import plugins, sources
 from initbench.initializers.calling import catalogued_here, resolve
 from initbench.initializers.option_files import base as base_of
 from initbench.initializers.option_files import target_of
+from initbench.own import plugins, sources
 
 
 def source_hash(target: str, args: Mapping[str, Any] | None = None) -> str:

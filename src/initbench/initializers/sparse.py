@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
+from initbench.config.groups import LayerSpec
 from initbench.errors import refusal
-from initbench.groups import LayerSpec
 from initbench.initializers._draw import put_
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.registry import catalogued
-from initbench.late import stats
+from initbench.startup.late import stats
 
 Generator = torch.Generator | None
 

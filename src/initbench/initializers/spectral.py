@@ -11,7 +11,7 @@ from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import variance_scaling_
-from initbench.late import stats
+from initbench.startup.late import stats
 
 Generator = torch.Generator | None
 

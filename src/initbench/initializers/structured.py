@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from initbench.config.groups import LayerSpec
 from initbench.errors import inapplicable
-from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.gains import gain_value
 from initbench.initializers.orthogonal import sylvester
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import MODES, xavier_uniform_
-from initbench.late import linalg, stats
+from initbench.startup.late import linalg, stats
 
 Generator = torch.Generator | None
 

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
-from initbench.checks import unknown
+from initbench.config.checks import unknown
+from initbench.config.groups import LayerSpec
 from initbench.errors import refusal
-from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, put_, signs
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.gains import activation_name, calculate_gain, gain_value
 from initbench.initializers.laws import Signs, TwoSigma, arcsine
 from initbench.initializers.plain import trunc_normal_scaled_
 from initbench.initializers.registry import catalogued
-from initbench.late import stats
+from initbench.startup.late import stats
 
 Generator = torch.Generator | None
 

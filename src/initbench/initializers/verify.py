@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from initbench.config.groups import LayerSpec
 from initbench.errors import InputError, NotApplicable, refusal
-from initbench.groups import LayerSpec
 from initbench.initializers.calling import call_, options
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.registry import Entry
-from initbench.late import stats
+from initbench.startup.late import stats
 
 LEVEL = 1e-6
 ENTRIES = 10000  # drawn a case: the mean square of 10,000 normal draws is known to 1.4%, a 5% error of the scale is 10%

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from initbench.groups import LayerSpec, ModelConfig
+from initbench.config.groups import LayerSpec, ModelConfig
 from initbench.initializers.calling import options
 from initbench.initializers.contract import NetDraw
 from initbench.initializers.registry import Entry

@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from initbench.config.groups import LayerSpec
 from initbench.errors import inapplicable, refusal
-from initbench.groups import LayerSpec
 from initbench.initializers.bias import fill_bias_
 from initbench.initializers.calling import call_, called, catalogued_here, check_args, names, needs, resolve
 from initbench.initializers.contract import Contract, NetDraw
 from initbench.initializers.option_files import base as base_of
 from initbench.initializers.passes import counted
 from initbench.initializers.registry import catalogued
-from initbench.late import stats
-from initbench.own_code import failed, guarded
+from initbench.own.code import failed, guarded
+from initbench.startup.late import stats
 
 Generator = torch.Generator | None
 Batch = tuple[Tensor, Tensor]

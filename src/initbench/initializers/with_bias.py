@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
-from initbench.checks import unknown
+from initbench.config.checks import unknown
+from initbench.config.groups import LayerSpec
 from initbench.errors import refusal, shown
-from initbench.groups import LayerSpec
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.gains import activation_name
 from initbench.initializers.laws import Mixture
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import lecun_uniform_
-from initbench.late import stats
+from initbench.startup.late import stats
 
 Generator = torch.Generator | None
 

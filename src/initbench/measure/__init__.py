@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from initbench.checks import check_choice
-from initbench.groups import MeasureConfig
+from initbench.config.checks import check_choice
+from initbench.config.groups import MeasureConfig
 from initbench.measure import geometry, signals, uses
 from initbench.measure.probe import PROBE_SAMPLES, Probe, mean, msq, norm, shared, shared_layers, spread, stack
 from initbench.sharing import Scheme

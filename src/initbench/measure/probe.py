@@ -12,8 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from initbench.model import ACTIVATIONS
-from initbench.net import Net
+from initbench.nets.mlp import ACTIVATIONS
+from initbench.nets.net import Net
 from initbench.sharing import Scheme, Slot
 
 PROBE_SAMPLES = 256

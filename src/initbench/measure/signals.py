@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from initbench.activations import ACTIVATIONS
+from initbench.config.activations import ACTIVATIONS
 from initbench.measure.probe import Probe, msq, stack
 
 

@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from initbench.config.groups import LayerSpec
 from initbench.errors import InputError, refusal
 from initbench.errors import shown as brief
-from initbench.groups import LayerSpec
 from initbench.initializers.bias import fill_bias_
 from initbench.initializers.calling import call_, catalogued_here
 from initbench.initializers.option_files import base

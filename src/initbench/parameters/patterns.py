@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from initbench.groups import LayerSpec
+from initbench.config.groups import LayerSpec
 from initbench.parameters.storage import computed_tensors
 
 

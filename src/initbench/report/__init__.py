@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from initbench.checks import one_of
+from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
 from initbench.report.source import Source, open_source
 

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from initbench.ending import answered
+from initbench.cli.ending import answered
+from initbench.cli.flags import Parser
 from initbench.errors import refusal, shown
-from initbench.flags import Parser
 from initbench.report import DEFAULT, FORMATS, build, build_versus
 
 MLFLOW = "mlflow:"

@@ -163,7 +163,7 @@ def notices(source: Source) -> list[Notice]:
 
 
 def _about_the_plan(source: Source) -> list[Notice]:
-    """What was found before anything was trained: see `initbench.cautions`."""
+    """What was found before anything was trained: see `initbench.config.cautions`."""
     out = []
     for one in source.study.get("cautions") or []:
         labels = [str(label) for label in one["arms"]]

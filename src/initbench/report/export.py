@@ -18,10 +18,10 @@ from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from initbench.history import whole
-from initbench.reading import FRAMES, sha256
 from initbench.report.palette import TONES
 from initbench.report.source import Source
+from initbench.store.history import whole
+from initbench.store.reading import FRAMES, sha256
 
 _COLOURS = {tone.placeholder: tone.light for tone in TONES.values()}
 _PROPERTIES = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")

@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 
 from initbench import stats
-from initbench.archives import unpacked
-from initbench.checks import check_target
+from initbench.config.checks import check_target
 from initbench.errors import printable, refusal, shown
-from initbench.history import History, history_of, whole
-from initbench.reading import check_frames, read_folder
+from initbench.store.archives import unpacked
+from initbench.store.history import History, history_of, whole
+from initbench.store.reading import check_frames, read_folder
 
 NAMES = ("arm", "setup", "setting", "init.name", "sharing.name", "data.name")
 

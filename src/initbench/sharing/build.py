@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from initbench import plugins
-from initbench.checks import unknown
+from initbench.config.checks import unknown
+from initbench.config.groups import OWN_BIAS, SHARING_KEYS, LayerSpec, SharingConfig
 from initbench.errors import inapplicable, refusal, shown
 from initbench.grammar import number
-from initbench.groups import OWN_BIAS, SHARING_KEYS, LayerSpec, SharingConfig
-from initbench.own_code import guarded
+from initbench.own import plugins
+from initbench.own.code import guarded
 from initbench.sharing.formulas import (
     Coefficients,
     Indexed,
@@ -29,15 +29,7 @@ from initbench.sharing.formulas import (
     circulant,
     hashed,
 )
-from initbench.sharing.groups import (
-    RULES,
-    Groups,
-    alone_too,
-    by_hand,
-    by_rule,
-    check_one_shape,
-    named_or_all,
-)
+from initbench.sharing.groups import RULES, Groups, alone_too, by_hand, by_rule, check_one_shape, named_or_all
 from initbench.sharing.parts import Parts, check_parts, checked
 from initbench.sharing.scheme import Draw, Formula, Scheme, Slot
 
@@ -307,7 +299,7 @@ def scheme(config: SharingConfig, layers: Sequence[LayerSpec], bias: bool = True
     Raises NotApplicable where a named scheme does not fit the net, InputError for impossible explicit groups; both name
     the two layers and the two shapes.
 
-    >>> from initbench.groups import ModelConfig
+    >>> from initbench.config.groups import ModelConfig
     >>> s = scheme(SharingConfig("all"), ModelConfig(depth=3, width=4).layers(2, 1))
     >>> [(slot.name, slot.layers) for slot in s.weights], s.stored_parameters, s.used_parameters
     ([('weight_00', (0,)), ('weight_01', (1, 2)), ('weight_03', (3,))], 37, 57)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from initbench.config.groups import LayerSpec, SharingConfig
 from initbench.errors import inapplicable, refusal, shown
-from initbench.groups import LayerSpec, SharingConfig
 
 Groups = list[list[int]]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from initbench.config.groups import LayerSpec, SharingConfig
 from initbench.errors import refusal, shown
-from initbench.groups import LayerSpec, SharingConfig
 from initbench.sharing.groups import Groups
 from initbench.sharing.scheme import Draw, Formula, Slot
 
@@ -32,7 +32,7 @@ class Parts:
 def checked(config: SharingConfig, built: Any, layers: Sequence[LayerSpec]) -> Groups:
     """Groups of layers as a builder may return them: lists of whole numbers, each layer at most once.
 
-    >>> from initbench.groups import ModelConfig
+    >>> from initbench.config.groups import ModelConfig
     >>> checked(SharingConfig("my.f"), [[1, 2], [2, 3]], ModelConfig().layers(64, 10))
     Traceback (most recent call last):
     initbench.errors.InputError: sharing=my.f: it returned [[1, 2], [2, 3]]: layer 2 twice; put each layer into one group only

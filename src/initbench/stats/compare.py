@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from initbench.checks import one_of
+from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
-from initbench.history import History
 from initbench.stats import remedy, student, verdict
 from initbench.stats.crossfit import Crossfit, crossfit
 from initbench.stats.intervals import ratio_interval
 from initbench.stats.panel import Panel, panels
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, groups, ranked
 from initbench.stats.rates import GATE, at_chosen_lr, budget, log_outcome
+from initbench.store.history import History
 
 COMPARISON_COLUMNS = [
     "setting", "setup", "arm", "baseline", "verdict", "reason", "decide", "seeds_needed", "ratio_of", "ratio",

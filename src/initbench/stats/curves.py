@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from initbench.history import History
 from initbench.stats.intervals import wilson
 from initbench.stats.rates import at_chosen_lr, budget
 from initbench.stats.target import select
+from initbench.store.history import History
 
 
 def trained_by_step(runs: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from initbench.late import stats as sps
+from initbench.startup.late import stats as sps
 from initbench.stats import student
 from initbench.stats.compare import Arms
 from initbench.stats.rates import GATE

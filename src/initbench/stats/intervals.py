@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from initbench.late import special
+from initbench.startup.late import special
 from initbench.stats import student
 
 RESAMPLES = 2000

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from initbench.history import History
 from initbench.stats.target import select
+from initbench.store.history import History
 
 SOME_TARGET = "'train.target={metric:auto}'"  # whatever the study said: the default of its kind of data
 REASONS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from initbench.late import special
+from initbench.startup.late import special
 
 
 def ppf(p: Any, df: Any) -> Any:

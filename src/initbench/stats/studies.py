@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from initbench.errors import refusal
-from initbench.history import History
 from initbench.stats import remedy, verdict
 from initbench.stats.compare import Arms
 from initbench.stats.ranking import ranked
 from initbench.stats.rates import GATE, MIN_SEEDS
 from initbench.stats.target import select, steps_to_target
+from initbench.store.history import History
 
 STUDY_COLUMNS = [
     "setting", "setup", "verdict", "reason", "ratio", "ratio_low", "ratio_high", "p", "p_holm", "test", "paired",

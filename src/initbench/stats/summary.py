@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from initbench.history import History
 from initbench.stats.intervals import median_interval, resampled
 from initbench.stats.ranking import groups
 from initbench.stats.rates import GATE, at_chosen_lr, budget, column
 from initbench.stats.survival import kaplan_meier, restricted_mean
 from initbench.stats.target import select
+from initbench.store.history import History
 
 SUMMARY_COLUMNS = [
     "setting", "setup", "arm", "lr", "n", "reached", "diverged", "failed", "steps", "steps_low", "steps_high",

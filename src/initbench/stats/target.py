@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from initbench.checks import one_of
+from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
-from initbench.history import History, HistoryFile
+from initbench.store.history import History, HistoryFile
 
 
 def steps_to_target(history: History, runs: pd.DataFrame, metric: str, value: float) -> pd.Series:

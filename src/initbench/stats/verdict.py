@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from initbench.late import stats as sps
+from initbench.startup.late import stats as sps
 from initbench.stats import student
 from initbench.stats.crossfit import Crossfit, judged
 from initbench.stats.intervals import wilson

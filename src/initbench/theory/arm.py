@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from initbench.config import ArmConfig
+from initbench.config.arm import ArmConfig
+from initbench.config.groups import LayerSpec
 from initbench.data import Dataset, inputs_of, split
 from initbench.errors import InputError, NotApplicable
-from initbench.groups import LayerSpec
 from initbench.initializers import REGISTRY, Case, needs, options, resolve
 from initbench.initializers.bias import parse_rule
 from initbench.initializers.gains import activation, gaussian_nodes

@@ -14,10 +14,10 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from initbench.activations import Function
+from initbench.config.activations import Function
 from initbench.errors import refusal
 from initbench.initializers.gains import activation, gaussian_mean
-from initbench.late import optimize
+from initbench.startup.late import optimize
 
 CUT = 12.0  # standard deviations of the Gaussian that quadrature covers
 SEARCH = np.geomspace(1e-8, 1e6, 400)  # lengths between which a fixed point is looked for

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from initbench.checks import one_of
+from initbench.config.checks import one_of
 from initbench.errors import masked, refusal, shown
 from initbench.track.filling import _client, _prepare, _quiet
 from initbench.track.uri import one_line, unreachable

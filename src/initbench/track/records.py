@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from initbench.checks import unknown
+from initbench.config.checks import unknown
 from initbench.errors import printable
-from initbench.history import history_of
 from initbench.stats import GATE, budget, lr_profile, metrics, select
+from initbench.store.history import history_of
 from initbench.track import pages
 from initbench.track.points import HEADLINE, NEVER, History, Points, bands, clean, per_run, thinned
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from initbench.groups import LayerSpec, SharingConfig
+from initbench.config.groups import LayerSpec, SharingConfig
 from initbench.sharing import Formula, Parts, Slot, main_slots
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-from initbench.activations import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
+from initbench.config.activations import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 from initbench.engine.kernel.elementary import HALF, ONE, F, erf, exp, expm1, log1p, sigmoid, sincos, tanh
 from initbench.engine.kernel.vector import bits, fma
 

@@ -48,7 +48,7 @@ def cache_folder() -> Path | None:
 def stamp() -> str:
     """Hash of the kernel's sources, of what compiles them, and of the processor."""
     h = hashlib.blake2b(digest_size=8)
-    for path in (*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[2] / "model.py"):
+    for path in (*sorted(Path(__file__).parent.glob("*.py")), Path(__file__).parents[2] / "config/activations.py"):
         h.update(path.read_bytes())
     processor = binding.get_host_cpu_name(), binding.get_host_cpu_features().flatten()
     h.update(repr((version("numba"), version("llvmlite"), processor)).encode())

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from initbench.config import ArmConfig
+from initbench.config.arm import ArmConfig
 
 if TYPE_CHECKING:
     from initbench.engine.material import Material
@@ -26,7 +26,7 @@ SMALLEST = 1.2e-38  # the smallest normal float32
 def functions(arms: Iterable[ArmConfig]) -> list[tuple[str, str]]:
     """What these arms call in the kernel, (kind, name), slowest to compile first.
 
-    >>> from initbench.sweep import expand
+    >>> from initbench.overrides.expand import expand
     >>> functions(expand(["init=eye", "sharing=none", "train.loss=cross_entropy"]))[2:]
     [('loss', 'cross_entropy'), ('phi', 'relu'), ('pull', 'relu'), ('rule', 'sgd'), ('probe', 'all')]
     """

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from initbench.config.groups import LayerSpec, OptimConfig
 from initbench.engine.kernel import places as at
-from initbench.groups import LayerSpec, OptimConfig
 from initbench.sharing import Scheme
 
 LANES = 16  # floats of a vector

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from initbench.activations import ACTIVATIONS
+from initbench.config.activations import ACTIVATIONS
 from initbench.engine.kernel import compiled
 from initbench.engine.kernel import places as at
 from initbench.engine.kernel import tables as col

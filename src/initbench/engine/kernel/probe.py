@@ -12,13 +12,7 @@ from initbench.engine.kernel import places as at
 from initbench.engine.kernel.activations import MAGNITUDE
 from initbench.engine.kernel.elementary import ONE, F
 from initbench.engine.kernel.layout import BLOCK, FLOAT, LANES
-from initbench.engine.kernel.net import (
-    ZERO,
-    backward,
-    layer_of,
-    plain,
-    transpose,
-)
+from initbench.engine.kernel.net import ZERO, backward, layer_of, plain, transpose
 from initbench.engine.kernel.sums import (
     count_outside,
     dot,

@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from initbench.config import ArmConfig
+from initbench.config.arm import ArmConfig
 from initbench.data import Dataset
 from initbench.engine import optim, stacked
-from initbench.engine.chunk import Chunk
 from initbench.engine.kernel import compiled, measured
 from initbench.engine.kernel import places as at
 from initbench.engine.kernel.layout import BLOCK, Buffers, constants, layout, means_over, net_table
@@ -25,8 +24,9 @@ from initbench.engine.kernel.plan import Plan
 from initbench.engine.loop import Progress
 from initbench.engine.material import Material, Seeds, batch_size
 from initbench.engine.recorder import Recorder
+from initbench.engine.schedule import Schedule
 from initbench.measure import PROBE_SAMPLES
-from initbench.schedule import Schedule
+from initbench.store.chunk import Chunk
 
 LONGEST = 2**15  # samples of a segment's batches, whose numbers are held at once
 

@@ -13,16 +13,7 @@ from initbench.engine.kernel import places as at
 from initbench.engine.kernel.activations import INFINITY
 from initbench.engine.kernel.elementary import ONE, F, fma
 from initbench.engine.kernel.layout import BLOCK, FLOAT, LANES
-from initbench.engine.kernel.net import (
-    DZ,
-    ZERO,
-    backward,
-    forward,
-    hits,
-    layer_of,
-    plain,
-    transpose,
-)
+from initbench.engine.kernel.net import DZ, ZERO, backward, forward, hits, layer_of, plain, transpose
 from initbench.engine.kernel.rules import CONSTANTS
 from initbench.engine.kernel.vector import (
     call_loss,

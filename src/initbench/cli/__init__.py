@@ -1,0 +1,1 @@
+"""The terminal: flags, help, progress, streams."""

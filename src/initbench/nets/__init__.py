@@ -1,0 +1,1 @@
+"""The nets: stacked layers, their wiring, residual rules and parametrizations."""

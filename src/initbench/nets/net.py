@@ -1,0 +1,197 @@
+"""One arm's net as pure functions of stacked stored tensors: plain or residual, in any parametrization.
+
+Axes: R runs, m = fan_out, n = fan_in, B samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from initbench.config.arm import ArmConfig
+from initbench.config.groups import LayerSpec, ModelConfig
+from initbench.errors import inapplicable
+from initbench.nets import mlp, residual
+from initbench.nets.parametrization import Factors, decay_factor, factors
+from initbench.nets.residual import Branch
+from initbench.sharing import Scheme, scheme
+
+Stored = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Net:
+    """The wiring of a net on its layers; all tensors come in as `stored`."""
+
+    model: ModelConfig
+    optimizer: str
+    layers: tuple[LayerSpec, ...]
+    scheme: Scheme
+
+    @cached_property
+    def factors(self) -> tuple[Factors, ...]:
+        """Factors of each layer relative to the standard parametrization."""
+        return factors(self.model, self.optimizer, self.layers)
+
+    @cached_property
+    def branches(self) -> tuple[Branch, ...]:
+        return residual.branches(self.model)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether each layer is Z = W H + b on the activations of the one before, and every learning rate the run's."""
+        return not self.branches and self.model.parametrization == "standard"
+
+    def weights(self, stored: Stored) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Weight, times its forward factor, and bias of each layer: (R, m, n) and (R, m)."""
+        weights = [self.scheme.weight(stored, i) for i in range(len(self.layers))]
+        biases = [self.scheme.bias(stored, i) for i in range(len(self.layers))]
+        return [w if f.forward == 1.0 else w * f.forward for w, f in zip(weights, self.factors)], biases
+
+    def forward(
+        self,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor | None],
+        stored: Stored,
+        x: Tensor,
+        room: mlp.Room | None = None,
+    ) -> residual.Trace:
+        """All preactivations and layer inputs on x (R, n, B); a `room` is for nets without branches."""
+        if self.branches:
+            return residual.forward(self.branches, weights, biases, stored, x, self.model.activation)
+        zs, hs = mlp.forward(weights, biases, x, self.model.activation, room)
+        return residual.Trace(zs, hs, hs, zs)
+
+    def join(self, layer: int, y: Tensor, earlier: Sequence[Tensor], stored: Stored) -> Tensor:
+        """Preactivation z of a layer from its own product y = W h + b and the preactivations before it, all (R, m, ...).
+
+        z = y, but at the end of a residual branch skip z_before + scale gain y. Linear in y and `earlier`, so tangents
+        (columns of a Jacobian) go through it as well.
+        """
+        for branch in self.branches:
+            if branch.last == layer:
+                return residual.join(branch, y, earlier[branch.first - 1], stored)
+        return y
+
+    def pull_back(
+        self,
+        weights: Sequence[Tensor],
+        stored: Stored,
+        trace: residual.Trace,
+        dlogits: Tensor,
+        own: dict[str, Tensor],
+        room: mlp.Room | None = None,
+    ) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """Layers from the last to the first, each with the gradients by its preactivation and by its own product
+        y = W h + b, (R, m, B). Those of the model's own tensors are put into `own`."""
+        activation = self.model.activation
+        if self.branches:
+            yield from residual.pull_back(self.branches, weights, stored, trace, dlogits, activation, own)
+            return
+        for layer, dz in mlp.pull_back(weights, trace.zs, trace.hs, dlogits, activation, room):
+            yield layer, dz, dz
+
+    def backward(
+        self,
+        weights: Sequence[Tensor],
+        stored: Stored,
+        trace: residual.Trace,
+        dlogits: Tensor,
+        room: mlp.Room | None = None,
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor], dict[str, Tensor]]:
+        """Gradients by each layer's use of its weight, dW = dY H^T (R, m, n), and of its bias, db = sum over samples of
+        dY (R, m); by the preactivations, dZ (R, m, B), overwritten in a `room`; and by the model's own tensors.
+
+        The weight's is by scheme.weight(stored, layer), so the forward factor is in it.
+        """
+        own: dict[str, Tensor] = {}
+        dws, dbs, dzs = [], [], []
+        for layer, dz, dy in self.pull_back(weights, stored, trace, dlogits, own, room):
+            dw, forward = torch.bmm(dy, trace.hs[layer].transpose(1, 2)), self.factors[layer].forward
+            dws.append(dw if forward == 1.0 else dw * forward)
+            dbs.append(dy.sum(2))
+            dzs.append(dz)
+        return dws[::-1], dbs[::-1], dzs[::-1], own
+
+    def predict(
+        self, weights: Sequence[Tensor], biases: Sequence[Tensor | None], stored: Stored, x: Tensor, block: int
+    ) -> Tensor:
+        """Logits (R, classes, B) of x (R, n, B), `block` runs at a time so that their activations stay in cache."""
+        if not self.branches:
+            return mlp.predict(weights, biases, x, self.model.activation, block)
+        parts = []
+        for start in range(0, len(x), block):
+            low = max(0, start - 1) if len(x) - start == 1 else start  # not a lone run, as in mlp.predict
+            rows = slice(low, start + block)
+            trace = self.forward(
+                [w[rows] for w in weights],
+                [None if b is None else b[rows] for b in biases],
+                {slot.name: stored[slot.name][rows] for slot in self.scheme.own},
+                x[rows],
+            )
+            parts.append(trace.zs[-1][start - low :])
+        return torch.cat(parts)
+
+    @cached_property
+    def init_factors(self) -> tuple[tuple[float, float], ...]:
+        """Factor of each layer's weight and bias at the start: the parametrization's times the residual rule's."""
+        own = residual.init_factors(self.model, self.layers)
+        return tuple((f.init * w, f.bias_init * b) for f, (w, b) in zip(self.factors, own))
+
+    @cached_property
+    def lr_factor(self) -> dict[str, float]:
+        """Factor of the learning rate of each stored tensor: that of its first layer."""
+        found = {slot.name: self.factors[slot.layers[0]].lr for slot in self.scheme.weights + self.scheme.extras}
+        found |= {slot.name: self.factors[slot.layers[0]].bias_lr for slot in self.scheme.biases}
+        return found | {slot.name: 1.0 for slot in self.scheme.own}
+
+    @cached_property
+    def decay_factor(self) -> dict[str, float]:
+        """Factor of the weight decay of each stored tensor."""
+        return {name: decay_factor(lr, self.optimizer) for name, lr in self.lr_factor.items()}
+
+    def check(self) -> None:
+        """Refuse layers that share one start but whose starts have different factors, naming both."""
+        for slots, which, what in ((self.scheme.weights, 0, "weight"), (self.scheme.biases, 1, "bias")):
+            for slot in slots:
+                first = min(slot.origin, *slot.layers)
+                for layer in slot.layers:
+                    one, two = self.init_factors[first][which], self.init_factors[layer][which]
+                    if one != two:
+                        raise inapplicable(
+                            f"{self.rule}",
+                            f"layers {first} and {layer} share a {what}, but start {one:g} and {two:g} times as large as the initializer",
+                            "use sharing=none",
+                        )
+
+    @property
+    def rule(self) -> str:
+        """What makes the starts differ, for messages."""
+        return (
+            f"model.residual={self.model.residual}"
+            if self.branches
+            else f"model.parametrization={self.model.parametrization}"
+        )
+
+    def started(self, stored: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One run's drawn weights and biases times their factors, and the model's own tensors at their start."""
+        for slots, which in ((self.scheme.weights, 0), (self.scheme.biases, 1)):
+            for slot in slots:
+                factor = self.init_factors[slot.layers[0]][which]
+                if factor != 1.0:
+                    stored[slot.name] = stored[slot.name] * factor if factor else torch.zeros_like(stored[slot.name])
+        for slot in self.scheme.own:
+            stored[slot.name] = torch.full(slot.shape, residual.starts(self.model)[slot.name], dtype=torch.float64)
+        return stored
+
+
+def net(arm: ArmConfig, layers: tuple[LayerSpec, ...]) -> Net:
+    """The net of an arm on its layers; raises InputError or NotApplicable where sharing or start do not fit it."""
+    own = residual.slots(arm.model)
+    built = Net(arm.model, arm.optim.name, layers, scheme(arm.sharing, layers, arm.model.bias, own))
+    built.check()
+    return built

@@ -1,0 +1,1 @@
+"""What makes a command start and end sooner: late imports, processes that import ahead."""

@@ -1,0 +1,139 @@
+"""Processes beside this one: how they start, and that they end with it.
+
+They are forked from a clean process that has imported once what they need; where there is none, each imports it. This
+module imports no torch, so that the parent can do other things meanwhile.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing as mp
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+GRACE = 2.0  # seconds between asking a process to end and ending it
+
+
+class Processes:
+    """Up to `n` processes, each started by the work that is there for it; `starting(*args)` is what each does first."""
+
+    def __init__(self, n: int, starting: Callable[..., None], *args: Any) -> None:
+        self._executor = ProcessPoolExecutor(n, mp_context=context(), initializer=_start, initargs=(starting, args))
+
+    def submit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call an importable function in one of them."""
+        with hidden_main():
+            return self._executor.submit(function, *args, **kwargs)
+
+    def close(self, wait: bool = True) -> None:
+        """End them; without waiting, also those at work."""
+        processes = list((self._executor._processes or {}).values())
+        self._executor.shutdown(wait=wait, cancel_futures=True)
+        if not wait:
+            for process in processes:
+                process.terminate()
+            for process in processes:  # a person's code may hold on
+                process.join(GRACE)
+                if process.is_alive():
+                    process.kill()
+
+
+def later(processes: Processes | None, function: Callable[..., Any], *args: Any) -> Callable[[], Any]:
+    """What a function gives, once it is asked for: from a process beside this one, which begins at once.
+
+    From this one where there is no other, before `later` returns, or where the other was killed, e.g. for want of memory.
+    """
+    if processes is None:
+        given = function(*args)
+        return lambda: given
+    try:
+        future = processes.submit(function, *args)
+    except BrokenProcessPool:
+        return later(None, function, *args)
+
+    @cache
+    def result() -> Any:
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            return function(*args)
+
+    return result
+
+
+def context() -> Any:
+    """How processes start: forked from a clean one where that exists."""
+    methods = mp.get_all_start_methods()
+    chosen = mp.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if chosen.get_start_method() == "forkserver":
+        chosen.set_forkserver_preload(["initbench.study.worker"])
+    return chosen
+
+
+def begin() -> bool:
+    """Let the process that others are forked from start now, and import what they need while this one plans.
+
+    False where there is no such process, or no core for it.
+    """
+    chosen = context()
+    if chosen.get_start_method() != "forkserver" or cores() == 1:
+        return False
+    from multiprocessing import forkserver
+
+    chosen.set_forkserver_preload(["initbench.startup.ahead"])
+    with hidden_main():
+        forkserver.ensure_running()
+    return True
+
+
+@contextmanager
+def hidden_main() -> Iterator[None]:
+    """Keep new processes from running the caller's script again: a script that calls `ib.run` needs no main guard."""
+    main = sys.modules["__main__"]
+    hidden: dict[str, Any] = {name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(hidden)
+
+
+def _start(starting: Callable[..., None], args: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    parent = mp.parent_process()
+    if parent is not None:  # do not outlive a parent that was killed
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    starting(*args)
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def like_the_command() -> None:
+    """Start of a process that does what the command would do itself: an end from outside is an exception, so that what
+    is being written is cleaned up."""
+    signal.signal(signal.SIGTERM, lambda *args: sys.exit(1))
+    collect_seldom()
+
+
+def collect_seldom() -> None:
+    """Look for garbage now and then only: among a million objects of libraries, which stay to the end, that takes a
+    third of the time of a small study."""
+    gc.set_threshold(100_000, 20, 100)
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,199 @@
+"""study.json as a checked value: what a study was asked for and what became of each arm."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from initbench.config.checks import is_whole
+from initbench.errors import refusal, shown
+
+SCHEMA = 1  # of study.json and of both frames
+DEEPEST = 50  # levels of objects and lists
+FRESH = "run the study's command again, or copy the folder once more"
+
+
+def checked_study(path: Path, most: int) -> dict[str, Any]:
+    """The content of a study.json of at most `most` bytes. Raises InputError in one line."""
+    size = path.stat().st_size
+    if size > most:
+        raise refusal(path, f"{size:,} bytes, which is no study.json", f"it must be at most {most:,} bytes")
+    try:
+        study = json.loads(path.read_bytes().decode("utf-8"))
+    except UnicodeDecodeError:
+        raise refusal(path, "not UTF-8 text", FRESH) from None
+    except RecursionError:
+        raise refusal(path, "nested too deep", FRESH) from None
+    except ValueError as error:
+        raise refusal(path, f"not JSON ({error})", FRESH) from None
+    except OSError as error:
+        raise refusal(path, f"cannot be read ({error.strerror or error})", FRESH) from None
+    if not isinstance(study, dict):
+        raise refusal(path, f"must be an object, not {type(study).__name__}", FRESH)
+    wrong, do = _wrong_schema(study.get("schema"))
+    wrong = wrong or (f"nested deeper than {DEEPEST} levels" if depth(study) > DEEPEST else "") or wrong_study(study)
+    if wrong:
+        raise refusal(path, wrong, do or FRESH)
+    return study
+
+
+def depth(value: Any) -> int:
+    """Levels of objects and lists.
+
+    >>> depth(1), depth([{"a": []}])
+    (0, 3)
+    """
+    level, here = 0, [value]
+    while here := [one for one in here if isinstance(one, (dict, list))]:
+        level += 1
+        here = [inner for one in here for inner in (one.values() if isinstance(one, dict) else one)]
+    return level
+
+
+def _wrong_schema(schema: Any) -> tuple[str, str]:
+    if is_whole(schema) and schema > SCHEMA:
+        return f"written by a newer initbench (schema {schema}, this version reads {SCHEMA})", "update initbench"
+    if not is_whole(schema) or schema != SCHEMA:
+        return f"schema is {shown(schema)}, not {SCHEMA}: not a study of initbench", FRESH
+    return "", ""
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _count(value: Any) -> bool:
+    return is_whole(value) and 0 <= value < 2**63
+
+
+def _moment(value: Any) -> bool:
+    try:
+        datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_text, value))
+
+
+def _object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _objects(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_object, value))
+
+
+def _digests(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) <= {"runs.parquet", "history.parquet"}
+        and all(map(_text, value.values()))
+    )
+
+
+def _target(value: Any) -> bool:
+    return (
+        _object(value)
+        and str(value.get("metric")).startswith(("accuracy/", "loss/"))
+        and isinstance(value.get("metric"), str)
+        and _number(value.get("value"))
+    )
+
+
+def _predictions(value: Any) -> bool:
+    return _object(value) and all(
+        isinstance(numbers, list) and all(number is None or _number(number) for number in numbers)
+        for numbers in value.values()
+    )
+
+
+class Key:
+    """What a key must hold: a test, the same in words, whether it must be there, whether it may be null."""
+
+    def __init__(self, test: Callable[[Any], bool], words: str, required: bool = False, null: bool = True) -> None:
+        self.test, self.words, self.required, self.null = test, words, required, null
+
+
+STUDY = {
+    "study": Key(_text, "text", required=True, null=False),
+    "target": Key(_target, "null or a metric and a finite value", required=True),
+    "arms": Key(_objects, "a list of objects", required=True, null=False),
+    "created": Key(_moment, "a date and time", required=True, null=False),
+    "command": Key(_text, "text"),
+    "overrides": Key(_texts, "a list of text"),
+    "baseline": Key(_text, "text"),
+    "budget": Key(_number, "a number"),
+    "elapsed": Key(_number, "a number"),
+    "git": Key(_text, "text"),
+    "versions": Key(_object, "an object"),
+    "machine": Key(_object, "an object"),
+    "mlflow": Key(_object, "an object"),
+    "cautions": Key(_objects, "a list of objects"),
+    "frames": Key(_digests, "digests of runs.parquet and history.parquet"),
+}
+ARM = {
+    **{name: Key(_text, "text", required=True, null=False) for name in ("label", "setup", "setting", "status")},
+    **{name: Key(_text, "text") for name in ("arm_key", "init", "sharing", "reason", "path")},
+    "config": Key(_object, "an object"),
+    "theory": Key(_predictions, "lists of numbers or null by name"),
+    "layers": Key(_objects, "a list of objects"),
+    "runs": Key(_count, "a whole number"),
+    "seeds": Key(lambda value: isinstance(value, list) and all(map(_count, value)), "a list of whole numbers"),
+    "lrs": Key(lambda value: isinstance(value, list) and all(map(_number, value)), "a list of numbers"),
+    **{name: Key(_number, "a number") for name in ("flops_per_step", "stored_parameters", "used_parameters")},
+}
+LAYER = {"layer": Key(_count, "a whole number", required=True, null=False), "uses": Key(_count, "a whole number")}
+CAUTION = {
+    "title": Key(_text, "text", required=True, null=False),
+    "text": Key(_text, "text", required=True, null=False),
+    "arms": Key(_texts, "a list of text", required=True, null=False),
+}
+ENDS = ("done", "failed", "not applicable")
+
+
+def wrong_study(study: Mapping[str, Any]) -> str:
+    """What is wrong in the content of a study.json, in words; empty where nothing is.
+
+    >>> wrong_study({"study": "x", "target": None, "created": "2026-01-01", "arms": 5})
+    'arms must be a list of objects'
+    """
+    wrong = _wrong(study, STUDY, "")
+    if wrong:
+        return wrong
+    for i, arm in enumerate(study["arms"]):
+        wrong = _wrong(arm, ARM, f"arms[{i}].")
+        if not wrong and arm["status"] not in ENDS:
+            wrong = f"arms[{i}].status must be one of {', '.join(ENDS)}"
+        for j, layer in enumerate(arm.get("layers") or []):
+            wrong = wrong or _wrong(layer, LAYER, f"arms[{i}].layers[{j}].")
+        if wrong:
+            return wrong
+    trained = [arm["label"] for arm in study["arms"] if arm["status"] != "not applicable"]
+    if len(set(trained)) < len(trained):
+        return "two arms have one label"
+    found = (_wrong(one, CAUTION, f"cautions[{i}].") for i, one in enumerate(study.get("cautions") or []))
+    return next(filter(None, found), "")
+
+
+def _wrong(value: Mapping[str, Any], keys: Mapping[str, Key], where: str) -> str:
+    for name, key in keys.items():
+        if name not in value:
+            if key.required:
+                return f"{where}{name} is missing"
+            continue
+        if value[name] is None and key.null:
+            continue
+        if not key.test(value[name]):
+            return f"{where}{name} must be {key.words}"
+    return ""

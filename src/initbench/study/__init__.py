@@ -1,0 +1,1 @@
+"""One command from its plan to its results: keys, labels, launch, workers, frames."""

@@ -1,0 +1,55 @@
+"""The net of an arm as a plain nn.Module, for a look at it or a training loop of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from initbench.engine import module
+from initbench.engine.material import Material, start_of_seed
+from initbench.engine.netstart import PlainNet
+from initbench.engine.oracle import MLP
+from initbench.errors import refusal
+from initbench.overrides.expand import expand
+from initbench.overrides.read import completed
+from initbench.study.plan import planned
+
+
+def build(overrides: Sequence[str] = (), seed: int = 0, config_dirs: Sequence[str] = ()) -> nn.Module:
+    """The net that a run of these overrides starts from, e.g. `["init=orthogonal", "sharing=all"]`.
+
+    Tied layers hold one Parameter. A net of nn.Linear layers `layers.0`, `layers.1` ...; where weights are computed
+    (formula schemes, residual rules, parametrizations), one that holds the stored tensors `tensors.weight_00` ...;
+    with model=module, that module. Raises InputError, also where the overrides are a sweep; NotApplicable.
+
+    >>> net = build(["init=eye", "sharing=all", "model.depth=3", "model.width=4"])
+    >>> net.layers[1].weight is net.layers[2].weight, net(torch.zeros(2, 64)).shape
+    (True, torch.Size([2, 10]))
+    """
+    arms = expand(completed(overrides, ["init=torch_default", "sharing=none"], [f"seeds=[{seed}]"]), config_dirs)
+    if len(arms) != 1:
+        raise refusal(
+            "build", f"the overrides make {len(arms)} arms, and one net is built at a time", "give each key one value"
+        )
+    material = planned(arms[0]).material
+    if isinstance(material, module.ModuleMaterial):
+        return module.build(material, seed)
+    return plain(material, seed) if material.net.is_plain and material.scheme.is_lookup else stored(material, seed)
+
+
+def plain(material: Material, seed: int) -> nn.Module:
+    """nn.Linear layers, each with its Parameter."""
+    net = PlainNet(material.net).to(material.dtype)
+    start = start_of_seed(material, seed)
+    with torch.no_grad():
+        for attribute, slots in (("weight", material.scheme.weights), ("bias", material.scheme.biases)):
+            for slot in slots:
+                getattr(net.layers[slot.layers[0]], attribute).copy_(start[slot.name])
+    return net
+
+
+def stored(material: Material, seed: int) -> nn.Module:
+    """The stored tensors and the formulas over them."""
+    return MLP(material, start_of_seed(material, seed))

@@ -1,0 +1,365 @@
+"""One command from its overrides to its report: plan, train what is missing, collect, report, track."""
+
+from __future__ import annotations
+
+import shlex
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from initbench.config.arm import ArmConfig, StudyConfig, resolve_target
+from initbench.config.cautions import merged
+from initbench.config.checks import check_choice
+from initbench.config.groups import Target
+from initbench.errors import NotApplicable, every, masked, refusal
+from initbench.overrides.expand import Expanded, expand_study
+from initbench.overrides.read import texts
+from initbench.startup.processes import Processes, cores, later, like_the_command
+from initbench.store.parts import Store
+from initbench.study.labels import labelled
+from initbench.study.launch import Trainer, failure, functions, train_arm
+from initbench.study.places import check_places
+from initbench.study.plan import PlannedArm, planned
+from initbench.study.pool import Pool
+from initbench.study.provenance import git_commit, machine, versions
+
+# operations that take less time in this process than other processes take to start
+SMALL_WORK = 2e10
+# what takes longest to import of what comes after training: for verdicts, and for the report
+VERDICT_MODULES = ("scipy.stats",)
+REPORT_MODULES = ("initbench.report.blocks", *VERDICT_MODULES)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An arm that does not apply to its net: it is listed with the reason and does not stop the others."""
+
+    config: ArmConfig
+    reason: str
+
+
+@dataclass
+class Study:
+    """A planned command: the arms that can be trained and those that cannot."""
+
+    config: StudyConfig
+    overrides: tuple[str, ...]
+    arms: list[PlannedArm]
+    refused: list[Refused]
+    target: Target | None
+    uri: str | None  # where MLflow records go
+    hydra: Any = None
+    lines: tuple[str, ...] = ()  # the overrides as Hydra reads them
+
+    @property
+    def root(self) -> Path:
+        """The store of finished runs."""
+        return Path(self.config.outputs) / "store"
+
+    @property
+    def folder(self) -> Path:
+        """The study's own folder."""
+        return Path(self.config.outputs) / self.config.name
+
+    @property
+    def runs(self) -> int:
+        return sum(len(arm.config.runs) for arm in self.arms)
+
+    @cached_property
+    def cautions(self) -> list[dict[str, Any]]:
+        """What to know before trusting the results, each once, with the arms that it is about."""
+        return merged((arm.label, arm.cautions) for arm in self.arms)
+
+    def stored(self) -> dict[str, int]:
+        """Arm key -> how many of its asked runs are stored."""
+        store = Store(self.root)
+        return {arm.key: len(store.runs(arm.key) & set(arm.config.runs)) for arm in self.arms}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out: results, tracking, and the arms that did not work with their reasons."""
+
+    results: Any  # initbench.results.Results
+    tracked: Any  # initbench.track.Filled
+    trouble: list[tuple[str, str]]  # (arm, reason)
+    report: Mapping[str, Path]
+
+    @property
+    def status(self) -> int:
+        """Exit status: 1 if some arm failed or tracking is incomplete."""
+        return 1 if self.trouble or not self.tracked.complete else 0
+
+
+def plan(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> Study:
+    """Everything that can be refused is refused here, before anything starts.
+
+    Raises InputError; also where no arm at all applies.
+    """
+    overrides = texts(overrides)
+    return plan_expanded(expand_study(overrides, config_dirs), overrides)
+
+
+def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
+    """The study of an expanded command."""
+    from initbench.study.controls import with_controls
+
+    arms, refused = [], []
+    for config in expanded.arms:
+        try:
+            arms.append(planned(config))
+        except NotApplicable as reason:
+            refused.append(Refused(config, str(reason)))
+    if not arms:
+        reasons = list(dict.fromkeys(one.reason for one in refused))
+        raise every(reasons)
+    distinct = with_controls(merged_arms(arms))
+    targets = {resolve_target(expanded.study.target, arm.data.classes is not None) for arm in distinct}
+    if len(targets) > 1:
+        raise refusal(
+            "train.target.metric=auto",
+            "the arms have different targets",
+            "set one for all, e.g. train.target.metric=loss/train",
+        )
+    named = labelled(distinct)
+    report = replace(expanded.study.report, baseline=baseline_of(expanded.study.report.baseline, named, overrides))
+    check_places(expanded.study.outputs, expanded.study.name, [arm.key for arm in named])
+    return Study(
+        config=replace(expanded.study, report=report),
+        overrides=tuple(overrides),
+        arms=named,
+        refused=refused,
+        target=targets.pop(),
+        uri=resolved(expanded.study.track.uri),
+        hydra=expanded.hydra,
+        lines=expanded.lines,
+    )
+
+
+def merged_arms(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
+    """Each arm once: an axis that changes no number makes the same arm again, which has to ask for the same runs."""
+    known: dict[str, PlannedArm] = {}
+    for arm in arms:
+        other = known.setdefault(arm.key, arm)
+        if other.config.runs != arm.config.runs:
+            raise refusal(arm.setup, "asked for twice, with different seeds or learning rates", "give them once")
+    return list(known.values())
+
+
+def baseline_of(baseline: str | None, arms: Sequence[PlannedArm], overrides: Sequence[str]) -> str | None:
+    """The setup or initializer to compare with; raises InputError for a typed one that is not in the sweep.
+
+    An experiment's own is meant for its own initializers: it counts where it is swept, and the default study's only
+    where no initializers are typed.
+    """
+    typed = {text.split("=", 1)[0] for text in overrides}
+    known = tuple(sorted({arm.setup for arm in arms} | {arm.config.init.name for arm in arms}))
+    if "report.baseline" in typed and baseline is not None:
+        check_choice("report.baseline", baseline, known)
+    elif "init" in typed and "experiment" not in typed:
+        return None
+    return baseline if baseline in known else None
+
+
+def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Any:
+    """Do what `python -m initbench` with these overrides does, quietly; returns Results.
+
+    Raises InputError for wrong input. An arm that fails shows as rows with status `failed`. With train.dry_run=true
+    nothing is trained: it says how much would be, and returns None.
+
+    >>> import os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> results = run(["init=eye", "sharing=none", "seeds=2", "optim.lr=0.1", "train.steps=3",
+    ...                f"outputs={folder}", "track.uri=null", "engine.workers=1"])
+    >>> results.runs[["init.name", "seed", "status"]].values.tolist()
+    [['eye', 0, 'completed'], ['eye', 1, 'completed']]
+    """
+    study = plan(overrides, config_dirs)
+    if study.config.dry_run:
+        from initbench.study.saying import say_plan
+
+        say_plan(study, sum(study.stored().values()))
+        return None
+    trainer = trainer_of(study)
+    try:
+        for arm in study.arms:
+            train_arm(trainer, arm.config)
+        trainer.drain()
+    except BaseException:
+        trainer.pool.close(wait=False)
+        raise
+    trainer.pool.close()
+    return collect(study, 0.0).results
+
+
+def resolved(setting: str | None) -> str | None:
+    """Where MLflow records go. Where nowhere, tracking is not imported before it is asked at the end: it needs pandas."""
+    if setting is None:
+        return None
+    from initbench import track
+
+    return track.resolve_uri(setting)
+
+
+def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda arm, runs: None) -> Trainer:
+    """A trainer with a pool of workers for this study, already starting."""
+    stored = {key: 0 if study.config.rerun else n for key, n in study.stored().items()}
+    asked = study.arms[0].config.engine.workers
+    pool = Pool(asked or (1 if work(study, stored) < SMALL_WORK else cores()))
+    if any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
+        pool.start(functions(study.arms))
+    return Trainer(study.root, pool, rerun=study.config.rerun, told=told)
+
+
+def work(study: Study, stored: Mapping[str, int]) -> float:
+    """Operations of the training that is left."""
+    total = 0.0
+    for arm in study.arms:
+        each = arm.costs()["flops_per_step"] * arm.config.train.steps
+        total += each * (len(arm.config.runs) - stored[arm.key])
+    return total
+
+
+@contextmanager
+def beside(begun: bool) -> Iterator[Processes | None]:
+    """A process that draws the report beside this one, if one has begun to import what that needs."""
+    if not begun:
+        yield None
+        return
+    process = Processes(1, like_the_command)
+    try:
+        yield process
+    except BaseException:
+        process.close(wait=False)
+        raise
+    process.close()
+
+
+def warm_up(study: Study, process: Processes | None, waiting: bool) -> threading.Thread:
+    """Get ready in the background what comes after training: MLflow and its store.
+
+    `waiting`: this process waits for others that train, so it can import what verdicts and the report are made with;
+    of the report `process` has that.
+    """
+    if waiting and process is not None:
+        process.submit(imported, VERDICT_MODULES)
+    modules = () if not waiting else REPORT_MODULES if process is None else VERDICT_MODULES
+
+    def work() -> None:
+        if study.uri is not None:
+            from initbench import track
+
+            track.warm_up(study.uri)
+        imported(modules)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def imported(modules: Sequence[str]) -> None:
+    """Import what is needed later."""
+    for module in modules:
+        import_module(module)
+
+
+def collect(
+    study: Study,
+    elapsed: float,
+    say: Callable[[str], None] = lambda text: None,
+    launcher_failed: str | None = None,
+    process: Processes | None = None,
+) -> Outcome:
+    """Frames from the store, the report, and MLflow's records from them.
+
+    `process`: makes the frames and draws the report, while this one imports pandas and tracks.
+    """
+    from initbench.study.written import record, report
+
+    say("reading the runs")
+    content = describe(study, elapsed)
+    if all(arm["status"] == "not applicable" for arm in content["arms"]):
+        raise every([arm["reason"] for arm in content["arms"]])
+    if study.uri is not None:
+        from initbench import track
+
+        known = track.experiment(study.uri, content["study"])  # for the links of the report
+        content["mlflow"] = None if known is None else {"uri": masked(study.uri), "experiment_id": known}
+    recorded = later(process, record, content, study.root, study.folder, launcher_failed)
+    say("writing the report")
+    files = later(process, report, study.folder, tuple(study.config.report.formats))
+    results = recorded()
+    say("tracking to MLflow")
+    from initbench import track
+
+    tracked = track.fill(results, study.uri, children=study.config.track.children, drawn=files)
+    paths = files()
+    if study.uri is not None and tracked.experiment_id is not None:
+        results.study["mlflow"] = {"uri": masked(study.uri), "experiment_id": tracked.experiment_id}
+        results.save_study()
+    trouble = [(arm["label"], arm["reason"]) for arm in results.study["arms"] if arm["status"] != "done"]
+    return Outcome(results, tracked, trouble, paths)
+
+
+def describe(study: Study, elapsed: float) -> dict[str, Any]:
+    """The content of study.json."""
+    arms = []
+    for arm in study.arms:
+        failed = failure(study.root, arm.key)
+        arms.append(
+            {
+                **arm.describe(),
+                "status": failed["status"] if failed else "done",
+                "reason": failed["reason"] if failed else None,
+            }
+        )
+        if failed and failed["status"] == "not applicable":
+            study.refused.append(Refused(arm.config, failed["reason"]))
+    for one in study.refused:
+        if any(arm["config"] == one.config.plain() for arm in arms):
+            continue
+        arms.append(refused_arm(one))
+    return {
+        "schema": 1,
+        "study": study.config.name,
+        "command": shlex.join(["python", "-m", "initbench", *map(masked, study.overrides)]),
+        "overrides": [masked(one) for one in study.overrides],
+        "versions": versions(),
+        "git": git_commit(),
+        "machine": machine(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "target": None if study.target is None else {"metric": study.target.metric, "value": study.target.value},
+        "baseline": study.config.report.baseline,
+        "budget": max(arm.config.train.steps for arm in study.arms),
+        "cautions": study.cautions,
+        "arms": arms,
+        "elapsed": round(elapsed, 1),
+        "mlflow": None,
+    }
+
+
+def refused_arm(one: Refused) -> dict[str, Any]:
+    """A not applicable arm as study.json lists it."""
+    from initbench.study.labels import init_label, setting_label, setup_label, sharing_label
+
+    return {
+        "arm_key": "",
+        "label": setup_label(one.config),
+        "setup": setup_label(one.config),
+        "setting": setting_label(one.config),
+        "init": init_label(one.config),
+        "sharing": sharing_label(one.config),
+        "config": one.config.plain(),
+        "seeds": [],
+        "lrs": [],
+        "runs": 0,
+        "layers": [],
+        "status": "not applicable",
+        "reason": one.reason,
+    }

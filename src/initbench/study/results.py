@@ -1,0 +1,244 @@
+"""Results of a study as frames: `runs`, a row a run, and `history`, long; built from the store alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from initbench import stats
+from initbench.config.arm import run_key
+from initbench.store.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
+from initbench.store.parts import Store, Stored
+from initbench.store.reading import check_frames, digests, read_folder
+from initbench.store.study_file import SCHEMA as SCHEMA
+
+
+class Status(StrEnum):
+    """How a run ended. Failed means that its arm broke down: nothing is known of it, it counts as missing."""
+
+    COMPLETED = "completed"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study: its two frames, what study.json says of it, and its folder.
+
+    `measured` is the history where it stands, on disk after a sweep; `history` is all of it in memory.
+    """
+
+    runs: pd.DataFrame
+    measured: History
+    study: dict[str, Any]
+    folder: Path
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """Every measured value, long: run, step, metric, layer (null = whole net), value."""
+        return whole(self.measured)
+
+    def compare(self, baseline: str | None = None) -> pd.DataFrame:
+        """Each setup against the baseline inside its setting, as in comparisons.csv."""
+        check_frames(self.runs, self.measured)
+        return stats.comparisons(self.runs, baseline, self.study, self.measured)
+
+    def leaderboard(self) -> pd.DataFrame:
+        """Arms by rank, as in leaderboard.csv."""
+        check_frames(self.runs, self.measured)
+        return stats.leaderboard(self.runs, self.study, history=self.measured)
+
+    def report(self, **options: Any) -> dict[str, Path]:
+        """Write the report again; options are those of `initbench.report.build`."""
+        from initbench import report
+
+        return report.build(self, **options)
+
+    def save(self) -> None:
+        """Write frames and study.json into the folder; each file appears whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        frames = {"runs": self.runs}
+        if isinstance(self.measured, pd.DataFrame):
+            frames["history"] = self.measured
+        for name, frame in frames.items():
+            temporary = self.folder / f".{name}.tmp"
+            frame.to_parquet(temporary, index=False, compression="zstd")
+            temporary.replace(self.folder / f"{name}.parquet")
+        self.study["frames"] = digests(self.folder)
+        self.save_study()
+
+    def save_study(self) -> None:
+        """Write study.json alone."""
+        temporary = self.folder / ".study.tmp"
+        temporary.write_text(json.dumps(self.study, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.replace(self.folder / "study.json")
+
+
+def load(path: str | Path) -> Results:
+    """The results of a study folder, e.g. `load("outputs/default")`.
+
+    Raises InputError if there is no study there, or a file of it is torn, edited or of a newer version.
+    """
+    folder = Path(path)
+    runs, history, study = read_folder(folder)
+    return Results(runs, history, study, folder)
+
+
+def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.DataFrame, HistoryFile]:
+    """The frames of the arms that `study` (the content of study.json) lists, from the parts of the store.
+
+    `runs` in memory, `history` as history.parquet in `folder`, where it appears whole or not at all.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary, path = folder / ".history.tmp", folder / "history.parquet"
+    try:
+        parts = []
+        with writing(temporary) as add:
+            for arm in study["arms"]:
+                if arm["status"] == "not applicable":
+                    continue
+                asked = [(seed, lr) for seed in arm["seeds"] for lr in arm["lrs"]]
+                stored = store.read(arm["arm_key"], asked)
+                parts.append(run_rows(arm, asked, stored))
+                if stored is not None:
+                    keys = pa.array([run_key(arm["arm_key"], seed, lr) for seed, lr in stored.runs], pa.string())
+                    for name in sorted(stored.axes):
+                        add(name, history_rows(keys, stored, name))
+        runs = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})
+        for column in ("diverged_at", "steps"):
+            if column in runs:
+                runs[column] = runs[column].astype("Int64")
+        runs = runs.apply(plain_column)
+        target = study["target"]
+        if target is not None and len(runs):
+            runs = stats.retarget(runs, HistoryFile(temporary), target["metric"], target["value"])
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return runs, HistoryFile(path)
+
+
+def run_rows(arm: Mapping[str, Any], asked: Sequence[tuple[int, float]], stored: Stored | None) -> pd.DataFrame:
+    """The asked runs of an arm; those that the store lacks have failed."""
+    fixed = {name: arm[name] for name in ("label", "arm_key", "setup", "setting")}
+    frame = pd.DataFrame(
+        {
+            "run": [run_key(arm["arm_key"], seed, lr) for seed, lr in asked],
+            "arm": fixed["label"],
+            **{name: fixed[name] for name in ("arm_key", "setup", "setting")},
+            **{name: [value] * len(asked) for name, value in flat_config(arm["config"]).items()},
+            "optim.lr": [lr for _, lr in asked],
+            "seed": [seed for seed, _ in asked],
+        }
+    )
+    row = {run: i for i, run in enumerate(stored.runs)} if stored is not None else {}
+    index = np.array([row.get(run, -1) for run in asked])
+    found = index >= 0
+    diverged = np.full(len(asked), -1)
+    if stored is not None:
+        diverged[found] = stored.diverged_at[index[found]]
+    status = np.where(diverged >= 0, Status.DIVERGED.value, Status.COMPLETED.value)
+    frame["path"] = arm.get("path", "stacked")  # what trained them: a trainer's name
+    frame["status"] = np.where(found, status, Status.FAILED.value)
+    frame["diverged_at"] = pd.array([d if d >= 0 else pd.NA for d in diverged], dtype="Int64")
+    steps = np.full(len(asked), arm["config"]["train"]["steps"])
+    if stored is not None and stored.stopped_at is not None:
+        stopped = np.where(found, stored.stopped_at[index], -1)
+        steps = np.where(stopped >= 0, stopped, steps)
+    frame["steps"] = pd.array(steps, dtype="Int64")
+    frame["steps_to_target"] = np.nan
+    frame["flops_per_step"] = float(arm["flops_per_step"])
+    counted = stored.init_flops if stored is not None else None  # by each run's own start
+    drawn = np.nan if arm["init_flops"] is None else float(arm["init_flops"])
+    frame["init_flops"] = drawn if counted is None else np.where(found, counted[index], np.nan)
+    frame["flops_to_target"] = np.nan
+    for name in ("stored_parameters", "used_parameters", "state_bytes"):
+        frame[name] = arm[name]
+    frame["gap_at_target"] = np.nan
+    if stored is not None:
+        for name, (steps_of, layers) in sorted(stored.axes.items()):
+            if layers is None:
+                last = np.full(len(asked), np.nan)
+                at = np.searchsorted(steps_of, steps[found], side="right") - 1  # the run's own last step
+                last[found] = stored.series(name).values[index[found], at]
+                frame[name] = last
+    return frame
+
+
+def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as dotted columns; lists as JSON text.
+
+    >>> flat_config({"init": {"name": "eye", "target": "x", "bias": "zeros", "args": {"gain": 2.0}}})
+    {'init.name': 'eye', 'init.bias': 'zeros', 'init.gain': 2.0}
+    """
+    columns: dict[str, Any] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else key, inner)
+        else:
+            columns[prefix] = json.dumps(value) if isinstance(value, list) else value
+
+    init = dict(config.get("init", {}))
+    args = init.pop("args", {})
+    init.pop("target", None)
+    init.pop("changed", None)
+    kept = {key: config[key] for key in ("data", "model") if key in config}
+    walk("", {**kept, "init": {**init, **args}})
+    for group in ("sharing", "optim", "train"):
+        walk("", {group: {k: v for k, v in config.get(group, {}).items() if (group, k) not in LEFT_OUT}})
+    if "engine" in config:
+        columns["engine.name"] = config["engine"]["name"]
+    return columns
+
+
+# asked for, not part of what a run is: a list that became runs, the judge, and what only steers the command
+LEFT_OUT = {
+    ("optim", "lr"),
+    ("train", "target"),
+    ("train", "rerun"),
+    ("train", "dry_run"),
+    ("sharing", "controls"),
+    ("train", "evaluate"),
+}
+
+
+def plain_column(column: pd.Series) -> pd.Series:
+    """A column of mixed types as text, so that it can be stored; whole numbers and numbers stay what they are."""
+    if column.dtype != object:
+        return column
+    present = [value for value in column if value is not None and value == value]
+    if all(isinstance(value, bool) for value in present) and present:
+        return column.astype("boolean")
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in present):
+        return column.astype(float)
+    return column.map(lambda value: None if value is None or value != value else str(value))
+
+
+def history_rows(keys: pa.Array, stored: Stored, name: str) -> pa.Table:
+    """One metric of an arm, by run (their `keys`), step and layer. The history of a run that left early ends there."""
+    one = stored.series(name)
+    layers = np.array([-1] if one.layers is None else one.layers, dtype=np.int16)
+    steps = np.array(one.steps, dtype=np.int32)
+    run = np.repeat(np.arange(len(keys), dtype=np.int32), len(steps) * len(layers))
+    step = np.tile(np.repeat(steps, len(layers)), len(keys))
+    layer = np.tile(layers, len(keys) * len(steps))
+    metric = pa.DictionaryArray.from_arrays(np.zeros(len(run), np.int32), pa.array([name]))
+    table = pa.Table.from_arrays(
+        [pa.DictionaryArray.from_arrays(run, keys), step, metric, pa.array(layer, mask=layer < 0), one.values.ravel()],
+        schema=HISTORY_SCHEMA,
+    )
+    if stored.stopped_at is None:
+        return table
+    end = np.where(stored.stopped_at >= 0, stored.stopped_at, np.iinfo(np.int32).max)
+    return table.filter(pa.array(step <= end[run]))
