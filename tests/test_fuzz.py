@@ -57,6 +57,11 @@ FOUND = {  # by the harness, and mended since
         ("catalogue", ["--cfg"]),
     ],
     "frames": [
+        ([("runs", "all", 115, 0, "!inf")], [], "memory"),
+        ([("runs", "all", 115, 0, "!nan")], [], "memory"),
+        ([("runs", "value", 115, 143, " 0x10")], [], "memory"),
+        ([("runs", "value", 0, 0, [1])], [], "memory"),
+        ([("runs", "value", 1, 0, [1])], [], "memory"),
         ([("runs", "column", 0, 0, "drop")], [], "memory"),
         ([("runs", "value", 0, 0, "!nan"), ("runs", "column", 61, 0, "repeat")], [], "memory"),
         ([("runs", "column", 1, 0, "drop")], [], "memory"),

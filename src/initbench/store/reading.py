@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pandas.api.types import is_numeric_dtype
 
 from initbench.errors import refusal, shown
 from initbench.memory import check_fits
@@ -128,13 +130,23 @@ def _check_columns(path: Path, schema: pa.Schema, text: Mapping[str, bool], numb
 
 
 def check_frames(runs: pd.DataFrame, history: History) -> None:
-    """Refuse frames in memory that lack a column that everything reads, or have one twice."""
+    """Refuse frames in memory that lack a column that everything reads, have one twice, or hold what cannot be there."""
     for name, frame, columns in (("runs", runs, RUN_COLUMNS), ("history", history, HISTORY_COLUMNS)):
         missing = [column for column in columns if column not in frame.columns]
         if missing:
             raise refusal(name, f"columns {', '.join(missing)} are missing", "give the frames of a study")
         if len(set(frame.columns)) < len(frame.columns):
             raise refusal(name, "a column is there twice", "give the frames of a study")
+    for column in RUN_COLUMNS:
+        values = runs[column]
+        if column in ("optim.lr", "seed"):
+            good = is_numeric_dtype(values) and bool(np.isfinite(values.astype(float)).all())
+        elif column == "steps_to_target":
+            good = is_numeric_dtype(values) or bool(values.isna().all())
+        else:
+            good = bool(values.astype(object).map(lambda value: isinstance(value, str)).all())
+        if not good:
+            raise refusal("runs", f"column {column} holds what cannot be there", "give the frames of a study")
 
 
 def _runs(path: Path, study: Mapping[str, Any]) -> pd.DataFrame:
