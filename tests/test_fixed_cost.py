@@ -33,7 +33,7 @@ def test_late_laws_are_scipys_to_the_bit(family, loc, scale):
 
 
 def test_moments_of_late_laws_need_no_scipy_stats():
-    code = "import sys; from initbench.late import stats; stats.norm(0, 2).var(); print('scipy.stats' in sys.modules)"
+    code = "import sys; from initbench.startup.late import stats; stats.norm(0, 2).var(); print('scipy.stats' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from conftest import TEACHER, VALUES, same_bits, small_arm
 from initbench import data, measure
-from initbench.config.arm import groups
+from initbench.config import groups
 from initbench.engine import stacked, trainers
 from initbench.engine.material import Material
 from initbench.errors import NotApplicable

@@ -112,7 +112,7 @@ def test_the_wheel_alone_runs_in_an_empty_folder(wheel, tmp_path):
         assert done.returncode == status, done.stdout + done.stderr
         return done.stderr if status else done.stdout
 
-    where = "from initbench.sweep import config_folder; print(config_folder())"
+    where = "from initbench.overrides.expand import config_folder; print(config_folder())"
     assert python("-c", where).strip() == str(site / "initbench" / "conf")
     refused = python("-m", "initbench.reproduce", "--list", status=2)
     assert "works in a clone of the repository" in refused
