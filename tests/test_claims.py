@@ -343,12 +343,14 @@ def test_outside_of_a_clone_one_line_says_so(tmp_path, capsys, monkeypatch):
         assert reproduce.main(arguments) == 2
         said = capsys.readouterr()
         assert said.out == ""
-        assert re.fullmatch(r"initbench: .*works in a clone of the repository.*\n", said.err)
+        assert re.fullmatch(
+            r"initbench: initbench\.reproduce: .* is not installed; run it in a clone of the repository\n", said.err
+        )
 
 
 def test_wrong_predictions_and_options_are_refused_in_one_line(small, tmp_path, capsys, monkeypatch):
     assert reproduce.main(["sharing-gap", "--workers", "0"]) == 2
-    assert capsys.readouterr().err == "initbench: --workers 0: at least 1\n"
+    assert capsys.readouterr().err == "initbench: --workers 0: not allowed; must be a whole number, 1 or more\n"
     wrong = tmp_path / "wrong"
     wrong.mkdir()
     (wrong / "predictions.yaml").write_text("claim: none\n", encoding="utf-8")

@@ -123,7 +123,7 @@ def test_the_hash_tells_arrays_and_training_parts_apart():
     ("config", "words"),
     [
         ({"name": "digit"}, ["data=digit", "did you mean digits", "openml"]),
-        ({"name": "digits", "sample": 5}, ["data.sample", "unknown for data=digits", "target"]),
+        ({"name": "digits", "sample": 5}, ["data.sample", "data=digits has no such key", "target"]),
         ({"name": "teacher", "samples": 2}, ["data.samples=2", "5 or more"]),
         ({"name": "teacher", "classes": 1}, ["data.classes=1", "2 or more", "null"]),
         ({"name": "teacher", "noise": -1}, ["data.noise=-1"]),
@@ -395,9 +395,7 @@ def test_openml_that_is_neither_cached_nor_reachable_is_one_line(tmp_path, no_ne
     socket.setdefaulttimeout(77)
     with pytest.raises(InputError) as error:
         load({"name": "openml", "dataset": "fashion_mnist", "cache": str(tmp_path)})
-    one_line(
-        error, "data.dataset=fashion_mnist", str(tmp_path), "could not be fetched", "name resolution", "data.cache"
-    )
+    one_line(error, "data.dataset=fashion_mnist", str(tmp_path), "cannot be fetched", "name resolution", "data.cache")
     assert socket.getdefaulttimeout() == 77
     socket.setdefaulttimeout(before)
 

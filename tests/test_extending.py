@@ -253,7 +253,7 @@ def test_ones_own_sharing_is_an_option(folder, own):
     [
         ("own_sharing.broken", "it raised RuntimeError: two"),
         ("own_sharing.beyond", r"layer 99.*0 to 6"),
-        ("own_sharing.shapeless", "it returned 3; allowed: groups of layers"),
+        ("own_sharing.shapeless", "it returned 3; return groups of layers"),
         ("own_sharing.nothing", "own_sharing has no 'nothing'"),
         ("no_such_file.f", "no module named 'no_such_file'"),
     ],

@@ -161,7 +161,11 @@ def test_an_argument_without_a_value_is_wrong_input(capsys, mine):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("xavir", "did you mean xavier_normal"), ("no_module_here.f", "no module named"), ("zzz", "allowed: an entry")],
+    [
+        ("xavir", "did you mean xavier_normal"),
+        ("no_module_here.f", "no module named"),
+        ("zzz", "name an entry, an option of init, or module.function"),
+    ],
 )
 def test_an_unknown_name_is_one_line(capsys, name, words):
     status, _, err = run(capsys, "--check", name)

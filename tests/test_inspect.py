@@ -164,7 +164,7 @@ def test_one_arm_unless_more_are_asked_for():
     assert inspect.asked([])[:3] == ["seeds=64", "init=torch_default", "sharing=none"]
     with pytest.raises(InputError, match=r"model\.dpth"):
         inspect.look(["model.dpth=2"])
-    with pytest.raises(InputError, match="sandwich needs"):
+    with pytest.raises(InputError, match="sharing=sandwich: it needs at least 3 hidden-to-hidden layers"):
         inspect.look(["sharing=sandwich", "model.depth=2"])
 
 

@@ -172,11 +172,11 @@ def test_shared_branches():
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ({"name": "residual_mlp", "depth": 6, "residual": "plain"}, "allowed are e.g. 5, 7"),
-        ({"name": "residual_mlp", "depth": 2, "residual": "plain"}, "allowed are e.g. 3, 5"),
+        ({"name": "residual_mlp", "depth": 6, "residual": "plain"}, "set e.g. model.depth=5 or 7"),
+        ({"name": "residual_mlp", "depth": 2, "residual": "plain"}, "set e.g. model.depth=3 or 5"),
         ({"name": "residual_mlp", "depth": 3, "residual": "plan"}, "did you mean plain?"),
-        ({"name": "residual_mlp", "depth": 3, "width": [4, 5, 4], "residual": "plain"}, "need one width"),
-        ({"name": "mlp", "residual": "plain"}, "model=residual_mlp has"),
+        ({"name": "residual_mlp", "depth": 3, "width": [4, 5, 4], "residual": "plain"}, "need equal widths"),
+        ({"name": "mlp", "residual": "plain"}, "model=mlp does not use it; choose model=residual_mlp"),
         ({"name": "mpl"}, "did you mean mlp?"),
         ({"parametrization": "muP"}, "did you mean mup?"),
         ({"base_width": 0}, "must be a whole number, 1 or more"),

@@ -238,7 +238,7 @@ def test_memory_in_part_is_refused_and_slices_side_by_side_are_not():
 def test_refusals_list_all_names_and_no_empty_one(act):
     with pytest.raises(InputError) as caught:
         act(net())
-    names = str(caught.value).split("it has ")[1].split(", ")
+    names = str(caught.value).split("must be one of: ")[1].split(", ")
     assert names == ["0.weight", "0.bias", "2.weight", "2.bias", "0", "1", "2"]
 
 

@@ -38,7 +38,7 @@ def test_what_is_foretold_is_found():
     assert score.skill > 0.5
     assert score.skill_low > 0.3
     assert score.rho_low > 0.7
-    assert predict.verdict(score).startswith("Step-0 signals foretell speed")
+    assert predict.verdict(score).startswith("Step-0 signals predict speed")
     table = predict.correlations(x, arms)
     assert table["signal"][0] == "x0"
     assert table["low"][0] > 0.8
@@ -53,7 +53,7 @@ def test_where_there_is_nothing_nothing_is_found():
         score = predict.judge(predict.held_out(x, arms), arms)
         assert score.skill < 0.25
         words.append(predict.verdict(score))
-    assert sum(word.startswith("Step-0 signals foretell") for word in words) == 0
+    assert sum(word.startswith("Step-0 signals predict") for word in words) == 0
 
 
 def test_a_signal_that_names_the_initializer_helps_nobody():
@@ -63,7 +63,7 @@ def test_a_signal_that_names_the_initializer_helps_nobody():
     names = pd.get_dummies(arms["init"]).astype(float)
     score = predict.judge(predict.held_out(names, arms), arms)
     assert abs(score.skill) < 0.1
-    assert not predict.verdict(score).startswith("Step-0 signals foretell")
+    assert not predict.verdict(score).startswith("Step-0 signals predict")
 
 
 def test_the_median_is_of_the_others():

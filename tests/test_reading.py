@@ -246,7 +246,7 @@ def test_an_archive_larger_than_the_disk_or_than_it_declares_is_refused(archive,
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"text"])
 def test_what_is_no_zip_is_one_line(content, tmp_path):
     (tmp_path / "study.zip").write_bytes(content)
-    with pytest.raises(InputError, match=r"empty|no archive of a study"):
+    with pytest.raises(InputError, match=r"empty|not an archive of a study"):
         report.open_source(tmp_path / "study.zip")
 
 

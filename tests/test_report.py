@@ -428,14 +428,14 @@ def test_a_study_against_itself_is_equivalent(folder: Path, tmp_path: Path):
     ("arguments", "said"),
     [
         (["nowhere"], "nowhere: no such folder"),
-        (["FOLDER", "--baseline", "nobody"], "baseline 'nobody': allowed are"),
-        (["FOLDER", "--target", "soon"], "target 'soon': allowed are a number"),
-        (["FOLDER", "--target", "loss/test:1"], "target metric 'loss/test' is not in the history; it holds"),
-        (["FOLDER", "--format", "docx"], "format docx: allowed are html, md, csv, latex, figures, archive"),
-        (["FOLDER", "FOLDER", "FOLDER"], "3 studies: one, or two to put side by side"),
+        (["FOLDER", "--baseline", "nobody"], "baseline=nobody: unknown; must be one of: eye"),
+        (["FOLDER", "--target", "soon"], "target=soon: not allowed; must be a number"),
+        (["FOLDER", "--target", "loss/test:1"], "target metric 'loss/test': not in the history; did you mean loss/train? must be one of: loss/train"),
+        (["FOLDER", "--format", "docx"], "format docx: unknown; must be one of: html, md, csv, latex, figures, archive"),
+        (["FOLDER", "FOLDER", "FOLDER"], "3 studies are too many; name one study, or two to compare"),
         (["FOLDER", "FOLDER", "--baseline", "eye"], "--baseline: with two studies the first one is the baseline"),
-        (["broken.zip"], "broken.zip: no archive of a study"),
-        (["mlflow:"], "mlflow:<experiment> is expected, e.g. mlflow:default"),
+        (["broken.zip"], "broken.zip: not an archive of a study"),
+        (["mlflow:"], "mlflow:: it names no experiment; write mlflow:EXPERIMENT, e.g. mlflow:default"),
     ],
 )  # fmt: skip
 def test_wrong_input_is_one_line(arguments, said, folder: Path, tmp_path: Path, monkeypatch, capsys):

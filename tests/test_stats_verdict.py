@@ -333,7 +333,7 @@ def test_without_a_baseline_the_first_listed_setup_is_it_not_the_fastest():
 
 
 def test_an_unknown_baseline_is_refused_with_what_is_allowed():
-    with pytest.raises(stats.compare.InputError, match=r"nobody.*arm, base"):
+    with pytest.raises(stats.compare.InputError, match=r"baseline=nobody: unknown; must be one of: arm, base"):
         said(runs_of({"base": tuned([60.0] * 8), "arm": tuned([30.0] * 8)}), "nobody")
 
 

@@ -257,7 +257,7 @@ def test_children(tmp_path, database):
     expected = given.history[given.history["run"] == given.runs["run"][0]]["value"].notna().sum()
     finals = ("steps_to_target", "flops_to_target", "gap_at_target", "diverged_at")
     assert sum(len(p) for name, p in run["history"].items() if name not in finals) == expected
-    with pytest.raises(InputError, match="must be one of: headline, full, none"):
+    with pytest.raises(InputError, match="must be one of: full, headline, none"):
         track.fill(given, database(), children="all")
 
 

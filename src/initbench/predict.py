@@ -1,4 +1,4 @@
-"""python -m initbench.predict FOLDER: which signals at step 0 foretell how fast an arm trains?
+"""python -m initbench.predict FOLDER: which signals at step 0 predict how fast an arm trains?
 
 Every signal's rank correlation with the steps to target, and a ridge regression on all of them that is judged on
 initializers it has never seen, against the guess that always says the median of its setting.
@@ -269,7 +269,7 @@ def verdict(score: Score) -> str:
     """
     if score.skill_low > 0:
         return (
-            f"Step-0 signals foretell speed: on unseen initializers the error of log steps is "
+            f"Step-0 signals predict speed: on unseen initializers the error of log steps is "
             f"{1 - score.skill:.0%} of that of the setting's median."
         )
     if score.skill_high < 0:
@@ -327,7 +327,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> Parser:
     """The command line."""
-    made = Parser(prog="python -m initbench.predict", description="Which signals at step 0 foretell speed?")
+    made = Parser(prog="python -m initbench.predict", description="Which signals at step 0 predict speed?")
     made.add_argument("folder", help="study folder, e.g. outputs/default; best of a study with measure=full")
     made.add_argument("--json", metavar="FILE", help="write score and correlations")
     made.add_argument("--csv", metavar="FILE", help="write the held-out prediction of every arm")

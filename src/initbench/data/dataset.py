@@ -198,13 +198,13 @@ def checked(
 def check_numbers(name: str, array: np.ndarray, where: str) -> None:
     """Numbers that float64 holds, and whose differences it holds too."""
     if array.dtype.kind not in "biuf":
-        raise refusal(where, f"{name} has dtype {array.dtype}", "numbers are needed")
+        raise refusal(where, f"{name} has dtype {array.dtype}", "convert it to numbers")
     if array.dtype.kind == "b":
         return
     low, high = array.min(), array.max()  # NaN if there is one
     if not np.isfinite(low) or not np.isfinite(high):
         bad = int((~np.isfinite(array)).sum())
-        raise refusal(where, f"{name} has {bad} values that are NaN or infinite", "all must be finite")
+        raise refusal(where, f"{name} has {bad} values that are NaN or infinite", "drop or replace them")
     whole = array.dtype.kind in "iu"
     low, high = (int(low), int(high)) if whole else (float(low), float(high))
     size = max(abs(low), abs(high))
@@ -214,7 +214,9 @@ def check_numbers(name: str, array: np.ndarray, where: str) -> None:
     reach = f"the range is {SMALLEST:g} to {LARGEST:g}"
     if size > LARGEST:
         raise refusal(
-            where, f"{name} goes from {low:g} to {high:g}", f"{reach}; drop what is no measurement, or rescale {name}"
+            where,
+            f"{name} goes from {low:g} to {high:g}",
+            f"{reach}; drop what is not a measurement, or rescale {name}",
         )
     if low != high and size < SMALLEST:
         raise refusal(where, f"{name} goes from {low:g} to {high:g}", f"{reach}; multiply {name} by a constant")

@@ -106,7 +106,7 @@ def check_classes(y: np.ndarray, where: str) -> None:
         raise refusal(
             where,
             "all y are 0, and classes must be whole numbers 0, 1, ..., at least two of them",
-            "or data.task=regression",
+            "set data.task=regression",
         )
     if y.max() >= len(y):
         wrong = f"y goes to {y.max():g} with {len(y)} samples, too high for a class number"

@@ -85,7 +85,7 @@ def linear(
         raise refusal(
             f"data.samples={samples}",
             f"too few to whiten {inputs} inputs in the 20% for validation",
-            f"must be {5 * (inputs + 1)} or more",
+            f"must be at least {5 * (inputs + 1)}",
         )
     draw = rng.numpy_stream(seed, "linear")
     x = np.concatenate([whitened(draw, samples - validation, inputs), whitened(draw, validation, inputs)])
@@ -157,7 +157,7 @@ def points(
             raise refusal(
                 f"data.inputs={inputs}",
                 f"too few for {samples} points with one correlation for every pair",
-                f"set data.inputs={samples} or more",
+                f"must be at least {samples}",
             )
         gram = np.full((samples, samples), float(correlation)) + (1 - correlation) * np.eye(samples)
         values, vectors = np.linalg.eigh(gram)

@@ -153,14 +153,14 @@ def header_of(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
 def advice(dtype: np.dtype, name: str) -> str:
     """How to make numbers of another kind of array."""
     if dtype.kind in "US" and name == "y":
-        return "numbers are needed; y = np.unique(y, return_inverse=True)[1] numbers words 0, 1, ..."
+        return "convert it to numbers, y = np.unique(y, return_inverse=True)[1] numbers words 0, 1, ..."
     if dtype.kind in "Mm":
-        return f"numbers are needed; e.g. {name} = ({name} - {name}.min()) / np.timedelta64(1, 's')"
+        return f"convert it to numbers, e.g. {name} = ({name} - {name}.min()) / np.timedelta64(1, 's')"
     if dtype.kind == "c":
-        return f"real numbers are needed; e.g. {name} = np.hstack([{name}.real, {name}.imag])"
+        return f"make it real, e.g. {name} = np.hstack([{name}.real, {name}.imag])"
     if dtype.kind == "V":
-        return f"plain numbers are needed; e.g. {name} = np.stack([{name}[f] for f in {name}.dtype.names], axis=1)"
-    return "numbers are needed"
+        return f"convert it to plain numbers, e.g. {name} = np.stack([{name}[f] for f in {name}.dtype.names], axis=1)"
+    return "convert it to numbers"
 
 
 def check_shapes(x: tuple[int, ...], y: tuple[int, ...], where: str, fixed: bool) -> None:

@@ -37,7 +37,7 @@ def unpacked(path: Path) -> Iterator[Path]:
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise refusal(path, f"no archive of a study ({error})", AGAIN) from None
+        raise refusal(path, f"not an archive of a study ({error})", AGAIN) from None
 
 
 def _members(path: Path, content: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

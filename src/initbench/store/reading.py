@@ -51,7 +51,7 @@ def read_folder(folder: Path) -> tuple[pd.DataFrame, HistoryFile, dict[str, Any]
         raise refusal(folder, wrong, f"a study folder holds {', '.join(FILES)}, e.g. outputs/default")
     missing = [name for name in FILES if not os.path.lexists(folder / name)]
     if missing:
-        raise refusal(folder, f"not a study folder, {', '.join(missing)} is missing", "e.g. outputs/default")
+        raise refusal(folder, f"not a study folder, {', '.join(missing)} is missing", "name one, e.g. outputs/default")
     for name in FILES:
         check_file(folder / name)
     study = checked_study(folder / "study.json", MOST_JSON)
@@ -97,7 +97,7 @@ def _schema(path: Path) -> tuple[pq.FileMetaData, pa.Schema]:
         if not _plain(field.type):
             raise refusal(path, f"column {shown(field.name)} is of type {shown(field.type)}", REBUILD)
     if len(set(schema.names)) < len(schema.names):
-        raise refusal(path, "a column is there twice", REBUILD)
+        raise refusal(path, "a column occurs twice", REBUILD)
     return metadata, schema
 
 

@@ -21,7 +21,7 @@ def checked_study(path: Path, most: int) -> dict[str, Any]:
     """The content of a study.json of at most `most` bytes. Raises InputError in one line."""
     size = path.stat().st_size
     if size > most:
-        raise refusal(path, f"{size:,} bytes, which is no study.json", f"it must be at most {most:,} bytes")
+        raise refusal(path, f"{size:,} bytes, which is too large for study.json", f"it must be at most {most:,} bytes")
     try:
         study = json.loads(path.read_bytes().decode("utf-8"))
     except UnicodeDecodeError:
