@@ -13,7 +13,7 @@ MAKERS = ("refusal", "inapplicable", "failed", "_broken", "wrong")  # `wrong` of
 # the only places that make the exceptions without the form: their words come from a refusal, or are one
 EXCEPT = {
     "errors.py": "the helpers themselves",
-    "own_code.py": "OwnCodeFailed is an InputError with the words of a refusal",
+    "own/code.py": "OwnCodeFailed is an InputError with the words of a refusal",
 }
 
 
