@@ -29,7 +29,7 @@ from initbench.engine.reach import Reach, check_same, check_storable, follow_gra
 from initbench.errors import inapplicable, refusal
 from initbench.initializers.whole_net import initialize_net, linears
 from initbench.own import plugins
-from initbench.own.code import OwnCodeFailed, guarded, reasons
+from initbench.own.code import OwnCodeFailed, advised, guarded, reasons
 from initbench.parameters.ties import share_
 from initbench.parameters.uses import quiet
 from initbench.sharing import Scheme, Slot, scheme
@@ -113,11 +113,11 @@ def made(model: ModelConfig, data: Dataset, seed: int) -> nn.Module:
             module = make(**args)
     except OwnCodeFailed as failure:
         if "before Module.__init__() call" in str(failure):
-            raise OwnCodeFailed(f"{failure}; call super().__init__() first") from failure
+            raise advised(failure, "call super().__init__() first") from failure
         values = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         needed = {name for name, p in known.items() if p.kind in values and p.default is p.empty}
         if model.args or needed - {*args}:
-            raise OwnCodeFailed(f"{failure}; set model.args.KEY=VALUE") from failure
+            raise advised(failure, "set model.args.KEY=VALUE") from failure
         raise
     if not isinstance(module, nn.Module):
         raise refusal(f"model.target={target}", f"it makes a {type(module).__name__}", "return an nn.Module")

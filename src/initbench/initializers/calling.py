@@ -262,7 +262,7 @@ def check_shared(
     >>> layers = [LayerSpec(i, 2, 4, 4) for i in range(3)]
     >>> check_shared("per_layer", {"map": {1: "eye"}}, None, layers, [[0, 1], [2]])
     Traceback (most recent call last):
-    initbench.errors.NotApplicable: layers 0 and 1 share one weight, but init.map gives them kaiming_normal and eye
+    initbench.errors.NotApplicable: init.map: layers 0 and 1 share one weight, but init.map gives them kaiming_normal and eye; give both the same initializer
     """
     function = resolve(function) if isinstance(function, str) else function
     delegate = getattr(function, "delegate", None)
@@ -286,9 +286,9 @@ def _check_one_start(
                 unlike = words[one] != words[two]
                 texts = [words[index] if unlike else f"{words[index]} with other arguments" for index in (one, two)]
                 raise inapplicable(
-                    f"init.map={shown(map)}",
+                    "init.map",
                     f"layers {one} and {two} share one {what}, but init.map gives them {texts[0]} and {texts[1]}",
-                    "give layers that share the same initializer",
+                    "give both the same initializer",
                 )
 
 

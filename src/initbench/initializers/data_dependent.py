@@ -203,7 +203,7 @@ def _directions(kind: str, x: Tensor, units: int, generator: Generator) -> Tenso
         white = centred @ whitening
         if len(x) < units:
             raise inapplicable(
-                f"init.kind={kind}",
+                f"rows by {kind}",
                 f"it needs at least {units} samples (units of the layer), got {len(x)}",
                 "use more samples, or a smaller model.width",
             )

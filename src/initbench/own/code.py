@@ -36,6 +36,15 @@ def failed(what: str, wrong: str, do: str = MEND) -> OwnCodeFailed:
     return OwnCodeFailed(str(refusal(what, wrong, do)))
 
 
+def advised(failure: OwnCodeFailed, do: str) -> OwnCodeFailed:
+    """The same failure with advice of its own.
+
+    >>> str(advised(failed("init=f", "it raised KeyError: 1"), "name it"))
+    'init=f: it raised KeyError: 1; name it'
+    """
+    return OwnCodeFailed(f"{str(failure).removesuffix(f'; {MEND}')}; {do}")
+
+
 @contextmanager
 def reasons(what: str, doing: str = "it raised ", do: str = MEND) -> Iterator[None]:
     """Inside: whatever is raised comes out as OwnCodeFailed; refusals and Ctrl-C as they are.

@@ -123,7 +123,7 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
     targets = {resolve_target(expanded.study.target, arm.data.classes is not None) for arm in distinct}
     if len(targets) > 1:
         raise refusal(
-            "train.target.metric=auto",
+            "train.target",
             "the arms have different targets",
             "set one for all, e.g. train.target.metric=loss/train",
         )
