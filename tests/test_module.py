@@ -495,7 +495,7 @@ def test_what_the_initializer_does_not_reach_is_said_by_inspect_and_in_the_study
         ("PartlyListed", r"not register.* of shapes \(8, 8\), \(8,\); .*nn.ModuleList"),
         ("Bare", r"not register.* of shape \(8,\); .*nn.Parameter"),
         ("NoSuper", r"AttributeError.*; call super\(\).__init__\(\) first"),
-        ("Fails", r"no such file \(.*test_module.py:\d+\)$"),
+        ("Fails", r"no such file \(.*test_module.py:\d+\); correct it"),
         ("more_arguments", r"missing .*'width'; set model.args.KEY=VALUE$"),
         ("instance", r"an instance of Layers; name the class, or a function that makes it$"),
     ],
