@@ -115,7 +115,7 @@ def test_the_wheel_alone_runs_in_an_empty_folder(wheel, tmp_path):
     where = "from initbench.overrides.expand import config_folder; print(config_folder())"
     assert python("-c", where).strip() == str(site / "initbench" / "conf")
     refused = python("-m", "initbench.reproduce", "--list", status=2)
-    assert "works in a clone of the repository" in refused
+    assert "run it in a clone of the repository" in refused
     assert refused.count("\n") == 1
     python("-m", "initbench", "experiment=quick")
     made = {path.name for path in (empty / "outputs" / "quick").iterdir()}

@@ -11,6 +11,7 @@ from scipy import stats as sps
 
 from hand import NEVER, runs_of, spread, tuned
 from initbench import stats
+from initbench.errors import InputError
 from initbench.stats import verdict
 from initbench.stats.crossfit import RESAMPLES, crossfit, halvings, weights
 from initbench.stats.panel import Panel, panels
@@ -333,7 +334,7 @@ def test_without_a_baseline_the_first_listed_setup_is_it_not_the_fastest():
 
 
 def test_an_unknown_baseline_is_refused_with_what_is_allowed():
-    with pytest.raises(stats.compare.InputError, match=r"baseline=nobody: unknown; must be one of: arm, base"):
+    with pytest.raises(InputError, match=r"baseline=nobody: unknown; must be one of: arm, base"):
         said(runs_of({"base": tuned([60.0] * 8), "arm": tuned([30.0] * 8)}), "nobody")
 
 

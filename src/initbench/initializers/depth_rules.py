@@ -134,7 +134,7 @@ def siren_(
     contract=Contract(
         "normal, mean 0, variance 1/(n phi'(0)^2 (1 + phi(0)^2))",
         law=lambda c: stats.norm(0, math.sqrt(_kumar_scale(c.activation("nonlinearity")) / c.n)),
-        refuses=lambda c: "use kaiming_normal" if c.activation("nonlinearity") in ("relu", "abs") else None,
+        refuses=lambda c: "use init=kaiming_normal" if c.activation("nonlinearity") in ("relu", "abs") else None,
         activations=("tanh", "sigmoid", "gelu", "silu", "softplus", "relu", "abs"),
     ),
 )

@@ -100,7 +100,7 @@ def _pick(arrays: dict[str, Tensor], key: str, dimensions: int, layer: LayerSpec
     meant_for="replaying a net trained or printed elsewhere",
     contract=Contract(
         "exactly the tensors of the file; refuses without one, and when shapes differ",
-        refuses=lambda c: "name a .pt, .npz" if not c["file"] else None,
+        refuses=lambda c: "add init.file=FILE, a .pt, .npz" if not c["file"] else None,
         deterministic=True,
         fills_bias=True,
     ),
