@@ -81,6 +81,7 @@ def expand_study(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> E
     with composer(given, config_dirs) as compose:
         fixed = tuple(o.input_line for o in given if not o.is_sweep_override())
         first = compose(fixed)
+        check_sweeper(first)
         jobs = combinations(sweep_axes(given, first))
         exchange = Exchange(compose, cache(loader().repository.load_config), fixed, composed(first))
         made = [exchange(job) for job in jobs]
@@ -277,6 +278,14 @@ def register_sharing(target: str) -> None:
 
 
 REGISTER = {"init": register_initializer, "sharing": register_sharing}
+
+
+def check_sweeper(cfg: Any) -> None:
+    """Refuse a sweeper that an experiment file chooses: the study makes its jobs itself."""
+    sweeper = cfg.hydra.runtime.choices.get("hydra/sweeper")
+    if sweeper != "basic":
+        do = "leave it out of the experiment file, and list the values: hydra.sweeper.params.KEY: A,B"
+        raise refusal(f"hydra/sweeper={shown(sweeper)}", "the study makes its jobs itself", do)
 
 
 def sweep_axes(given: Sequence[Any], cfg: Any) -> dict[str, list[str]]:
