@@ -25,6 +25,7 @@ class PlannedJobs(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
+        assert self.launcher is not None
         return self.launcher.launch([list(job) for job in self.jobs], initial_job_idx=0)
 
 
