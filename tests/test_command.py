@@ -46,7 +46,7 @@ WRONG = {
     "optim.lr=0.1,0.2": r"optim.lr=0.1,0.2: .*write 'optim.lr=\[0.1,0.2\]'",
     "optim=sdg": r"optim=sdg: unknown; did you mean sgd\? must be one of: sgd",
     "train.target.metric=speed": r"train.target.metric=speed: unknown; must be one of: auto, accuracy/train",
-    "train.target.value=2": r"train.target.value=2.0: an accuracy lies between 0 and 1; did you mean 0.02\?",
+    "train.target.value=2": r"train.target.value=2.0: an accuracy lies between 0 and 1; must be above 0 and at most 1$",
     "train.steps=-1": r"train.steps=-1: not allowed; must be a whole number, 0 or more",
     "data=digit": r"data=digit: unknown; did you mean digits\? must be one of: digits",
     "data=npz": r"data=npz: it needs data.path; add data.path=FILE.npz",

@@ -31,6 +31,7 @@ from initbench.errors import InputError
 from initbench.inspect import look
 from initbench.study import worker
 from initbench.study.build import build
+from initbench.study.command import plan
 from initbench.study.plan import planned, train_batch
 
 DRAW = np.random.default_rng(0)
@@ -479,6 +480,18 @@ def test_a_batch_larger_than_the_data_takes_them_all_and_says_so(arm, folder, ca
     assert "training samples, so" not in capsys.readouterr().err
     described = [json.loads((folder / f"outputs/{name}/study.json").read_text("utf-8")) for name in ("s", "fits")]
     assert described[0]["arms"][0]["flops_per_step"] == described[1]["arms"][0]["flops_per_step"]
+    assert {one["arms"][0]["setting"] for one in described} == {"npz, 2x4 relu, sgd, full batch, 3 steps"}
+
+
+def test_settings_say_the_batch_that_is_taken_and_stay_different(folder):
+    saved(folder, x=X[:40], y=THREE[:40])
+    asked = ["data=npz", "data.path=my.npz", *QUICK, "optim.batch_size=31,32,64"]
+    net = "npz, 2x4 relu, sgd"
+    assert [one.setting for one in plan(asked).arms] == [
+        f"{net}, batch 31, 3 steps",
+        f"{net}, full batch, 3 steps, batch_size=32",
+        f"{net}, full batch, 3 steps, batch_size=64",
+    ]
 
 
 def test_a_net_for_few_samples_can_be_built_and_looked_at(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import re
 import subprocess
@@ -31,6 +32,16 @@ WRONG = {
     "init=eye --colour seeds=3": r"command line: unrecognized arguments: --colour; see",
     "--colour=\x1b[31m": r"command line: unrecognized arguments: --colour=\\x1b\[31m; see",
 }
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was():
+    """--info makes Hydra log to this test's stdout, and the handler would outlive it."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture

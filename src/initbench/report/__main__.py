@@ -76,7 +76,7 @@ def _source(name: str, arguments: argparse.Namespace) -> Path:
     from initbench import track
 
     experiment = name.removeprefix(MLFLOW)
-    uri = track.resolve_uri(arguments.uri)
+    uri = track.resolve_uri(arguments.uri, "--uri")
     if not experiment or uri is None:
         raise refusal(shown(name), "it names no experiment", "write mlflow:EXPERIMENT, e.g. mlflow:default")
     return track.fetch(experiment, uri, Path(arguments.out or f"outputs/{experiment}-mlflow"))

@@ -346,13 +346,14 @@ def describe(study: Study, elapsed: float) -> dict[str, Any]:
 
 def refused_arm(one: Refused) -> dict[str, Any]:
     """A not applicable arm as study.json lists it."""
+    from initbench.data import load
     from initbench.study.labels import init_label, setting_label, setup_label, sharing_label
 
     return {
         "arm_key": "",
         "label": setup_label(one.config),
         "setup": setup_label(one.config),
-        "setting": setting_label(one.config),
+        "setting": setting_label(one.config, load(one.config.data)),
         "init": init_label(one.config),
         "sharing": sharing_label(one.config),
         "config": one.config.plain(),
