@@ -129,6 +129,7 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
         )
     named = labelled(distinct)
     report = replace(expanded.study.report, baseline=baseline_of(expanded.study.report.baseline, named, overrides))
+    uri = resolved(expanded.study.track.uri)
     check_places(expanded.study.outputs, expanded.study.name, [arm.key for arm in named])
     return Study(
         config=replace(expanded.study, report=report),
@@ -136,7 +137,7 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
         arms=named,
         refused=refused,
         target=targets.pop(),
-        uri=resolved(expanded.study.track.uri),
+        uri=uri,
         hydra=expanded.hydra,
         lines=expanded.lines,
     )
