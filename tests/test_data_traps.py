@@ -207,7 +207,7 @@ RARE = (np.arange(200) == 7).astype(int)
     [
         (WIDE, TWO + 1, None, "Output units without a class"),
         (WIDE, np.array([0, 5, 9])[np.arange(200) % 3], None, "Output units without a class"),
-        (WIDE, np.ones(200, dtype=int), None, "There is only one class"),
+        (WIDE, np.ones(200, dtype=int), None, "Only one class"),
         (WIDE, (np.arange(200) % 33 == 0).astype(int), Target(), "A constant answer meets the target"),
         (WIDE, TWO, Target("accuracy/val", 0.3), "A constant answer meets the target"),
         (WIDE, TWO, Target("loss/train", 0.7), "A constant answer meets the target"),
@@ -232,8 +232,10 @@ def test_the_numbers_of_traps_are_right(tmp_path):
         data = load(saved(tmp_path, x=x, y=y))
         return " ".join(map(str, doubts(data, target, (0, 1), "cross_entropy", True)))
 
-    assert "the 2 classes of y begin at 1, so 1 of 3 output units are never right" in text(TWO + 1)
-    assert "the 3 classes of y skip numbers, so 7 of 10 output units" in text(np.array([0, 5, 9])[np.arange(200) % 3])
+    assert "the 2 classes of y begin at 1, so no sample belongs to 1 of 3 output units" in text(TWO + 1)
+    assert "the 3 classes of y skip numbers, so no sample belongs to 7 of 10 output units" in text(
+        np.array([0, 5, 9])[np.arange(200) % 3]
+    )
     most = np.where(np.arange(200) < 194, 0, 1)
     share = np.mean([(most[split(Dataset(WIDE, most), seed).train] == 0).mean() for seed in (0, 1)])
     assert f"the best constant answer reaches accuracy/train {share:.3g}, and the target is" in text(most, Target())

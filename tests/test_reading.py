@@ -261,7 +261,7 @@ def test_a_damaged_part_is_set_aside_and_said(tmp_path):
     assert Store(tmp_path).runs("key") == set()
     assert store.damaged == [
         f"{part}: damaged (its bytes are not those that were written); set aside as damaged-{part.name}, "
-        "its runs are trained anew"
+        "its runs are trained again"
     ]
     store.damaged.clear()
 

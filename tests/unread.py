@@ -23,7 +23,7 @@ WARM = ("initbench.report.__main__", "initbench.inspect", "initbench.catalogue",
 def streams(how: str, out: int, err: int) -> None:
     """The process's stdout and stderr, as the interpreter makes them at its start."""
     os.dup2(err, 2)
-    sys.stderr = open(2, "w", encoding="ascii", errors="backslashreplace", closefd=False, buffering=1)
+    sys.stderr = os.fdopen(2, "w", encoding="ascii", errors="backslashreplace", closefd=False, buffering=1)
     if how == "closed":
         os.close(1)
         sys.stdout = None
@@ -32,7 +32,7 @@ def streams(how: str, out: int, err: int) -> None:
         read, out = os.pipe()
         os.close(read)
     os.dup2(out, 1)
-    sys.stdout = open(1, "w", encoding="ascii", closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="ascii", closefd=False)
 
 
 def started(line: str, how: str, at: Path) -> int:

@@ -115,7 +115,7 @@ def carry_out(plan: Any, config_dirs: list[str], started: float, process: Any) -
 
 
 def launch(plan: Any, config_dirs: list[str]) -> str | None:
-    """One Hydra job an arm, by whatever launcher is asked for; returns why it broke down, if it did."""
+    """One Hydra job per arm, by whatever launcher is asked for; returns why it broke down, if it did."""
     from initbench.overrides.hydra_parts import composed_already
     from initbench.overrides.read import quoted
 

@@ -33,7 +33,9 @@ def fetch(experiment: str, uri: str, folder: Path) -> Path:
             if found is None:
                 names = sorted(one.name for one in client.search_experiments() if one.name != "Default")
                 raise refusal(
-                    f"mlflow:{shown(experiment)}", f"no such experiment in {masked(uri)}", one_of(experiment, names) if names else elsewhere
+                    f"mlflow:{shown(experiment)}",
+                    f"no such experiment in {masked(uri)}",
+                    one_of(experiment, names) if names else elsewhere,
                 )
             runs = client.search_runs([found.experiment_id], "tags.`initbench.kind` = 'report'", max_results=1)
             there = {file.path for run in runs for file in client.list_artifacts(run.info.run_id)}
