@@ -177,7 +177,8 @@ OWN = """
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data, code, option files and studies of all kinds of fault."""
-    folder = tmp_path_factory.mktemp("made")
+    folder = tmp_path_factory.mktemp("above") / "made"  # so that what is written beside it shows too
+    folder.mkdir()
     x, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
     arrays: dict[str, dict[str, object]] = {
         "my": {"x": x, "y": y},
