@@ -112,7 +112,7 @@ def carry_out(plan: Any, config_dirs: list[str], started: float, process: Any) -
 
 
 def by_launcher(plan: Any, config_dirs: list[str]) -> str | None:
-    """One Hydra job for each arm with runs to train, by the launcher asked for; returns why it broke down, if it did."""
+    """One Hydra job per arm with runs to train, by the launcher asked for; returns why it broke down, if it did."""
     from hydra_plugins.initbench_jobs import PlannedJobs
     from initbench.study import launch
 

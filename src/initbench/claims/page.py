@@ -106,7 +106,7 @@ def _cells(measured: pd.DataFrame) -> list[str]:
 
 
 def figure(study: Path, measured: pd.DataFrame) -> str:
-    """An SVG: every test's ratio with its 95% interval, a panel a part; the same bytes for the same table."""
+    """An SVG: every test's ratio with its 95% interval, one panel per part; the same bytes for the same table."""
     given = load(study)
     parts = [part.name for part in given.parts if len(measured[measured["part"] == part.name])]
     most = max((len(measured[measured["part"] == part]) for part in parts), default=1)

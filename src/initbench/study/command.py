@@ -128,6 +128,7 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
         )
     named = labelled(distinct)
     report = replace(expanded.study.report, baseline=baseline_of(expanded.study.report.baseline, named, overrides))
+    uri = resolved(expanded.study.track.uri)
     check_places(expanded.study.outputs, expanded.study.name, [arm.key for arm in named])
     return Study(
         config=replace(expanded.study, report=report),
@@ -135,7 +136,7 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
         arms=named,
         refused=refused,
         target=targets.pop(),
-        uri=resolved(expanded.study.track.uri),
+        uri=uri,
         hydra=expanded.hydra,
     )
 
@@ -342,13 +343,14 @@ def describe(study: Study, elapsed: float) -> dict[str, Any]:
 
 def refused_arm(one: Refused) -> dict[str, Any]:
     """A not applicable arm as study.json lists it."""
+    from initbench.data import load
     from initbench.study.labels import init_label, setting_label, setup_label, sharing_label
 
     return {
         "arm_key": "",
         "label": setup_label(one.config),
         "setup": setup_label(one.config),
-        "setting": setting_label(one.config),
+        "setting": setting_label(one.config, load(one.config.data)),
         "init": init_label(one.config),
         "sharing": sharing_label(one.config),
         "config": one.config.plain(),
