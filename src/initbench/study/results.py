@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from initbench import stats
 from initbench.config.arm import run_key
+from initbench.files import published
 from initbench.store.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
 from initbench.store.parts import Store, Stored
 from initbench.store.reading import check_frames, digests, read_folder
@@ -70,17 +71,15 @@ class Results:
         if isinstance(self.measured, pd.DataFrame):
             frames["history"] = self.measured
         for name, frame in frames.items():
-            temporary = self.folder / f".{name}.tmp"
-            frame.to_parquet(temporary, index=False, compression="zstd")
-            temporary.replace(self.folder / f"{name}.parquet")
+            with published(self.folder / f"{name}.parquet") as new:
+                frame.to_parquet(new, index=False, compression="zstd")
         self.study["frames"] = digests(self.folder)
         self.save_study()
 
     def save_study(self) -> None:
         """Write study.json alone."""
-        temporary = self.folder / ".study.tmp"
-        temporary.write_text(json.dumps(self.study, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        temporary.replace(self.folder / "study.json")
+        with published(self.folder / "study.json") as new:
+            new.write_text(json.dumps(self.study, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def load(path: str | Path) -> Results:
@@ -99,10 +98,10 @@ def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.Dat
     `runs` in memory, `history` as history.parquet in `folder`, where it appears whole or not at all.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    temporary, path = folder / ".history.tmp", folder / "history.parquet"
-    try:
+    path = folder / "history.parquet"
+    with published(path) as new:
         parts = []
-        with writing(temporary) as add:
+        with writing(new) as add:
             for arm in study["arms"]:
                 if arm["status"] == "not applicable":
                     continue
@@ -120,10 +119,7 @@ def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.Dat
         runs = runs.apply(plain_column)
         target = study["target"]
         if target is not None and len(runs):
-            runs = stats.retarget(runs, HistoryFile(temporary), target["metric"], target["value"])
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            runs = stats.retarget(runs, HistoryFile(new), target["metric"], target["value"])
     return runs, HistoryFile(path)
 
 
