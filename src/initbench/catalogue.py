@@ -21,7 +21,9 @@ from typing import Any
 
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
+from initbench.cli.help import meaning
 from initbench.errors import InputError, NotApplicable, refusal, shown
+from initbench.files import conf_folder
 from initbench.own.code import line
 
 COLUMNS = ("name", "formula", "source", "contract", "meant for", "options")
@@ -71,11 +73,8 @@ def option_rows(group: str) -> list[dict[str, str]]:
     >>> option_rows("init")[0]
     {'option': 'asi', 'meaning': 'two equal half-width nets subtracted: output exactly 0 at the start'}
     """
-    from initbench.initializers.option_files import folder
-
-    paths = sorted((folder().parent / group).glob("*.yaml"))
-    first = {path.stem: path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ") for path in paths}
-    return [{"option": name, "meaning": meaning} for name, meaning in first.items()]
+    paths = sorted((conf_folder() / group).glob("*.yaml"))
+    return [{"option": path.stem, "meaning": meaning(path)} for path in paths]
 
 
 def bias_rows() -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""The package's cache folder, and files that appear whole or not at all."""
+"""The folders of the package's own files, and files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+
+from initbench.errors import refusal
 
 
 def cache_folder() -> Path | None:
@@ -16,6 +19,21 @@ def cache_folder() -> Path | None:
         return Path(own) if own else Path(home or Path("~/.cache").expanduser()) / "initbench"
     except RuntimeError:
         return None
+
+
+@cache
+def conf_folder() -> Path:
+    """The folder conf/: at the top of the repository in a clone, inside the package in a wheel.
+
+    >>> (conf_folder() / "init" / "eye.yaml").exists()
+    True
+    """
+    package = Path(__file__).parent
+    # the repository first: an editable install may have left a stale copy in site-packages
+    for folder in (package.parents[1] / "conf", package / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise refusal("conf", f"no configuration found beside {package}", "install initbench again")
 
 
 @contextmanager

@@ -27,6 +27,22 @@ from initbench.config.groups import (
 )
 from initbench.errors import refusal, shown
 
+
+def dotted(config: Mapping[Any, Any], empty: bool = False, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys; lists stay values. empty: an empty mapping is a value too.
+
+    >>> dotted({"a": {"b": 1}, "c": [2], "d": {}})
+    {'a.b': 1, 'c': [2]}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and (value or not empty):
+            flat |= dotted(value, empty, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
 # Raised by hand whenever a change alters the numbers of a run: results of older numerics are trained anew.
 NUMERICS_VERSION = 6
 

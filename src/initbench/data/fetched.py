@@ -5,12 +5,11 @@ Both are kept as small .npz files afterwards: every worker process of a study lo
 
 from __future__ import annotations
 
-import random
 import socket
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +22,7 @@ from initbench.data.dataset import Dataset, checked
 from initbench.errors import refusal
 from initbench.files import cache_folder, published
 from initbench.memory import check_fits
+from initbench.own.code import state_kept
 
 NETWORK_TIMEOUT = 5.0  # seconds without an answer
 ALIASES = {"mnist": "mnist_784", "fashion_mnist": "Fashion-MNIST", "fashion-mnist": "Fashion-MNIST"}
@@ -45,17 +45,6 @@ def kept(file: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, 
     return arrays
 
 
-@contextmanager
-def global_generators_untouched() -> Iterator[None]:
-    """Put the states of random's and NumPy's global generators back afterwards."""
-    before = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-
-
 def mnist1d(samples: int = 5000, seed: int = 42, cache: str | None = None) -> Dataset:
     """MNIST-1D (Greydanus 2020): 40 numbers a sample, 10 classes; nets that are linear reach about 32%.
 
@@ -73,7 +62,7 @@ def mnist1d(samples: int = 5000, seed: int = 42, cache: str | None = None) -> Da
     check_whole("data.seed", seed, low=0)
 
     def make() -> dict[str, np.ndarray]:
-        with global_generators_untouched():
+        with state_kept(environment=False):  # it seeds the global generators
             from mnist1d.data import get_dataset_args, make_dataset
 
             args = get_dataset_args()

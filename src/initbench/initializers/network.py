@@ -282,9 +282,9 @@ def _pattern_fits(pattern: Any, layer: LayerSpec) -> bool:
     """Whether a key of `map` names this layer: first, last, hidden, 2, -1, "1-3", or a glob of layer_03."""
     text = str(pattern)
     if text in ("first", "last", "hidden"):
-        return {"first": layer.first, "last": layer.last, "hidden": not (layer.first or layer.last)}[text]
+        return layer.called(text)
     if re.fullmatch(r"-?[0-9]{1,9}", text):
-        return layer.index == (int(text) if int(text) >= 0 else layer.depth + 1 + int(text))
+        return layer.called(int(text))
     if re.fullmatch(r"[0-9]{1,9}-[0-9]{1,9}", text):
         low, high = text.split("-")
         return int(low) <= layer.index <= int(high)

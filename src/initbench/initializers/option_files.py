@@ -8,21 +8,13 @@ from typing import Any
 import yaml
 
 from initbench.errors import refusal, shown
+from initbench.files import conf_folder
 from initbench.initializers.calling import RESERVED_KEYS, check_args, needs, resolve
 
 
-@cache
 def folder() -> Path:
-    """conf/init: beside the repository first, then inside the installed package.
-
-    >>> (folder() / "eye.yaml").exists()
-    True
-    """
-    here = Path(__file__).resolve()
-    found = [path for path in (here.parents[3] / "conf" / "init", here.parents[1] / "conf" / "init") if path.is_dir()]
-    if not found:
-        raise refusal("conf/init", "this installation has no option files", "install initbench again")
-    return found[0]
+    """conf/init."""
+    return conf_folder() / "init"
 
 
 @cache

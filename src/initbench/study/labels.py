@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from initbench import sharing
-from initbench.config.arm import ArmConfig, digest
+from initbench.config.arm import ArmConfig, digest, dotted
 from initbench.config.groups import ModelConfig
 from initbench.errors import refusal
 from initbench.grammar import number
@@ -39,7 +39,7 @@ def check_unique(arms: Sequence[PlannedArm]) -> None:
     for arm in arms:
         other = known.setdefault(arm.label, arm)
         if other.key != arm.key:
-            one, two = flatten(other.config.plain()), flatten(arm.config.plain())
+            one, two = dotted(other.config.plain()), dotted(arm.config.plain())
             key, a, b = next(
                 (key, a, b)
                 for key in {**one, **two}
@@ -64,7 +64,7 @@ OF_THE_SETUP = ("model.parametrization", "model.base_width", "model.residual")
 
 def setting_config(config: ArmConfig) -> dict[str, Any]:
     """Everything but the setup, flat: what a comparison happens in."""
-    flat = flatten(config.plain())
+    flat = dotted(config.plain())
     del flat["seeds"]
     left = ("init.", "sharing.", "train.target", "engine.workers", "engine.chunk", "measure.")
     return {
@@ -72,21 +72,6 @@ def setting_config(config: ArmConfig) -> dict[str, Any]:
         for key, value in flat.items()
         if not key.startswith(left) and key not in (*OF_THE_SETUP, "optim.lr", "train.rerun", "train.dry_run")
     }
-
-
-def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys; lists stay values.
-
-    >>> flatten({"a": {"b": 1}, "c": [2]})
-    {'a.b': 1, 'c': [2]}
-    """
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        if isinstance(inner, Mapping):
-            flat.update(flatten(inner, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = inner
-    return flat
 
 
 def differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:

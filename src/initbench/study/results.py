@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from initbench import stats
-from initbench.config.arm import run_key
+from initbench.config.arm import dotted, run_key
 from initbench.files import published
 from initbench.store.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
 from initbench.store.parts import Store, Stored
@@ -176,23 +176,14 @@ def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> flat_config({"init": {"name": "eye", "target": "x", "bias": "zeros", "args": {"gain": 2.0}}})
     {'init.name': 'eye', 'init.bias': 'zeros', 'init.gain': 2.0}
     """
-    columns: dict[str, Any] = {}
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else key, inner)
-        else:
-            columns[prefix] = json.dumps(value) if isinstance(value, list) else value
-
     init = dict(config.get("init", {}))
     args = init.pop("args", {})
     init.pop("target", None)
     init.pop("changed", None)
-    kept = {key: config[key] for key in ("data", "model") if key in config}
-    walk("", {**kept, "init": {**init, **args}})
+    kept = {key: config[key] for key in ("data", "model") if key in config} | {"init": {**init, **args}}
     for group in ("sharing", "optim", "train"):
-        walk("", {group: {k: v for k, v in config.get(group, {}).items() if (group, k) not in LEFT_OUT}})
+        kept[group] = {k: v for k, v in config.get(group, {}).items() if (group, k) not in LEFT_OUT}
+    columns = {key: json.dumps(v) if isinstance(v, list) else v for key, v in dotted(kept).items()}
     if "engine" in config:
         columns["engine.name"] = config["engine"]["name"]
     return columns
