@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from functools import partial
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from initbench.config.checks import check_target, is_whole
 from initbench.config.estimate import check_memory
@@ -81,9 +81,9 @@ class ArmConfig:
     seeds: tuple[int, ...]
 
     @property
-    def runs(self) -> tuple[tuple[int, float], ...]:
-        """(seed, lr) of each run, sorted."""
-        return tuple((seed, lr) for seed in self.seeds for lr in self.optim.lrs)
+    def runs(self) -> tuple[Run, ...]:
+        """Every run, sorted."""
+        return tuple(Run(seed, lr) for seed in self.seeds for lr in self.optim.lrs)
 
     def plain(self) -> dict[str, Any]:
         """The configuration as plain nested values (JSON), lists of seeds and learning rates included."""
@@ -132,6 +132,13 @@ def digest(value: Any) -> str:
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+class Run(NamedTuple):
+    """One training of one arm."""
+
+    seed: int
+    lr: float
 
 
 def run_key(arm_key: str, seed: int, lr: float) -> str:

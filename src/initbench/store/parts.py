@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from initbench.config.arm import run_key
+from initbench.config.arm import Run, run_key
 from initbench.errors import refusal
 from initbench.files import published
 from initbench.store.chunk import Chunk, Series
@@ -37,13 +37,13 @@ class Store:
         """Published parts of an arm, in a fixed order."""
         return sorted((self.root / arm_key).glob("part-*.parquet"))
 
-    def runs(self, arm_key: str) -> set[tuple[int, float]]:
+    def runs(self, arm_key: str) -> set[Run]:
         """(seed, lr) of every run stored for an arm."""
-        found: set[tuple[int, float]] = set()
+        found: set[Run] = set()
         for path in self.parts(arm_key):
             table = intact(path)
             if table is not None:
-                found.update(zip(table["seed"].to_pylist(), table["lr"].to_pylist()))
+                found.update(map(Run, table["seed"].to_pylist(), table["lr"].to_pylist()))
         return found
 
     def write(self, arm_key: str, chunk: Chunk) -> Path:
@@ -62,10 +62,10 @@ class Store:
             os.fsync(file.fileno())
         return path
 
-    def read(self, arm_key: str, runs: Iterable[tuple[int, float]]) -> Stored | None:
+    def read(self, arm_key: str, runs: Iterable[Run]) -> Stored | None:
         """The stored ones among the asked runs, sorted by (seed, lr); None if there are none."""
         wanted = set(runs)
-        heads: dict[tuple[int, float], tuple[Part, int]] = {}
+        heads: dict[Run, tuple[Part, int]] = {}
         size = 0
         for path in self.parts(arm_key):
             table = intact(path)
@@ -89,7 +89,7 @@ class Part:
 
     path: Path
     table: pa.Table | None
-    runs: list[tuple[int, float]]
+    runs: list[Run]
     columns: dict[str, np.ndarray]  # those of ONE_A_RUN that it has
     axes: Axes
 
@@ -100,7 +100,7 @@ class Part:
         return Part(
             path,
             table if keep else None,
-            list(zip(table["seed"].to_pylist(), table["lr"].to_pylist())),
+            list(map(Run, table["seed"].to_pylist(), table["lr"].to_pylist())),
             {name: table[name].to_numpy() for name in found},
             {name: (tuple(s), None if k is None else tuple(k)) for name, (s, k) in axes.items()},
         )
@@ -122,7 +122,7 @@ ONE_A_RUN = {"diverged_at": -1, "stopped_at": -1, "init_flops": np.nan}
 class Stored:
     """R runs of an arm in the store, as `Chunk` has them; a series is read from the parts when it is asked for."""
 
-    runs: tuple[tuple[int, float], ...]
+    runs: tuple[Run, ...]
     diverged_at: np.ndarray
     stopped_at: np.ndarray | None
     init_flops: np.ndarray | None
@@ -130,7 +130,7 @@ class Stored:
     places: list[tuple[Part, np.ndarray, np.ndarray]]  # of each part: its rows that are used, and where they stand here
 
     @staticmethod
-    def of(rows: Mapping[tuple[int, float], tuple[Part, int]]) -> Stored:
+    def of(rows: Mapping[Run, tuple[Part, int]]) -> Stored:
         """`rows`: the part and the row in it of each run."""
         used: dict[Part, list[tuple[int, int]]] = {}
         for place, (part, row) in enumerate(rows.values()):

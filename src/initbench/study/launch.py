@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from initbench.config.arm import ArmConfig
+from initbench.config.arm import ArmConfig, Run
 from initbench.errors import InputError, NotApplicable
 from initbench.startup.processes import cores
 from initbench.store.parts import Store
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.pool import Pool, WorkerKilled, chunks
 
-Runs = Sequence[tuple[int, float]]
+Runs = Sequence[Run]
 
 
 @dataclass

@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from initbench import stats
-from initbench.config.arm import dotted, run_key
+from initbench.config.arm import Run, dotted, run_key
 from initbench.files import published
 from initbench.store.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
 from initbench.store.parts import Store, Stored
@@ -105,7 +105,7 @@ def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.Dat
             for arm in study["arms"]:
                 if arm["status"] == "not applicable":
                     continue
-                asked = [(seed, lr) for seed in arm["seeds"] for lr in arm["lrs"]]
+                asked = [Run(seed, lr) for seed in arm["seeds"] for lr in arm["lrs"]]
                 stored = store.read(arm["arm_key"], asked)
                 parts.append(run_rows(arm, asked, stored))
                 if stored is not None:
@@ -123,7 +123,7 @@ def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.Dat
     return runs, HistoryFile(path)
 
 
-def run_rows(arm: Mapping[str, Any], asked: Sequence[tuple[int, float]], stored: Stored | None) -> pd.DataFrame:
+def run_rows(arm: Mapping[str, Any], asked: Sequence[Run], stored: Stored | None) -> pd.DataFrame:
     """The asked runs of an arm; those that the store lacks have failed."""
     fixed = {name: arm[name] for name in ("label", "arm_key", "setup", "setting")}
     frame = pd.DataFrame(

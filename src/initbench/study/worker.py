@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from initbench import data
-from initbench.config.arm import ArmConfig
+from initbench.config.arm import ArmConfig, Run
 from initbench.engine import stacked, trainers  # noqa: F401  what forked workers have imported
 from initbench.engine.material import Material
 from initbench.engine.netstart import start_flops
@@ -23,9 +23,7 @@ from initbench.store.parts import Store
 from initbench.study.plan import PlannedArm, source_of
 
 
-def work(
-    arm: ArmConfig, runs: Sequence[tuple[int, float]], root: Path, key: str, progress: Callable[[int], None]
-) -> None:
+def work(arm: ArmConfig, runs: Sequence[Run], root: Path, key: str, progress: Callable[[int], None]) -> None:
     """Train the runs (seed, lr) of an arm and publish them as one part of the store at `root`."""
     dataset = data.load(arm.data)
     material = Material(arm, dataset)
