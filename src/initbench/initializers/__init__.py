@@ -10,6 +10,7 @@ torch.Size([5, 3])
 
 from initbench.initializers.bias import bias_rule, fill_bias_
 from initbench.initializers.calling import (
+    Initializer,
     call_,
     catalogued_here,
     check_args,
@@ -98,6 +99,7 @@ __all__ = [
     "Case",
     "Contract",
     "Entry",
+    "Initializer",
     "asi_",
     "autoinit_",
     "balanced_",

@@ -1,6 +1,6 @@
 """The option files conf/init/*.yaml, for the initializers that name another one as their base."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import yaml
 
 from initbench.errors import refusal, shown
 from initbench.files import conf_folder
-from initbench.initializers.calling import RESERVED_KEYS, check_args, needs, resolve
+from initbench.initializers.calling import RESERVED_KEYS, Initializer, needs, resolve
 
 
 def folder() -> Path:
@@ -30,14 +30,13 @@ def load_option(name: str) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def base(spec: str | Mapping[str, Any], bias: Any = None) -> tuple[Callable[..., Any], dict[str, Any], Any]:
-    """(function, arguments, bias rule) of another initializer: an option's name, module.function, or a
-    mapping.
+def base(spec: str | Mapping[str, Any], bias: Any = None) -> Initializer:
+    """Another initializer: an option's name, module.function, or a mapping.
 
     The mapping is `{name: <option or module.function>, bias: <rule>, <arguments>}`. `bias` is the rule where
     the spec has none. Raises InputError for an unknown name or argument, and for one that fills a whole net.
 
-    >>> base({"name": "constant", "value": 42})[1]
+    >>> base({"name": "constant", "value": 42}).args
     {'value': 42}
     """
     given = {"name": spec} if isinstance(spec, str) else dict(spec) if isinstance(spec, Mapping) else {}
@@ -56,8 +55,7 @@ def base(spec: str | Mapping[str, Any], bias: Any = None) -> tuple[Callable[...,
         )
     rule = given.pop("bias", option.get("bias", "zeros") if bias is None else bias)
     args = {**{k: v for k, v in option.items() if k not in RESERVED_KEYS}, **given}
-    check_args(function, args, name)
-    return function, args, rule
+    return Initializer.of(function, args, rule, name)
 
 
 def target_of(spec: str | Mapping[str, Any]) -> str:

@@ -36,6 +36,14 @@ class Entry:
         return f"initbench.initializers.{self.function.__name__}"
 
 
+def entry_of(function: Callable[..., Any]) -> Entry | None:
+    """The entry of a function of the catalogue, or None.
+
+    >>> entry_of(print)
+    """
+    return next((entry for entry in REGISTRY.values() if entry.function is function), None)
+
+
 def catalogued(
     *, formula: str, source: str, meant_for: str, contract: Contract, needs: str = "nothing", note: str = ""
 ) -> Callable[[F], F]:

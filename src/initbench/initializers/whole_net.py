@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from initbench.config.groups import LayerSpec
 from initbench.errors import inapplicable, refusal
 from initbench.initializers.bias import fill_bias_
-from initbench.initializers.calling import call_, called, catalogued_here, check_args, names, needs, resolve
+from initbench.initializers.calling import Initializer, catalogued_here, names
 from initbench.initializers.contract import Contract, NetDraw
 from initbench.initializers.option_files import base as base_of
 from initbench.initializers.passes import counted
@@ -62,10 +62,8 @@ def all_linears(module: nn.Module) -> list[nn.Linear]:
 
 def initialize_net(
     module: nn.Module,
+    start: Initializer,
     *,
-    function_or_target: str | Callable[..., Any],
-    args: Mapping[str, Any] | None = None,
-    bias_rule: Any = "zeros",
     layers: Sequence[LayerSpec],
     batch: Batch,
     loss: Loss,
@@ -81,24 +79,22 @@ def initialize_net(
     gets `batch`, `loss`, `layers`, `generator` and `generators` (one a layer, for its base) only if it names them;
     gradients are left at None. `targets`, all those of the training part, are for the bias rules that need them (else
     the batch's). `layers` are those that hold a weight of their own (of tied ones, the first).
-    Raises InputError for unknown arguments, NotApplicable where it does not fit the net.
+    Raises NotApplicable where it does not fit the net.
 
     >>> net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
     >>> specs = [LayerSpec(0, 1, 2, 4), LayerSpec(1, 1, 4, 1)]
     >>> data = torch.randn(64, 2), torch.zeros(64, 1)
-    >>> asked = {"function_or_target": "lsuv", "batch": data, "loss": nn.functional.mse_loss}
-    >>> flops = initialize_net(net, layers=specs, generator=None, **asked)
+    >>> asked = {"batch": data, "loss": nn.functional.mse_loss, "generator": None}
+    >>> flops = initialize_net(net, Initializer.of("lsuv", {}), layers=specs, **asked)
     >>> flops >= 2 * 2 * 64 * (2 * 4 + 4 * 1)  # a forward pass or more a layer
     True
     >>> bool(abs(net[0](data[0]).std() - 1) < 0.2)
     True
     """
-    function = resolve(function_or_target) if isinstance(function_or_target, str) else function_or_target
-    args = dict(args or {})
-    check_args(function, args)
-    if needs(function) == "nothing":
+    function, args, bias_rule = start
+    if start.needs == "nothing":
         raise refusal(
-            f"init={function.__name__.removesuffix('_')}",
+            f"init={start.label}",
             "it fills one matrix, not a whole net",
             "use an initializer of whole nets, e.g. lsuv",
         )
@@ -119,7 +115,7 @@ def initialize_net(
     module.eval()
     passed = {k: v for k, v in given.items() if names(function, k)}
     own = not catalogued_here(function)
-    what = f"init={called(function).removesuffix('_')}"
+    what = f"init={start.label}"
     shapes = [(part.weight, part.weight.shape) for part in parts]
     if own:  # what it leaves unfilled is seen
         with torch.no_grad():
@@ -155,9 +151,9 @@ def fill_base_(
     >>> float(net[0].weight.detach())
     1.0
     """
-    function, args, _ = base_of(base)
+    start = base_of(base)
     for part, layer, draws in zip(linears(module), layers, generators or [generator] * len(layers)):
-        call_(function, part.weight, part.bias, args=args, layer=layer, generator=draws)
+        start.call_(part.weight, part.bias, layer=layer, generator=draws)
 
 
 def output_of(module: nn.Module, part: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
