@@ -11,7 +11,7 @@ from initbench import sharing
 from initbench.config.arm import ArmConfig, digest, dotted
 from initbench.config.groups import ModelConfig
 from initbench.errors import refusal
-from initbench.grammar import number
+from initbench.grammar import plain
 
 if TYPE_CHECKING:
     from initbench.study.plan import PlannedArm
@@ -101,39 +101,6 @@ def short(key: str) -> str:
     """
     group, _, last = key.rpartition(".")
     return group if last == "name" else last
-
-
-def plain(value: Any) -> str:
-    """A value as a person would write it; values that differ are written differently.
-
-    >>> plain(2.0), plain([1, 2]), plain(None), plain("null"), plain(0.1234567)
-    ('2', '[1,2]', 'null', '"null"', '0.1234567')
-    """
-    if isinstance(value, bool) or value is None:
-        return json.dumps(value)
-    if isinstance(value, float):
-        return number(value)
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(plain(v) for v in value) + "]"
-    return text(value) if isinstance(value, str) else str(value)
-
-
-def text(value: str) -> str:
-    """Text as it is, in quotes where it would read as something else.
-
-    >>> text("relu"), text("2"), text("a, b=1")
-    ('relu', '"2"', '"a, b=1"')
-    """
-    if value.lower() in ("", "null", "true", "false", *NUMBERS) or any(c in value for c in "\"',()[]{}=:·"):
-        return json.dumps(value, ensure_ascii=False)
-    try:
-        float(value)
-    except ValueError:
-        return value
-    return json.dumps(value)
-
-
-NUMBERS = ("nan", "inf", "-inf", "none")
 
 
 def setup_label(config: ArmConfig) -> str:
