@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib import format as npy
 
-from conftest import same_bits
+from conftest import assert_template, same_bits
 from initbench import memory
 from initbench.__main__ import main
 from initbench.config.arm import NUMERICS_VERSION
@@ -31,6 +31,7 @@ from initbench.errors import InputError
 from initbench.inspect import look
 from initbench.study import worker
 from initbench.study.build import build
+from initbench.study.command import plan
 from initbench.study.plan import planned, train_batch
 
 DRAW = np.random.default_rng(0)
@@ -49,8 +50,7 @@ def refused(config: dict[str, object]) -> str:
         warnings.simplefilter("error")
         with pytest.raises(InputError) as error:
             load(config)
-    assert "\n" not in str(error.value)
-    return str(error.value)
+    return assert_template(str(error.value))
 
 
 # ------------------------------------------------------------------------------------------ offsets and units
@@ -206,7 +206,7 @@ RARE = (np.arange(200) == 7).astype(int)
     [
         (WIDE, TWO + 1, None, "Output units without a class"),
         (WIDE, np.array([0, 5, 9])[np.arange(200) % 3], None, "Output units without a class"),
-        (WIDE, np.ones(200, dtype=int), None, "There is only one class"),
+        (WIDE, np.ones(200, dtype=int), None, "Only one class"),
         (WIDE, (np.arange(200) % 33 == 0).astype(int), Target(), "A constant answer meets the target"),
         (WIDE, TWO, Target("accuracy/val", 0.3), "A constant answer meets the target"),
         (WIDE, TWO, Target("loss/train", 0.7), "A constant answer meets the target"),
@@ -231,15 +231,17 @@ def test_the_numbers_of_traps_are_right(tmp_path):
         data = load(saved(tmp_path, x=x, y=y))
         return " ".join(map(str, doubts(data, target, (0, 1), "cross_entropy", True)))
 
-    assert "the 2 classes of y begin at 1, so 1 of 3 output units are never right" in text(TWO + 1)
-    assert "the 3 classes of y skip numbers, so 7 of 10 output units" in text(np.array([0, 5, 9])[np.arange(200) % 3])
+    assert "the 2 classes of y begin at 1, so no sample belongs to 1 of 3 output units" in text(TWO + 1)
+    assert "the 3 classes of y skip numbers, so no sample belongs to 7 of 10 output units" in text(
+        np.array([0, 5, 9])[np.arange(200) % 3]
+    )
     most = np.where(np.arange(200) < 194, 0, 1)
     share = np.mean([(most[split(Dataset(WIDE, most), seed).train] == 0).mean() for seed in (0, 1)])
     assert f"the best constant answer reaches accuracy/train {share:.3g}, and the target is" in text(most, Target())
     assert "reaches loss/train 0.6" in text(TWO, Target("loss/train", 0.7))
     assert "the rarest class has 1 of 200 samples" in text(RARE)
     one = [np.where(np.arange(200) < 100, -1, 1)[:, None] * np.ones((1, 4))]
-    assert "% of the validation rows of x are also training rows" in text(TWO, x=one[0])
+    assert "% of the validation rows of x also occur in the training part" in text(TWO, x=one[0])
 
 
 @pytest.mark.parametrize(
@@ -479,6 +481,18 @@ def test_a_batch_larger_than_the_data_takes_them_all_and_says_so(arm, folder, ca
     assert "training samples, so" not in capsys.readouterr().err
     described = [json.loads((folder / f"outputs/{name}/study.json").read_text("utf-8")) for name in ("s", "fits")]
     assert described[0]["arms"][0]["flops_per_step"] == described[1]["arms"][0]["flops_per_step"]
+    assert {one["arms"][0]["setting"] for one in described} == {"npz, 2x4 relu, sgd, full batch, 3 steps"}
+
+
+def test_settings_say_the_batch_that_is_taken_and_stay_different(folder):
+    saved(folder, x=X[:40], y=THREE[:40])
+    asked = ["data=npz", "data.path=my.npz", *QUICK, "optim.batch_size=31,32,64"]
+    net = "npz, 2x4 relu, sgd"
+    assert [one.setting for one in plan(asked).arms] == [
+        f"{net}, batch 31, 3 steps",
+        f"{net}, full batch, 3 steps, batch_size=32",
+        f"{net}, full batch, 3 steps, batch_size=64",
+    ]
 
 
 def test_a_net_for_few_samples_can_be_built_and_looked_at(folder):

@@ -136,7 +136,7 @@ def test_mlflow_gets_values_that_it_takes(name):
     ("metric", "value", "said"),
     [
         ("accuracy/train", 95, "target=95.*between 0 and 1; did you mean 0.95"),
-        ("accuracy/train", 2.0, "between 0 and 1; did you mean 0.02"),
+        ("accuracy/train", 2.0, "between 0 and 1; must be above 0 and at most 1"),
         ("accuracy/val", -0.1, "between 0 and 1"),
         ("accuracy/val", 0, "between 0 and 1"),
         ("loss/train", 0.0, "a loss is above 0"),

@@ -308,9 +308,7 @@ def test_a_sweep_over_all_schemes_lists_those_that_do_not_apply(folder):
 def trained(plan):
     """What ib.run does after planning."""
     trainer = study.trainer_of(plan)
-    for arm in plan.arms:
-        study.train_arm(trainer, arm.config)
-    trainer.drain()
+    trainer.train(plan.arms)
     outcome = study.collect(plan, 0.0)
     assert outcome.status == 1
     return outcome.results

@@ -15,8 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
-from initbench.__main__ import main
-from initbench.overrides.hydra_parts import composed_already, replaced
 from initbench.startup.late import stats
 from initbench.stats import intervals
 from initbench.track import filling, template, uri
@@ -42,48 +40,6 @@ def test_the_quantile_that_needs_no_scipy_is_scipys_to_the_bit():
     for confidence in (0.95, 0.9):
         theirs = proportion_confint(3, 7, 1 - confidence, method="wilson")
         assert intervals.wilson(3, 7, confidence) == pytest.approx(theirs, rel=1e-12)
-
-
-COMMAND = ["sharing=none", "seeds=1", "optim.lr=0.1", "train.steps=1", "engine.workers=1", "track.uri=null"]
-
-
-@pytest.mark.parametrize(
-    ("init", "times"),
-    [
-        ("init=eye", 1 + 2),
-        ("init=eye,zeros", 1 + 2 + 3),
-    ],  # of the plan: the axes, each arm; of Hydra: the sweep, each job
-)
-def test_a_command_composes_no_configuration_twice(folder, monkeypatch, init, times):
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-
-    composed = []
-    load = ConfigLoaderImpl.load_configuration
-
-    def counted(self, *args, **kwargs):
-        composed.append(kwargs["overrides"])
-        return load(self, *args, **kwargs)
-
-    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", counted)
-    assert main([init, *COMMAND, "report.formats=[csv]", "study=s"]) == 0
-    assert len(composed) == times
-    saved = list(Path("outputs/s/hydra").glob("*/*/.hydra/overrides.yaml"))
-    assert len(saved) == init.count(",") + 1  # and every arm is a Hydra job with a folder of its own
-
-
-def test_hydra_is_as_before_afterwards_and_untouched_where_it_has_no_such_methods():
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra._internal.hydra import Hydra
-
-    own = Hydra.get_mode, BasicSweeper.validate_batch_is_legal
-    with composed_already(None):
-        assert Hydra.get_mode != own[0]
-        assert BasicSweeper.validate_batch_is_legal != own[1]
-    assert (Hydra.get_mode, BasicSweeper.validate_batch_is_legal) == own
-    assert "validate_batch_is_legal" not in vars(BasicSweeper)  # it is still the base class's
-    for owner in (None, type("Other", (), {})):
-        with replaced(owner, "get_mode", print):
-            assert not hasattr(owner, "get_mode")
 
 
 def content(file: Path) -> list[str]:

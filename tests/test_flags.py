@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
+import logging
 import os
 import re
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +34,16 @@ WRONG = {
     "init=eye --colour seeds=3": r"command line: unrecognized arguments: --colour; see",
     "--colour=\x1b[31m": r"command line: unrecognized arguments: --colour=\\x1b\[31m; see",
 }
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was():
+    """--info makes Hydra log to this test's stdout, and the handler would outlive it."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture
@@ -126,18 +139,35 @@ def test_every_command_refuses_a_wrong_line_in_one_line(name, folder, capsys):
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "catalogue eye",
-        "catalogue --check eye",
-        "inspect init=eye seeds=2 model.depth=2",
-        "reproduce --list",
-        "report -h",
-    ],
-)
-def test_commands_outlive_their_reader_and_print_on_an_ascii_terminal(line, folder):
-    command = [sys.executable, "-m", *f"initbench.{line}".split()]
+LINES = {
+    "catalogue eye": "eye",
+    "catalogue --check eye": "eye",
+    "inspect init=eye seeds=2 model.depth=2": "eye",
+    "reproduce --list": "sharing-speed",
+    "report.__main__ -h": "usage: python -m initbench.report",
+}
+
+
+@pytest.fixture(scope="module")
+def unread(tmp_path_factory):
+    """(line, how) -> (status, stdout, stderr)."""
+    command = [sys.executable, str(Path(__file__).with_name("unread.py")), *LINES]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path_factory.mktemp("unread"), check=True)
+    return {(line, how): tuple(rest) for line, how, *rest in json.loads(done.stdout)}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_commands_outlive_their_reader_and_print_on_an_ascii_terminal(line, unread):
+    assert unread[line, "unread"] == (0, "", "")
+    status, out, err = unread[line, "closed"]
+    assert (status, out, "Error" in err) == (0, "", False)
+    status, out, err = unread[line, "ascii"]
+    assert (status, out.isascii(), err) == (0, True, "")
+    assert LINES[line] in out
+
+
+def test_a_command_started_by_itself_outlives_its_reader(folder):
+    command = [sys.executable, "-m", "initbench.report", "-h"]
     read, write = os.pipe()
     os.close(read)
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}

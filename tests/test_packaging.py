@@ -46,9 +46,9 @@ def wheel(tmp_path_factory):
 
 
 def sources() -> set[str]:
-    """Every file of the package as the wheel should name it: code, templates and conf/; experiments/ is for clones."""
-    package = ROOT / "src" / "initbench"
-    files = {f"initbench/{path.relative_to(package).as_posix()}" for path in package.rglob("*") if path.is_file()}
+    """Every file as the wheel should name it: code, Hydra's plugin, templates and conf/; experiments/ is for clones."""
+    code = ROOT / "src"
+    files = {path.relative_to(code).as_posix() for path in code.rglob("*") if path.is_file()}
     files |= {f"initbench/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")}
     return {f for f in files if "__pycache__" not in f}
 

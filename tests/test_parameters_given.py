@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import initbench as ib
+from conftest import assert_template
 from initbench.errors import InputError
 
 
@@ -41,7 +42,7 @@ CALLS = {
 def test_what_is_no_module_is_one_line(call, given, words):
     with pytest.raises(InputError, match=rf"^{call}: .*{words}") as error:
         CALLS[call](given)
-    assert "\n" not in str(error.value)
+    assert_template(str(error.value))
 
 
 @pytest.mark.parametrize("given", [0, "seed", 1.5, torch.Generator])
@@ -75,5 +76,5 @@ def test_what_fits_nothing_is_one_line_with_the_nearest(call, words):
     with pytest.raises(InputError) as error:
         call(module)
     assert re.search(words, str(error.value)), str(error.value)
-    assert "\n" not in str(error.value)
+    assert_template(str(error.value))
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -236,7 +237,9 @@ def test_different_arms_have_different_labels(args, decays):
     assert first.label != second.label
 
 
-def test_data_of_one_name_are_told_apart_by_what_differs():
+def test_data_of_one_name_are_told_apart_by_what_differs(folder):
+    for one in "ab":
+        np.savez(f"{one}.npz", x=np.eye(20), y=np.arange(20) % 2)
     data = [{"name": "npz", "path": f"{one}.npz"} for one in "ab"]
     arms = labelled([planned_as(InitConfig("f", "f"), data=one) for one in data])
     assert [arm.label for arm in arms] == ["f · none · path=a.npz", "f · none · path=b.npz"]

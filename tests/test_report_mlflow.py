@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 
 import frames
 import initbench as ib
+from conftest import assert_template
 from initbench import report, stats, track
 from initbench.report.__main__ import main
 from initbench.study.results import load
@@ -45,6 +47,24 @@ def test_an_experiment_without_frames_says_so(tmp_path: Path, capsys):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     track.experiment(uri, "bare")
     assert "runs.parquet, history.parquet, study.json not attached" in main_error(["mlflow:bare", "--uri", uri], capsys)
+
+
+@pytest.mark.parametrize("given", [[], ["--uri", "sqlite:///no/where.db"], ["--uri", "sqlite:///other.db"]])
+def test_a_store_without_mlflow_s_tables_is_refused_and_left_as_it_is(given, folder, capsys):
+    with sqlite3.connect("other.db") as other:
+        other.execute("CREATE TABLE mine (x)")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    line = assert_template(main_error(["mlflow:x", *given], capsys).removesuffix("\n"))
+    assert ("other.db is no database of MLflow" if "other.db" in " ".join(given) else "no database at /") in line
+    assert line.endswith("; repeat the study with track.uri on, or name its store with --uri")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_wrong_store_names_the_flag(folder, capsys):
+    assert main_error(["mlflow:x", "--uri", "localhost:5000"], capsys) == (
+        "initbench.report: --uri=localhost:5000: the scheme is missing; did you mean http://localhost:5000?\n"
+    )
+    assert list(folder.iterdir()) == []
 
 
 def test_tracking_that_is_off_or_gone_gives_no_experiment(tmp_path: Path):

@@ -217,21 +217,24 @@ def test_headline_runs_are_thin_and_end_with_their_last_value(tmp_path, database
 
 def test_failed_and_inapplicable_arms_are_listed(tmp_path, database, path):
     given = study(tmp_path / "demo", failed=("orthogonal",))
-    given.study["arms"].append(
-        {
-            "arm_key": "na", "label": "eye · none", "setup": "eye · none", "setting": "digits", "config": {},
-            "status": "not applicable", "reason": "needs a square weight", "runs": 0,
-        }
-    )  # fmt: skip
+    for label in ("eye · none", "zeros · none"):
+        given.study["arms"].append(
+            {
+                "arm_key": "", "label": label, "setup": label, "setting": "digits", "config": {},
+                "status": "not applicable", "reason": "needs a square weight", "runs": 0,
+            }
+        )  # fmt: skip
     assert track.fill(given, database()).complete
+    assert track.fill(given, database()).message.endswith("0 written now")
     seen = snapshot(database())
     failed = seen[f"arm:{given.study['arms'][1]['arm_key']}"]
     assert failed["info"][1] == "FAILED"
     assert failed["latest"]["failed"] == failed["latest"]["n"] == 4
     runs = [run for run in seen.values() if run["parent"] == f"arm:{given.study['arms'][1]['arm_key']}"]
     assert [run["info"][1] for run in runs] == ["FAILED"] * 12
-    assert "needs a square weight" in seen["arm:na"]["tags"]["mlflow.note.content"]
-    assert seen["arm:na"]["latest"] == {}
+    for label in ("eye · none", "zeros · none"):
+        assert "needs a square weight" in seen[f"arm:{label}"]["tags"]["mlflow.note.content"]
+        assert seen[f"arm:{label}"]["latest"] == {}
 
 
 def test_a_study_without_target_or_runs(tmp_path, database):

@@ -76,7 +76,7 @@ def carry_out(plan: Any, config_dirs: list[str], started: float, process: Any) -
     """Train what is missing, collect, say. `process`: draws the report, or None."""
     from initbench.cli import terminal
     from initbench.study import command as study
-    from initbench.study import launch as job
+    from initbench.study import launch
     from initbench.study.saying import say_compiling, say_outcome, say_plan
 
     stored = plan.stored()
@@ -88,25 +88,22 @@ def carry_out(plan: Any, config_dirs: list[str], started: float, process: Any) -
     run_steps = sum(
         (len(arm.config.runs) - (0 if plan.config.rerun else stored[arm.key])) * steps[arm.key] for arm in plan.arms
     )
-    own_process = "basic" in str(plan.hydra.launcher.get("_target_", ""))
     trainer = study.trainer_of(plan)
     if plan.runs > done or plan.config.rerun:
         threading.Thread(target=say_compiling, args=(plan,), daemon=True).start()
     warming = study.warm_up(plan, process, waiting=trainer.pool.workers > 1)
     display = terminal.Display(len(plan.arms), plan.runs - done, run_steps, lambda: trainer.pool.run_steps)
     trainer.told = display.chunk_done
-    job.shared_trainer = trainer if own_process else None
     failed: str | None = None
     try:
         with display.showing():
-            if plan.runs > done or plan.config.rerun:
-                failed = launch(plan, config_dirs)
-            trainer.drain()
+            if launch.needs_hydra(plan):
+                failed = by_launcher(plan, config_dirs)
+            else:
+                trainer.train(plan.arms)
     except BaseException:
         trainer.pool.close(wait=False)
         raise
-    finally:
-        job.shared_trainer = None
     trainer.pool.close()
     warming.join()
     outcome = study.collect(plan, time.monotonic() - started, launcher_failed=failed, process=process)
@@ -114,16 +111,17 @@ def carry_out(plan: Any, config_dirs: list[str], started: float, process: Any) -
     return outcome.status
 
 
-def launch(plan: Any, config_dirs: list[str]) -> str | None:
-    """One Hydra job an arm, by whatever launcher is asked for; returns why it broke down, if it did."""
-    from initbench.overrides.hydra_parts import composed_already
-    from initbench.overrides.read import quoted
+def by_launcher(plan: Any, config_dirs: list[str]) -> str | None:
+    """One Hydra job per arm with runs to train, by the launcher asked for; returns why it broke down, if it did."""
+    from hydra_plugins.initbench_jobs import PlannedJobs
+    from initbench.study import launch
 
+    PlannedJobs.jobs = launch.jobs(plan)
+    if not PlannedJobs.jobs:
+        return None
     folders = [flag for folder in config_dirs for flag in ("--config-dir", folder)]
     try:
-        # --multirun rather than hydra.mode in the configuration, which would hide the real error of a misspelt key
-        with composed_already(plan.hydra.mode):
-            hydra_main(["--multirun", *folders, *plan.lines, f"study={quoted(plan.config.name)}"])
+        hydra_main(["--multirun", *folders, *launch.master(plan)])
     except SystemExit as error:
         return f"the launcher ended with status {error.code}" if error.code else None
     return None

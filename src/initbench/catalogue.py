@@ -33,7 +33,7 @@ NEEDS = {"nothing": "", "module": "sees the net; ", "data": "sees a batch; ", "g
 
 
 def rows() -> list[dict[str, str]]:
-    """A row an entry, in order of names, with the columns of COLUMNS.
+    """One row per entry, in order of names, with the columns of COLUMNS.
 
     >>> next(row for row in rows() if row["name"] == "eye")["options"]
     'eye, identity'

@@ -30,7 +30,7 @@ MORE = ("preactivation_cosine", "unit_spread", "jacobian_sv_mean_square")  # bes
 
 @dataclass(frozen=True)
 class Inspection:
-    """One arm at step 0: a row a layer, and what is wrong with it in one line."""
+    """One arm at step 0: one row per layer, and what is wrong with it in one line."""
 
     label: str
     setting: str
@@ -145,7 +145,7 @@ def target_square(data: Any, seeds: Sequence[int]) -> float:
 
 
 def table_of(arm: Any, s: Signals) -> pd.DataFrame:
-    """A row a layer. `stored` counts a shared weight at its first use; forward and backward are mean squares, mean over
+    """One row per layer. `stored` counts a shared weight at its first use; forward and backward are mean squares, mean over
     seeds; `x theory` is measured over predicted, of the backward signal its factor through the layer above.
     """
     rows = []
@@ -212,8 +212,10 @@ def parser() -> Parser:
         "overrides", nargs="*", help="as for python -m initbench: init=orthogonal model.depth=50 seeds=200"
     )
     made.add_argument("--config-dir", metavar="DIR", help="a folder with option files of your own")
-    made.add_argument("--plot", metavar="FILE.svg", help="draw forward and backward signals by layer, theory dashed")
-    made.add_argument("--csv", metavar="FILE.csv", help="write the table, every arm below the other")
+    made.add_argument(
+        "--plot", metavar="FILE.svg", help="draw forward and backward signals by layer, with theory as dashed lines"
+    )
+    made.add_argument("--csv", metavar="FILE.csv", help="write the table of all arms")
     return made
 
 
@@ -287,7 +289,7 @@ def cell(value: Any) -> str:
 
 
 def plot(found: Sequence[Inspection], path: Path) -> None:
-    """Forward and backward mean squares by layer, a row an arm, with what theory says dashed."""
+    """Forward and backward mean squares by layer, one row per arm, with what theory says dashed."""
     from initbench.report.figures.why import flow, light_svg
     from initbench.report.svg import drawing
 

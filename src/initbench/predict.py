@@ -44,7 +44,7 @@ FLOOR = 1e-30  # what a size of 0 counts as, so that dead nets have a place in t
 
 
 def features(history: History, runs: pd.DataFrame) -> pd.DataFrame:
-    """Signals at step 0 of each arm, a row an arm: medians over its runs.
+    """Signals at step 0, one row per arm: medians over its runs.
 
     Of each metric over layers: `first`, `last` (layer) and `mean`, of sizes in log10 also `slope`, their growth a layer;
     of whole-net ones (the loss) their value. Metrics that were not measured are not there.
@@ -91,7 +91,7 @@ def ends_of(values: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def outcomes(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row an arm: initializer, setting, and `log_steps`, the mean over seeds of log min(T, budget) at its best rate."""
+    """One row per arm: initializer, setting, and `log_steps`, the mean over seeds of log min(T, budget) at its best rate."""
     profile = stats.lr_profile(runs)
     best = profile.sort_values(["arm", "mean_steps", "loss_train", "lr"]).groupby("arm", sort=False).head(1)
     name_of = runs.drop_duplicates("arm").set_index(runs.drop_duplicates("arm")["arm"].astype(str))["init.name"]
@@ -328,9 +328,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> Parser:
     """The command line."""
     made = Parser(prog="python -m initbench.predict", description="Which signals at step 0 predict speed?")
-    made.add_argument("folder", help="study folder, e.g. outputs/default; best of a study with measure=full")
-    made.add_argument("--json", metavar="FILE", help="write score and correlations")
-    made.add_argument("--csv", metavar="FILE", help="write the held-out prediction of every arm")
+    made.add_argument("folder", help="study folder, e.g. outputs/default; measured with measure=full if possible")
+    made.add_argument("--json", metavar="FILE", help="write the score and correlations as JSON")
+    made.add_argument("--csv", metavar="FILE", help="write the held-out prediction of every arm as CSV")
     return made
 
 

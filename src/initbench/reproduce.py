@@ -160,11 +160,11 @@ def parser() -> Parser:
     """The command line."""
     made = Parser(prog="python -m initbench.reproduce", description=(__doc__ or "").partition("\n")[0])
     made.add_argument("studies", nargs="*", metavar="STUDY", help="names of studies, or all")
-    made.add_argument("--list", action="store_true", help="the studies with their questions and predictions")
+    made.add_argument("--list", action="store_true", help="list the studies with their questions and predictions")
     made.add_argument(
         "--quick", action="store_true", help="fewer seeds and settings; the study's own folder is not changed"
     )
-    made.add_argument("--workers", type=int, default=None, help="processes that train (default: one a core)")
+    made.add_argument("--workers", type=int, default=None, help="processes that train (default: one per core)")
     made.add_argument(
         "--outputs", default="outputs/reproduce", help="folder of runs and results (default: %(default)s)"
     )

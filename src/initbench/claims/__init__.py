@@ -1,10 +1,10 @@
-"""Claims that are judged in many settings: swept, tested cell by cell, one verdict a part, one a claim.
+"""Claims that are judged in many settings: swept, tested cell by cell, one verdict for each part and for the claim.
 
 A study experiments/<slug>/ holds predictions.yaml (what the claim says, what is expected, the sweep; it is committed
 before the first run and its hash stands in every result) and analysis.py: a `Study` of that folder and of tests, a pure
 function of the frames.
 
-    predictions.yaml -> swept -> runs, history -> tests: entries -> corrected: a table, a row a test -> verdict
+    predictions.yaml -> swept -> runs, history -> tests: entries -> corrected: a table, one row per test -> verdict
                                                                                                -> page: README, figure
 
 A cell is a setting: data, activation, depth. In each, a part of the claim `holds`, `fails` or is `undecided`.

@@ -105,7 +105,7 @@ def _cells(measured: pd.DataFrame) -> list[str]:
 
 
 def figure(given: Prediction, measured: pd.DataFrame) -> str:
-    """An SVG: every test's ratio with its 95% interval, a panel a part; the same bytes for the same table."""
+    """An SVG: every test's ratio with its 95% interval, one panel per part; the same bytes for the same table."""
     parts = [part.name for part in given.parts if len(measured[measured["part"] == part.name])]
     most = max((len(measured[measured["part"] == part]) for part in parts), default=1)
     drawing = {"svg.hashsalt": "initbench", "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 8}

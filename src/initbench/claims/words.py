@@ -1,4 +1,4 @@
-"""Entries to words: Holm over the suite, a word a cell, a verdict a part, one of the claim.
+"""Entries to words: Holm over the suite, a word for each cell, a verdict for each part and for the claim.
 
 A part is said to hold in general, so it is read as "in at least three quarters of the cells": CONFIRMED if it holds in so
 many, REFUTED if it fails in more than a quarter (then it cannot), else UNDECIDED. A claim is CONFIRMED if every part is,

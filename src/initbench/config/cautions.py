@@ -34,7 +34,7 @@ def merged(found: Iterable[tuple[str, Iterable[Caution]]]) -> list[dict[str, obj
 
 
 def lines(cautions: Iterable[dict[str, object]], arms: int) -> list[str]:
-    """The cautions as the terminal says them: a line each, naming the arms where it is not about all of them.
+    """The cautions as the terminal says them: one line each, with the arms where it is not about all of them.
 
     >>> lines([{"title": "T", "text": "x", "arms": ["a"]}], arms=2)
     ['T: x [a]']

@@ -9,6 +9,8 @@ from typing import Any
 
 from initbench.errors import InputError, refusal, shown
 
+PERCENT = 10  # an accuracy of so much or more was meant in percent
+
 
 def is_whole(value: Any) -> bool:
     """A whole number; True and False are none."""
@@ -81,13 +83,15 @@ def check_number(
 def check_target(key: str, metric: str, value: Any) -> None:
     """A level that a metric can reach: a share for an accuracy, a positive number for a loss.
 
+    A share is suggested only for what looks like a percentage: 2 hardly means 2%.
+
     >>> check_target("target", "accuracy/train", 95)
     Traceback (most recent call last):
     initbench.errors.InputError: target=95: an accuracy lies between 0 and 1; did you mean 0.95?
     """
     check_number(key, value)
     if metric.startswith("accuracy") and not 0 < value <= 1:
-        hint = f"did you mean {value / 100:g}?" if 1 < value <= 100 else "write e.g. 0.95"
+        hint = f"did you mean {value / 100:g}?" if PERCENT <= value <= 100 else "must be above 0 and at most 1"
         raise refusal(f"{key}={shown(value)}", "an accuracy lies between 0 and 1", hint)
     if metric.startswith("loss") and value <= 0:
         raise refusal(f"{key}={shown(value)}", "a loss is above 0", "write e.g. 0.1")

@@ -89,7 +89,7 @@ class ModelConfig:
         check_whole("model.depth", self.depth, low=1)
         widths = self.width if isinstance(self.width, (list, tuple)) else [self.width]
         for width in widths:
-            check_whole("model.width", width, low=1, note=" or a list of them, one a hidden layer")
+            check_whole("model.width", width, low=1, note=" or a list of them, one per hidden layer")
         if isinstance(self.width, (list, tuple)) and len(widths) != self.depth:
             raise refusal(
                 f"model.width={shown(list(widths))}",
@@ -332,7 +332,7 @@ class EngineConfig:
     def __post_init__(self) -> None:
         check_choice("engine", self.name, ("auto", "kernel", "stacked", "single"))
         if self.workers is not None:
-            check_whole("engine.workers", self.workers, low=1, note=" or null for one a core")
+            check_whole("engine.workers", self.workers, low=1, note=" or null for one per core")
         if self.chunk is not None:
             check_whole("engine.chunk", self.chunk, low=1, note=" or null to choose by size")
 

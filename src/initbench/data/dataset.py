@@ -204,7 +204,7 @@ def check_numbers(name: str, array: np.ndarray, where: str) -> None:
     low, high = array.min(), array.max()  # NaN if there is one
     if not np.isfinite(low) or not np.isfinite(high):
         bad = int((~np.isfinite(array)).sum())
-        raise refusal(where, f"{name} has {bad} values that are NaN or infinite", "drop or replace them")
+        raise refusal(where, f"{name} holds NaN or infinity in {bad} of {array.size} values", "drop or replace them")
     whole = array.dtype.kind in "iu"
     low, high = (int(low), int(high)) if whole else (float(low), float(high))
     size = max(abs(low), abs(high))

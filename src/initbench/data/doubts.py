@@ -45,20 +45,28 @@ def of_inputs(data: Dataset) -> list[Caution]:
         if data.x_frame(data.x[:1]).any() or len(rows) < len(data.x):
             return []
         return [
-            Caution("The inputs are constant", f"all {len(data.x)} rows of x are alike, so nothing can be told apart.")
+            Caution(
+                "The inputs are constant",
+                f"all {len(data.x)} rows of x are the same, so no net can tell the samples apart.",
+            )
         ]
     out = []
     by_feature, by_sample = squares.sum(axis=0) / total, squares.sum(axis=1) / total
     j, i = int(by_feature.argmax()), int(by_sample.argmax())
     if by_sample[i] > 0.9 and len(rows) >= 20:
-        text = f"one row of x carries {share(by_sample[i])} of the inputs' mean square, so the others are nearly alike to the net"
+        text = f"one row of x carries {share(by_sample[i])} of the inputs' mean square, so a net can hardly tell the others apart"
         out.append(Caution("One sample outweighs all others", f"{text}; look at row {spaced(len(data.x))[i]}."))
     elif data.inputs > 1 and by_feature[j] > NEARLY_ALL:
         text = (
             f"feature {j} carries {share(by_feature[j])} of the mean square of {data.inputs} inputs: x is divided by one "
-            "number, not feature by feature"
+            "number for all features"
         )
-        out.append(Caution("One feature outweighs all others", f"{text}; divide each by its std if all should count."))
+        out.append(
+            Caution(
+                "One feature outweighs all others",
+                f"{text}; divide each feature by its std if all of them should count.",
+            )
+        )
     return out
 
 
@@ -69,7 +77,7 @@ def of_targets(data: Dataset) -> list[Caution]:
     if (data.y == data.y[0]).all():
         value = ", ".join(f"{v:g}" for v in data.y[0][:4])
         return [
-            Caution("The targets are constant", f"all {len(data.y)} rows of y are {value}, so any net learns them.")
+            Caution("The targets are constant", f"all {len(data.y)} rows of y are {value}, so any net can learn them.")
         ]
     return []
 
@@ -117,9 +125,10 @@ def alike(data: Dataset, splits: Sequence[Parts]) -> Caution | None:
     shares = [float(np.isin(numbers[val], numbers[train]).mean()) for train, val in splits]
     if max(shares) <= ALIKE:
         return None
-    text = f"{share(float(np.mean(shares)))} of the validation rows of x are also training rows"
+    text = f"{share(float(np.mean(shares)))} of the validation rows of x also occur in the training part"
     return Caution(
-        "Validation rows are training rows", f"{text}, so loss/val flatters; keep alike rows in one part (train)."
+        "Validation rows are training rows",
+        f"{text}, so loss/val looks better than it is; put equal rows into one part, with an array train.",
     )
 
 
@@ -154,7 +163,7 @@ def constant_answer(data: Dataset, splits: Sequence[Parts], target: Target | Non
     harder = "a higher" if target.metric.startswith("accuracy") else "a lower"
     return Caution(
         "A constant answer meets the target",
-        f"{text} (met in {met} of {len(splits)} seeds); set {harder} train.target.value.",
+        f"{text} (it is met in {met} of {len(splits)} seeds); set {harder} train.target.value.",
     )
 
 

@@ -47,7 +47,7 @@ def taken(y: np.ndarray, task: str, where: str) -> Taken:
     check_classes(numbers, where)
     # of one-hot rows the columns are the classes, also those that no row has
     if one_hot and not len(np.unique(numbers)) > 1:
-        raise refusal(where, "all rows of the one-hot y are alike", "give at least two classes")
+        raise refusal(where, "all rows of the one-hot y are the same", "give at least two classes")
     found = numbers.astype(np.int64)
     count = int(found.max()) + 1
     if task == "classification":
@@ -117,12 +117,14 @@ def doubtful_numbers(y: np.ndarray) -> tuple[Caution, ...]:
     """Class numbers (N,) that leave output units without a sample."""
     found, units = np.unique(y), int(y.max()) + 1
     if len(found) == 1:
-        text = f"all {len(y)} samples have the class {found[0]}, so every answer {found[0]} is right"
-        return (Caution("There is only one class", f"{text}."),)
+        text = f"all {len(y)} samples have the class {found[0]}, so a net that always answers {found[0]} is right"
+        return (Caution("Only one class", f"{text}."),)
     if len(found) == units:
         return ()
     begins = f"begin at {found[0]}" if len(found) == units - found[0] else "skip numbers"
-    text = f"the {len(found)} classes of y {begins}, so {units - len(found)} of {units} output units are never right"
+    text = (
+        f"the {len(found)} classes of y {begins}, so no sample belongs to {units - len(found)} of {units} output units"
+    )
     return (Caution("Output units without a class", f"{text}; {NUMBERED}."),)
 
 

@@ -165,7 +165,7 @@ def advice(dtype: np.dtype, name: str) -> str:
 
 def check_shapes(x: tuple[int, ...], y: tuple[int, ...], where: str, fixed: bool) -> None:
     """x (N, n) and y (N,) or (N, k) of one N."""
-    shapes, needed = f"x has shape {x} and y {y}", f"needed are {X_Y}"
+    shapes, needed = f"x has shape {x} and y {y}", f"give {X_Y}"
     least = 1 if fixed else 5
     if x and y and len(x) in (1, 2) and len(y) in (1, 2) and x[0] != y[0]:
         raise refusal(where, f"{shapes}: {x[0]} samples and {y[0]} targets", f"{needed} of the same N")

@@ -42,7 +42,7 @@ FOLLOWED = 64  # of those whose gradients are followed: a branch may be taken by
 class Structure:
     """What one forward pass of a module showed."""
 
-    layers: tuple[LayerSpec, ...]  # one a call of an nn.Linear, in order
+    layers: tuple[LayerSpec, ...]  # one for each call of an nn.Linear, in order
     names: tuple[str, ...]  # dotted name of the layer of each call
     scheme: Scheme
     by_sample: bool  # the module returns one number a batch, so it is called sample by sample
@@ -82,7 +82,7 @@ def imported(target: str) -> Callable[..., nn.Module]:
     >>> imported("torch.nn.Linear")
     <class 'torch.nn.modules.linear.Linear'>
     """
-    allowed = "a class or function that makes an nn.Module, e.g. model.target=my_module.MyNet"
+    allowed = "name a class or function that makes an nn.Module, e.g. model.target=my_module.MyNet"
     return cast("Callable[..., nn.Module]", plugins.imported("model.target", target, allowed))
 
 

@@ -82,7 +82,7 @@ class OwnModule:
 
 
 def by_layer(calls: list[Call], module: nn.Module, material: ModuleMaterial) -> list[list[Call]]:
-    """The calls of each layer: one, or one a sample where the module is called sample by sample."""
+    """The calls of each layer: one, or one per sample where the module is called sample by sample."""
     names = material.structure.names
     expected = [id(module.get_submodule(name)) for name in names]
     rounds = [calls[i : i + len(names)] for i in range(0, len(calls), len(names))]

@@ -52,14 +52,14 @@ class Reach:
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
-        """What follows for results, one caution a kind."""
+        """What follows for results, one caution for each kind."""
         found = []
         if (line := self.line) is not None:
             found.append(
                 Caution(
                     line,
                     f"{self.left} keep{'s' * (len(self.kept) == 1)} the module's own start; initializers are compared, "
-                    f"and layers measured, in the called nn.Linear layers alone",
+                    f"and layers measured, only in the nn.Linear layers that are called",
                 )
             )
         if self.frozen:

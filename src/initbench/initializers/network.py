@@ -193,7 +193,7 @@ def _of_base(c: Case, statement: str) -> Any:
 @catalogued(
     formula="any base; last layer W = 0 (its bias follows the bias rule)",
     source="timm, muP practice; with base eye: zero-asymmetric (Wu et al. 2019)",
-    meant_for="a net that starts with equal probabilities, whatever the body does",
+    meant_for="a net that starts with equal probabilities for any body",
     contract=Contract(
         "the contract of the base (kaiming_normal), the last layer exactly 0",
         law=lambda c: None if c.layer.last else _of_base(c, "law"),

@@ -75,7 +75,7 @@ def _half_bias(c: Case, b: Tensor) -> bool:
 @catalogued(
     formula="each row has exactly min(k, n) non-zeros, N(0, std^2); tanh_rule: times .25 and bias .5",
     source="Martens 2010, as restated in Sutskever et al. 2013",
-    meant_for="every unit hears k inputs, whatever the width: no saturation, no symmetry",
+    meant_for="every unit has k inputs at any width: no saturation, no symmetry",
     contract=Contract(
         "exactly min(k, n) non-zeros in every row, N(0, std^2) (times .25 by the tanh rule)",
         law=lambda c: stats.norm(0, _factor(c)),
@@ -136,7 +136,7 @@ def _tanh_rule(std: float, bias: Tensor | None, layer: LayerSpec | None, on: boo
     source="google/init2winit sparse_init",
     meant_for="sparse_k in which no input is lost",
     contract=Contract(
-        "at least min(k, n) non-zeros a row and min(k, m) a column, N(0, std^2)",
+        "at least min(k, n) non-zeros per row and min(k, m) per column, N(0, std^2)",
         law=lambda c: stats.norm(0, c["std"]),
         zero_share=lambda c: max(0.0, 1 - c["k"] / c.n) * max(0.0, 1 - c["k"] / c.m),
         checks={

@@ -215,7 +215,7 @@ def _use_of_generator(
     alike = all(torch.equal(drawn[0][0], weight) for weight, _ in drawn[1:])
     if fixed and not alike:
         return ["said to be deterministic, but differs from seed to seed"]
-    return ["the generator is not used: all seeds alike"] if alike and not fixed else []
+    return ["the generator is not used: every seed gives the same weights"] if alike and not fixed else []
 
 
 # ------------------------------------------------------------ statements about every single draw

@@ -62,7 +62,7 @@ def _stream(seed: int) -> torch.Generator:
 
 
 def _base_streams(seed: int) -> list[torch.Generator]:
-    """One a layer, for what a base draws."""
+    """One generator per layer, for what a base draws."""
     return [_stream(100 + seed + layer) for layer in range(DEPTH + 1)]
 
 
@@ -150,7 +150,7 @@ def use_of_generator(entry: Entry, args: Mapping[str, Any] | None = None) -> lis
     if not all(torch.equal(a, b) for a, b in zip(first, again)):
         found.append("the same generator state gave other numbers")
     if any(torch.equal(a, b) for a, b in zip(first, other)):
-        found.append("the generator is not used: all seeds alike")
+        found.append("the generator is not used: every seed gives the same weights")
     if any(p.grad is not None for net in nets for p in net.parameters()):
         found.append("it leaves gradients behind")
     return found

@@ -76,7 +76,7 @@ def initialize_net(
     its passes (see passes.py).
 
     First the bias rule fills every bias, then the function weights and, if its method says so, biases. It
-    gets `batch`, `loss`, `layers`, `generator` and `generators` (one a layer, for its base) only if it names them;
+    gets `batch`, `loss`, `layers`, `generator` and `generators` (one per layer, for its base) only if it names them;
     gradients are left at None. `targets`, all those of the training part, are for the bias rules that need them (else
     the batch's). `layers` are those that hold a weight of their own (of tied ones, the first).
     Raises NotApplicable where it does not fit the net.
@@ -144,7 +144,7 @@ def fill_base_(
     """Fill all weights by an initializer of one matrix; biases keep what their rule gave unless it names
     them.
 
-    `generators`, one a layer: the draws of the base alone, so that both start from the same matrices.
+    `generators`, one per layer: the draws of the base alone, so that both start from the same matrices.
 
     >>> net = nn.Sequential(nn.Linear(1, 1))
     >>> fill_base_(net, "ones", [LayerSpec(0, 0, 1, 1)], None)

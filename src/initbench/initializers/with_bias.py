@@ -38,13 +38,13 @@ def _beta_threshold(c: Case) -> float:
     meant_for="deep narrow ReLU nets: fewer are dead at birth",
     note="not confirmed: why .6007; the law is that of several public copies of one function",
     contract=Contract(
-        "Beta(2,1) with probability 1/(n+1), else N(0, .6007^2/n); one Beta entry a row, bias included",
+        "Beta(2,1) with probability 1/(n+1), else N(0, .6007^2/n); one Beta entry per row, bias included",
         law=_rai_law,
         independent="rows",
         fills_bias=True,
         bias_law=_rai_law,
         checks={
-            "one entry a row at most beyond 6 sigma": lambda c, w, b: bool(
+            "at most one entry per row beyond 6 sigma": lambda c, w, b: bool(
                 (torch.cat([w, b[:, None]], 1).gt(_beta_threshold(c)).sum(1) <= 1).all()
             )
         },

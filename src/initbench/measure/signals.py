@@ -1,4 +1,4 @@
-"""Signals: what travels forward and backward through the layers. Each gives (R, k), a column a layer."""
+"""Signals: what travels forward and backward through the layers. Each gives (R, k), one column per layer."""
 
 from __future__ import annotations
 

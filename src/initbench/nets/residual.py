@@ -34,7 +34,7 @@ class Branch:
 
 @dataclass(frozen=True)
 class Rule:
-    """What a residual rule fixes. `gain` and `gain_start`: one learned number a branch, or one a unit."""
+    """What a residual rule fixes. `gain` and `gain_start`: one learned number per branch, or per unit."""
 
     skip: float = 1.0
     scale: float = 1.0

@@ -28,6 +28,7 @@ from initbench.errors import refusal, shown
 from initbench.files import conf_folder
 from initbench.memory import check_fits
 from initbench.overrides.effect import check_effect
+from initbench.overrides.exchange import Composed, Exchange, composed
 from initbench.overrides.explained import explained
 from initbench.overrides.hydra_parts import files_checked
 from initbench.overrides.own_files import check_file
@@ -49,6 +50,7 @@ class Expanded:
 
     study: StudyConfig
     arms: list[ArmConfig]
+    jobs: list[tuple[str, ...]]  # the overrides of each
     hydra: Any  # Hydra's own node: launcher, output folder
     lines: tuple[str, ...]  # the overrides as Hydra reads them, text quoted
 
@@ -68,14 +70,19 @@ def expand_study(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> E
     overrides = texts(overrides)
     given = read(overrides)
     with composer(given, config_dirs) as compose:
-        composed = [compose(job) for job in combinations(sweep_axes(given, compose))]
+        fixed = tuple(o.input_line for o in given if not o.is_sweep_override())
+        first = compose(fixed)
+        check_sweeper(first)
+        jobs = combinations(sweep_axes(given, first))
+        exchange = Exchange(compose, cache(loader().repository.load_config), fixed, composed(first))
+        made = [exchange(job) for job in jobs]
         with foreign_values(given, compose):
-            check_own_options(composed, config_dirs)
-            arms = [arm_of(cfg, cfg.hydra.runtime.choices, compose.search) for cfg in composed]
-            check_own_names(composed, arms)
-            study = study_from_hydra(composed[0], study_name(overrides, composed[0]))
+            check_own_options(made, config_dirs)
+            arms = [arm_of(cfg, choices, compose.search) for cfg, choices in made]
+            check_own_names(made, arms)
+            study = study_from_hydra(first, study_name(overrides, first))
         check_effect(given, arms)
-        return Expanded(study, arms, composed[0].hydra, tuple(o.input_line for o in given))
+        return Expanded(study, arms, jobs, first.hydra, tuple(o.input_line for o in given))
 
 
 @contextmanager
@@ -97,20 +104,20 @@ def arm_of(cfg: Any, choices: Mapping[str, Any], search: Sequence[str] = ()) -> 
     return arm_from_hydra(cfg, option, init_option(option), partial(own_option, search=search), others)
 
 
-def check_own_options(composed: Sequence[Any], config_dirs: Sequence[str]) -> None:
+def check_own_options(made: Sequence[Composed], config_dirs: Sequence[str]) -> None:
     """Refuse a person's option file that has the name of one of ours: ours would be taken."""
-    for cfg, folder in ((cfg, folder) for folder in config_dirs for cfg in composed):
-        for group, option in cfg.hydra.runtime.choices.items():
+    for folder in config_dirs:
+        for group, option in dict.fromkeys(item for one in made for item in one.choices.items()):
             own, ours = (Path(one, str(group), f"{option}.yaml") for one in (folder, conf_folder()))
             if own.is_file() and ours.is_file() and own.read_bytes() != ours.read_bytes():
                 raise refusal(f"{group}/{option}.yaml", "another option has this name", "rename the file")
 
 
-def check_own_names(composed: Sequence[Any], arms: Sequence[ArmConfig]) -> None:
+def check_own_names(made: Sequence[Composed], arms: Sequence[ArmConfig]) -> None:
     """Refuse two option files that call themselves the same."""
     named: dict[str, str] = {}
-    for cfg, arm in zip(composed, arms):
-        option = str(cfg.hydra.runtime.choices["init"])
+    for (_, choices), arm in zip(made, arms):
+        option = str(choices["init"])
         other = named.setdefault(arm.init.name, option)
         if other != option:
             files = f"init/{other}.yaml and init/{option}.yaml"
@@ -144,13 +151,10 @@ class Composer:
     def __init__(self, given: Sequence[Any], search: list[str]) -> None:
         self.given = given
         self.search = search
-        self.last: tuple[tuple[str, ...], Any] | None = None  # a command that sweeps nothing asks for it twice
 
     def __call__(self, lines: Sequence[str]) -> Any:
-        if self.last is None or self.last[0] != tuple(lines):
-            with foreign(lambda error: explained(error, self.given, self)):
-                self.last = tuple(lines), self.raw(lines)
-        return self.last[1]  # type: ignore[index]
+        with foreign(lambda error: explained(error, self.given, self)):
+            return self.raw(lines)
 
     def raw(self, lines: Sequence[str]) -> Any:
         """Hydra's compose, its own node included."""
@@ -267,9 +271,16 @@ def register_sharing(target: str) -> None:
 REGISTER = {"init": register_initializer, "sharing": register_sharing}
 
 
-def sweep_axes(given: Sequence[Any], compose: Composer) -> dict[str, list[str]]:
-    """Each override as key -> list of `key=value`; axes of the experiment file first, replaced by those given."""
-    cfg = compose([o.input_line for o in given if not o.is_sweep_override()])
+def check_sweeper(cfg: Any) -> None:
+    """Refuse a sweeper that an experiment file chooses: the study makes its jobs itself."""
+    sweeper = cfg.hydra.runtime.choices.get("hydra/sweeper")
+    if sweeper != "basic":
+        do = "leave it out of the experiment file, and list the values: hydra.sweeper.params.KEY: A,B"
+        raise refusal(f"hydra/sweeper={shown(sweeper)}", "the study makes its jobs itself", do)
+
+
+def sweep_axes(given: Sequence[Any], cfg: Any) -> dict[str, list[str]]:
+    """Each override as key -> list of `key=value`; axes of the experiment file `cfg` first, replaced by those given."""
     declared = read([f"{key}={value}" for key, value in (cfg.hydra.sweeper.params or {}).items()])
     by_key = {override.input_line.split("=", 1)[0]: override for override in (*declared, *given)}
     for override in by_key.values():

@@ -12,6 +12,14 @@ from initbench.errors import InputError, refusal, shown
 from initbench.overrides.read import typed
 
 SEE_HELP = "see python -m initbench --help"
+# what OmegaConf says of a value of another type -> what the value must be
+KINDS = {
+    "could not be converted to Integer": "must be a whole number",
+    "could not be converted to Float": "must be a number",
+    "is not a valid bool": "must be true or false",
+    "to string:": "must be a word",
+    "is not Optional": "must not be null",
+}
 # names that one looks for in a group and that are something else
 ELSEWHERE = {
     "engine=fused": ("now called auto", "write engine=auto, or engine=stacked for torch alone"),
@@ -50,7 +58,8 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 def merging(text: str, error: BaseException) -> InputError:
     """A value of another type than its key has."""
     detail = " ".join(str(error.__cause__ or "").split()).split(" full_key")[0]
-    return refusal(shown(text), detail or "not allowed here", SEE_HELP)
+    kind = next((allowed for said, allowed in KINDS.items() if said in detail), None)
+    return refusal(shown(text), "not allowed" if kind else detail or "not allowed here", kind or SEE_HELP)
 
 
 def inside_null(given: Sequence[Any], compose: Any) -> InputError | None:

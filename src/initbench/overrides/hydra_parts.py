@@ -26,20 +26,6 @@ def replaced(owner: Any, method: str, by: Any) -> Iterator[None]:
 
 
 @contextmanager
-def composed_already(mode: Any) -> Iterator[None]:
-    """Hydra composes the command once less to learn its mode, and no job to see whether that is possible: the plan has
-    composed every job, with this mode, and refused what is wrong. A composition takes .08 s."""
-    from hydra._internal import hydra as entry
-    from hydra._internal.core_plugins import basic_sweeper
-
-    with (
-        replaced(getattr(entry, "Hydra", None), "get_mode", lambda *args, **kwargs: mode),
-        replaced(getattr(basic_sweeper, "BasicSweeper", None), "validate_batch_is_legal", lambda *args: None),
-    ):
-        yield
-
-
-@contextmanager
 def files_checked(check: Callable[[Path], None]) -> Iterator[None]:
     """Each option file is checked before Hydra reads it: whatever chooses it, an override, a glob or a defaults list."""
     from hydra._internal.core_plugins.file_config_source import FileConfigSource

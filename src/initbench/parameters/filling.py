@@ -56,7 +56,7 @@ def initialize_(
     batch: tuple[Tensor, Tensor] | None = None,
     loss: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> pd.DataFrame:
-    """Initialize a module in place; returns what was done, a row a name of a parameter.
+    """Initialize a module in place; returns what was done, one row per name of a parameter.
 
     `spec` is one rule for every nn.Linear layer, or a mapping pattern -> rule; the first pattern that fits a parameter
     is its rule, what none fits is left alone. Patterns: a dotted name of a parameter or layer, or a glob of them
@@ -169,7 +169,7 @@ def rule_of(unit: Unit, spec: Mapping[Any, Any], places: Mapping[str, Place]) ->
 def rows_of(
     unit: Unit, spec: Mapping[Any, Any], places: Mapping[str, Place], through: Mapping[str, str]
 ) -> list[tuple[Any, ...]]:
-    """What is done with a unit, a row a name. `through`: part of a computed tensor that is filled -> that tensor."""
+    """What is done with a unit, one row per name. `through`: part of a computed tensor that is filled -> that tensor."""
     chosen = rule_of(unit, spec, places)
     shape = tuple(unit.tensor.shape)
     if chosen is None:

@@ -1,4 +1,4 @@
-"""The parameters of any module as a table: a row a stored parameter, each counted once."""
+"""The parameters of any module as a table: one row per stored parameter."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def count_uses(module: nn.Module, inputs: Any) -> dict[str, int]:
 def use_gradients(module: nn.Module, loss: Callable[[], Tensor], values: bool = False) -> pd.DataFrame:
     """The gradient of each USE of each trainable parameter; a stored parameter's gradient is their sum.
 
-    `loss()` computes the loss, a tensor of one number. A row a use, in order of the forward pass: `name` (slot), `use`
+    `loss()` computes the loss, a tensor of one number. One row per use, in order of the forward pass: `name` (slot), `use`
     (0, 1, ...), `uses`, `norm` (Frobenius), `cosine` with the sum of the other uses (NaN for a lone one, or where one
     is 0), and with `values` the gradient itself. Changes no `.grad`.
 

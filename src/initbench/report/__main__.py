@@ -18,25 +18,31 @@ MLFLOW = "mlflow:"
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m initbench.report",
-        description="Rebuild the report of a study from its frames alone; of two studies, put them side by side.",
+        description="Rebuild the report of a study from its saved data, or put two studies side by side.",
     )
     parser.add_argument(
         "study", nargs="+",
-        help="study folder (outputs/default), archive (study.zip) or mlflow:<experiment>; a second one: B against A",
+        help="study folder (outputs/default), archive (study.zip) or mlflow:<experiment>; of two, the second is compared with the first",
     )  # fmt: skip
-    parser.add_argument("--baseline", metavar="SETUP", help="setup or initializer that ratios refer to")
+    parser.add_argument("--baseline", metavar="SETUP", help="setup or initializer to compare the others with")
     parser.add_argument(
-        "--target", metavar="TARGET", help="0.9, accuracy/val:0.9 or loss/train:0.1: steps to target from the history"
+        "--target",
+        metavar="TARGET",
+        help="another target, from the stored history: 0.9, accuracy/val:0.9 or loss/train:0.1",
     )
     parser.add_argument(
         "--format", "--formats", dest="formats", default=",".join(DEFAULT), metavar="LIST",
-        help=f"comma-separated, of {', '.join(FORMATS)} (default: {','.join(DEFAULT)})",
+        help=f"comma-separated list of {', '.join(FORMATS)} (default: {','.join(DEFAULT)})",
     )  # fmt: skip
     parser.add_argument(
-        "--out", metavar="FOLDER", help="of mlflow:<experiment>: where its report goes (outputs/<experiment>-mlflow)"
+        "--out",
+        metavar="FOLDER",
+        help="with mlflow:<experiment>: folder of its report (default: outputs/<experiment>-mlflow)",
     )
     parser.add_argument(
-        "--uri", default="auto", help="of mlflow:<experiment>: the store (MLFLOW_TRACKING_URI, else mlflow.db here)"
+        "--uri",
+        default="auto",
+        help="with mlflow:<experiment>: its store (default: MLFLOW_TRACKING_URI, else mlflow.db here)",
     )
     return parser
 
@@ -76,7 +82,7 @@ def _source(name: str, arguments: argparse.Namespace) -> Path:
     from initbench import track
 
     experiment = name.removeprefix(MLFLOW)
-    uri = track.resolve_uri(arguments.uri)
+    uri = track.resolve_uri(arguments.uri, "--uri")
     if not experiment or uri is None:
         raise refusal(shown(name), "it names no experiment", "write mlflow:EXPERIMENT, e.g. mlflow:default")
     return track.fetch(experiment, uri, Path(arguments.out or f"outputs/{experiment}-mlflow"))

@@ -45,7 +45,7 @@ FILES = {
     "comparisons.csv": "every setup against its baseline: verdict, ratio, interval, p, what would decide",
     "effects.csv": "what each factor costs, on average and within each level of the others",
     "summary.csv": "restricted means, final losses, areas under the loss curve",
-    "runs.parquet": "a row a run",
+    "runs.parquet": "one row per run",
     "history.parquet": "every measured value",
     "study.json": "what was asked, versions, machine",
     "study.zip": "the study as one file; python -m initbench.report study.zip rebuilds its tables",

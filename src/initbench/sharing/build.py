@@ -139,7 +139,7 @@ def scaled(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
 
 
 def scales(start: str, size: int, side: str, layer: int) -> Callable[[Draw], Tensor]:
-    """Starts of `scaled`, a number a unit."""
+    """Starts of `scaled`, one number per unit."""
     import torch
 
     def fill(draw: Draw) -> Tensor:

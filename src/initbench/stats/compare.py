@@ -30,7 +30,7 @@ NONE: Asked = (set(), set(), set())
 
 
 class Judged(NamedTuple):
-    """Both tables of one study: an arm a row (LEADERBOARD_COLUMNS), a comparison a row (COMPARISON_COLUMNS)."""
+    """Both tables of one study: one row per arm (LEADERBOARD_COLUMNS), one per comparison (COMPARISON_COLUMNS)."""
 
     board: pd.DataFrame
     pairs: pd.DataFrame

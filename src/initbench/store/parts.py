@@ -1,6 +1,6 @@
 """The store of finished runs: part files by arm key, each written once and never changed.
 
-A part holds some runs of one arm, a row a run, one list column a quantity. Its name carries the SHA-256 of its bytes,
+A part holds some runs of one arm, one row per run, one list column per quantity. Its name carries the SHA-256 of its bytes,
 it is written under a temporary name, flushed, and published by a hard link, which never replaces a file: a killed
 process leaves no torn part, two writers of the same runs do no harm, and a damaged file is noticed. Parts hold no times
 and no host names, so the same runs give the same bytes.
@@ -209,11 +209,11 @@ def intact(path: Path) -> pa.Table | None:
             table, why = _part(content)
         if table is None:
             path.rename(aside)
-            damaged.append(f"{path}: damaged ({why}); set aside as {aside.name}, its runs are trained anew")
+            damaged.append(f"{path}: damaged ({why}); set aside as {aside.name}, its runs are trained again")
         return table
     except OSError as error:
         raise refusal(
-            path, f"cannot be used ({error.strerror or error})", "move it away: its runs are trained anew"
+            path, f"cannot be used ({error.strerror or error})", "move it away: its runs are trained again"
         ) from None
 
 

@@ -51,7 +51,7 @@ def read_folder(folder: Path) -> tuple[pd.DataFrame, HistoryFile, dict[str, Any]
         raise refusal(folder, wrong, f"a study folder holds {', '.join(FILES)}, e.g. outputs/default")
     missing = [name for name in FILES if not os.path.lexists(folder / name)]
     if missing:
-        raise refusal(folder, f"not a study folder, {', '.join(missing)} is missing", "name one, e.g. outputs/default")
+        raise refusal(folder, f"not a study folder: it lacks {', '.join(missing)}", "name one, e.g. outputs/default")
     for name in FILES:
         check_file(folder / name)
     study = checked_study(folder / "study.json", MOST_JSON)

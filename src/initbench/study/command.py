@@ -23,7 +23,7 @@ from initbench.overrides.read import texts
 from initbench.startup.processes import Processes, cores, later, like_the_command
 from initbench.store.parts import Store
 from initbench.study.labels import labelled
-from initbench.study.launch import Trainer, failure, functions, train_arm
+from initbench.study.launch import Trainer, failure, functions, needs_hydra
 from initbench.study.places import check_places
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.pool import Pool
@@ -54,8 +54,7 @@ class Study:
     refused: list[Refused]
     target: Target | None
     uri: str | None  # where MLflow records go
-    hydra: Any = None
-    lines: tuple[str, ...] = ()  # the overrides as Hydra reads them
+    hydra: Any = None  # Hydra's own node: launcher, output folder
 
     @property
     def root(self) -> Path:
@@ -111,9 +110,9 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
     from initbench.study.controls import with_controls
 
     arms, refused = [], []
-    for config in expanded.arms:
+    for config, job in zip(expanded.arms, expanded.jobs):
         try:
-            arms.append(planned(config))
+            arms.append(replace(planned(config), job=job))
         except NotApplicable as reason:
             refused.append(Refused(config, str(reason)))
     if not arms:
@@ -129,6 +128,7 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
         )
     named = labelled(distinct)
     report = replace(expanded.study.report, baseline=baseline_of(expanded.study.report.baseline, named, overrides))
+    uri = resolved(expanded.study.track.uri)
     check_places(expanded.study.outputs, expanded.study.name, [arm.key for arm in named])
     return Study(
         config=replace(expanded.study, report=report),
@@ -136,9 +136,8 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
         arms=named,
         refused=refused,
         target=targets.pop(),
-        uri=resolved(expanded.study.track.uri),
+        uri=uri,
         hydra=expanded.hydra,
-        lines=expanded.lines,
     )
 
 
@@ -188,9 +187,7 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Any:
         return None
     trainer = trainer_of(study)
     try:
-        for arm in study.arms:
-            train_arm(trainer, arm.config)
-        trainer.drain()
+        trainer.train(study.arms)
     except BaseException:
         trainer.pool.close(wait=False)
         raise
@@ -212,7 +209,7 @@ def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda ar
     stored = {key: 0 if study.config.rerun else n for key, n in study.stored().items()}
     asked = study.arms[0].config.engine.workers
     pool = Pool(asked or (1 if work(study, stored) < SMALL_WORK else cores()))
-    if any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
+    if not needs_hydra(study) and any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
         pool.start(functions(study.arms))
     return Trainer(study.root, pool, rerun=study.config.rerun, told=told)
 
@@ -346,13 +343,14 @@ def describe(study: Study, elapsed: float) -> dict[str, Any]:
 
 def refused_arm(one: Refused) -> dict[str, Any]:
     """A not applicable arm as study.json lists it."""
+    from initbench.data import load
     from initbench.study.labels import init_label, setting_label, setup_label, sharing_label
 
     return {
         "arm_key": "",
         "label": setup_label(one.config),
         "setup": setup_label(one.config),
-        "setting": setting_label(one.config),
+        "setting": setting_label(one.config, load(one.config.data)),
         "init": init_label(one.config),
         "sharing": sharing_label(one.config),
         "config": one.config.plain(),

@@ -27,7 +27,7 @@ def with_controls(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
     """
     found = {arm.key: arm for arm in arms}
     for arm in arms:
-        for control in controls(arm):
+        for control in (replace(one, job=arm.job) for one in controls(arm)):
             known = found.get(control.key)
             found[control.key] = control if known is None else merged(known, control)
     return list(found.values())

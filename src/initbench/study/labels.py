@@ -14,6 +14,7 @@ from initbench.errors import refusal
 from initbench.grammar import plain
 
 if TYPE_CHECKING:
+    from initbench.data.dataset import Dataset
     from initbench.study.plan import PlannedArm
 
 
@@ -25,10 +26,11 @@ def labelled(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
     for arm, config in zip(arms, settings):
         own = {key: config.get(key) for key in varying}
         details = ", ".join(f"{short(key)}={plain(value)}" for key, value in own.items() if value is not None)
-        shown = {key: value for key, value in own.items() if key not in SHOWN}
+        whole = takes_all(arm.config, arm.data)  # then the setting names no batch size
+        shown = {key: value for key, value in own.items() if key not in SHOWN or (whole and key == "optim.batch_size")}
         extra = "".join(f", {short(key)}={plain(v)}" for key, v in shown.items() if v is not None)
         label = f"{arm.setup} · {details}" if details else arm.setup
-        out.append(replace(arm, label=label, setting=setting_label(arm.home or arm.config) + extra))
+        out.append(replace(arm, label=label, setting=setting_label(arm.home or arm.config, arm.data) + extra))
     check_unique(out)
     return out
 
@@ -131,13 +133,22 @@ def sharing_label(config: ArmConfig) -> str:
     return sharing.label(config.sharing)
 
 
-def setting_label(config: ArmConfig) -> str:
-    """What a comparison happens in, short: digits, 6x32 relu, sgd, batch 64, 300 steps."""
+def setting_label(config: ArmConfig, data: Dataset | None = None) -> str:
+    """What a comparison happens in, short: digits, 6x32 relu, sgd, batch 64, 300 steps.
+
+    With the `data`, a batch size that takes all training samples in each step is the full batch.
+    """
     m, o = config.model, config.optim
     width = plain(m.width) if isinstance(m.width, (list, tuple)) else f"{m.depth}x{m.width}"
     net = module_label(m) if m.name == "module" else f"{width} {m.activation}"
-    batch = f"batch {o.batch_size}" if o.batch_size else "full batch"
+    batch = "full batch" if takes_all(config, data) else f"batch {o.batch_size}"
     return f"{config.data['name']}, {net}, {o.name}, {batch}, {config.train.steps} steps"
+
+
+def takes_all(config: ArmConfig, data: Dataset | None) -> bool:
+    """Whether each step takes all training samples, as far as is known."""
+    size = config.optim.batch_size
+    return size is None or (data is not None and size >= data.train_samples)
 
 
 def module_label(model: ModelConfig) -> str:

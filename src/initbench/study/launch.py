@@ -1,18 +1,22 @@
-"""One Hydra job = one arm. A job never raises: what goes wrong is stored, and the study says it at its end."""
+"""Training the arms of a plan: here, or one Hydra job for each by another launcher.
+
+A job never raises: what goes wrong is stored, and the study says it at its end.
+"""
 
 from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from initbench.config.arm import ArmConfig, Run
+from initbench.config.arm import Run
 from initbench.errors import InputError, NotApplicable
+from initbench.overrides.read import quoted
 from initbench.startup.processes import cores
 from initbench.store.parts import Store
 from initbench.study.plan import PlannedArm, planned
@@ -32,6 +36,15 @@ class Trainer:
     waiting: list[tuple[PlannedArm, Runs, Future[None]]] = field(default_factory=list)
     killers: set[str] = field(default_factory=set)  # keys of arms that end the worker that trains them
     given: set[str] = field(default_factory=set)  # keys of the arms taken on: a control may serve several arms
+
+    def train(self, arms: Iterable[PlannedArm]) -> None:
+        """Train what is missing of these arms; what goes wrong with one is noted, and the others go on."""
+        for arm in arms:
+            try:
+                self.submit(arm)
+            except Exception as error:
+                note_failure(self.root, arm.key, error)
+        self.drain()
 
     def submit(self, arm: PlannedArm) -> None:
         """Hand the missing runs of an arm to the pool, and wait while it has more than it can start soon."""
@@ -82,50 +95,51 @@ def functions(arms: Sequence[PlannedArm]) -> list[tuple[str, str]]:
     ]
 
 
-# Set by the command that launches the jobs in its own process (basic launcher, ib.run): jobs then only hand over their
-# runs, so that the next arm is composed while this one trains.
-shared_trainer: Trainer | None = None
+def needs_hydra(plan: Any) -> bool:
+    """Whether Hydra has to run the jobs: another launcher than the one that trains here, or Hydra's logs or callbacks."""
+    hydra, choices = plan.hydra, plan.hydra.runtime.choices
+    logs = [choices.get(f"hydra/{name}_logging") for name in ("job", "hydra")]
+    return (
+        choices.get("hydra/launcher") != "basic" or logs != ["none", "none"] or bool(hydra.verbose or hydra.callbacks)
+    )
+
+
+def jobs(plan: Any) -> list[list[str]]:
+    """The overrides of each job that has runs to train; the controls of an arm are trained by its job."""
+    stored = plan.stored()
+    short = [arm for arm in plan.arms if plan.config.rerun or stored[arm.key] < len(arm.config.runs)]
+    lines = dict.fromkeys(arm.job for arm in short)
+    return [[*(one for one in job if not one.startswith(("hydra.", "hydra/", "study="))), named(plan)] for job in lines]
+
+
+def master(plan: Any) -> list[str]:
+    """The overrides of Hydra itself, those of the first job among them: its launcher, and the folder of the jobs."""
+    lines = [one for one in plan.arms[0].job if not one.startswith("study=")]
+    return ["hydra/sweeper=initbench", *lines, named(plan)]
+
+
+def named(plan: Any) -> str:
+    """The override that gives all jobs the study's name."""
+    return f"study={quoted(plan.config.name)}"
 
 
 def run_job(cfg: Any) -> None:
-    """The task function of Hydra: train what is missing of one arm."""
+    """The task function of Hydra: train what is missing of one arm, and of its controls."""
     from hydra.core.hydra_config import HydraConfig
 
     from initbench.overrides.expand import arm_of
+    from initbench.study.controls import with_controls
 
-    arm_config = arm_of(cfg, HydraConfig.get().runtime.choices)
-    if shared_trainer is not None:
-        train_with_controls(shared_trainer, arm_config)
-        return
-    jobs = HydraConfig.get().launcher.get("n_jobs") or 1
-    workers = arm_config.engine.workers or max(1, cores() // (cores() if jobs < 0 else jobs))
-    trainer = Trainer(Path(cfg.outputs) / "store", Pool(workers), rerun=cfg.train.rerun)
-    train_with_controls(trainer, arm_config)
-    trainer.drain()
-    trainer.pool.close()
-
-
-def train_with_controls(trainer: Trainer, config: ArmConfig) -> None:
-    """Train an arm, and its controls where sharing.controls=true asks for them: they have no job of their own."""
-    arm = train_arm(trainer, config)
-    if arm is not None and config.sharing.controls:
-        from initbench.study.controls import controls
-
-        for control in controls(arm):
-            train_arm(trainer, control.config)
-
-
-def train_arm(trainer: Trainer, config: ArmConfig) -> PlannedArm | None:
-    """Train an arm; an arm that does not apply is left to the study's own list, and comes back as None."""
+    config = arm_of(cfg, HydraConfig.get().runtime.choices)
     try:
-        arm = planned(config, edits=False)  # what was planned is trained
+        arms = with_controls([planned(config, edits=False)])  # what was planned is trained
     except (InputError, NotApplicable):
-        return None  # the plan, made before any job, has it with its reason
-    try:
-        trainer.submit(arm)
-    except Exception as error:
-        note_failure(trainer.root, arm.key, error)
-    return arm
+        return  # the plan, made before any job, has it with its reason
+    at_once = HydraConfig.get().launcher.get("n_jobs") or 1
+    workers = config.engine.workers or max(1, cores() // (cores() if at_once < 0 else at_once))
+    trainer = Trainer(Path(cfg.outputs) / "store", Pool(workers), rerun=cfg.train.rerun)
+    trainer.train(arms)
+    trainer.pool.close()
 
 
 def failure_path(root: Path, key: str) -> Path:

@@ -40,9 +40,8 @@ def check_places(outputs: str, study: str, arm_keys: Iterable[str] = ()) -> None
 
 def check_writable(folder: Path) -> None:
     """Raise InputError if nothing can be written below `folder`, before anything is trained."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".tmp-{os.getpid()}"
+    try:  # in the lowest folder above that exists: a command that is refused later leaves none
+        probe = next(one for one in (folder, *folder.parents) if one.exists()) / f".tmp-{os.getpid()}"
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:

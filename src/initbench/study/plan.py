@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from typing import Any
 
@@ -34,6 +34,7 @@ class PlannedArm:
     setup: str
     label: str = ""
     setting: str = ""
+    job: tuple[str, ...] = ()  # the overrides that make it
     # of a control (see controls.py): the arm in whose setting it is compared, and what it is a control of
     home: ArmConfig | None = None
     control_of: tuple[tuple[str, str], ...] = ()
@@ -90,7 +91,7 @@ class PlannedArm:
             return ()  # the arm's own failure, told when it runs
         if not all(one[name].equal(two[name]) for name in one):
             return ()
-        text = f"the {len(seeds)} seeds of this arm differ in split and batch order only, not in the weights they start from"
+        text = f"the {len(seeds)} seeds of this arm have other splits and batch orders, but start from the same weights"
         return (Caution("All seeds start alike", text),)
 
     def describe(self) -> dict[str, Any]:
@@ -173,10 +174,16 @@ def planned(config: ArmConfig, edits: bool = True) -> PlannedArm:
     resolved = replace(config, train=replace(config.train, target=target, loss=material.loss_name(config, data)))
     arm = PlannedArm(config=resolved, key="", setup=setup_label(resolved))
     _ = arm.scheme  # raises where the sharing does not fit
-    arm = replace(arm, key=resolved.key(data.hash, source_of(arm), version("torch"), arm.trainer[0].name))
+    arm = replace(arm, key=resolved.key(data.hash, source_of(arm), torch_version(), arm.trainer[0].name))
     check_device(config.engine.device)
     check_start(arm)
     return arm
+
+
+@cache
+def torch_version() -> str:
+    """The version of torch, read once."""
+    return version("torch")
 
 
 def start(arm: PlannedArm, seed: int) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def whole_seeds(runs: Sequence[Run], bound: int) -> int:
 
 
 KILLED = (
-    "a worker was killed while it trained this arm, alone too (memory? os._exit?); "
+    "a worker was killed while it trained this arm, also with nothing beside it (memory? os._exit?); "
     "try fewer engine.workers, a smaller engine.chunk or a smaller model"
 )
 

@@ -1,4 +1,4 @@
-"""Results of a study as frames: `runs`, a row a run, and `history`, long; built from the store alone."""
+"""Results of a study as frames: `runs`, one row per run, and `history`, long; built from the store alone."""
 
 from __future__ import annotations
 

@@ -50,11 +50,11 @@ def say_compiling(plan: Any) -> None:
     folder = cache_folder()
     if folder is None:
         terminal.err.print(
-            "compiling the kernel, about half a minute, and again each time: no cache folder can be written; "
+            "compiling the kernel takes about half a minute in every command, because no cache folder can be written; "
             "name one with INITBENCH_CACHE=DIR"
         )
     elif not all((folder / f"{kind}-{name}.o").is_file() for kind, name in needed):
-        terminal.err.print("compiling the kernel for this machine, up to half a minute, once")
+        terminal.err.print("compiling the kernel for this machine: up to half a minute, once")
 
 
 def say_outcome(plan: Any, outcome: Any, elapsed: float) -> None:
@@ -101,6 +101,6 @@ def advice(board: Any, target: dict[str, Any] | None, budget: int) -> str | None
     if not len(trained) or not budget:
         return None
     if (trained["diverged"] >= trained["n"] - trained["failed"]).all():
-        return "no arm reached the target, every run diverged: try smaller learning rates, optim.lr=[...]"
+        return "no arm reached the target, and every run diverged: try smaller learning rates, optim.lr=[...]"
     easier = "lower" if target["metric"].startswith("accuracy") else "higher"
     return f"no arm reached the target: try {remedy.longer(budget)}, or a {easier} train.target.value"

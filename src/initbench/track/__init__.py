@@ -1,6 +1,6 @@
 """Tracking: a study in MLflow. The only package that imports mlflow, and it imports it late (about 2 s).
 
-A study is an experiment, an arm a parent run with statistics over its seeds, a run a child run, the report
+A study is an experiment, an arm is a parent run with statistics over its seeds, a run is a child run, the report
 one more run named ``report``. Everything is written from the frames after training, so that it can be
 written again: filling the same study twice changes nothing, and a fill that was killed is completed by the
 next one.

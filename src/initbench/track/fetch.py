@@ -7,7 +7,7 @@ from pathlib import Path
 from initbench.config.checks import one_of
 from initbench.errors import masked, refusal, shown
 from initbench.track.filling import _client, _prepare, _quiet
-from initbench.track.uri import one_line, unreachable
+from initbench.track.uri import nothing_at, one_line, unreachable
 
 NEEDED = ("runs.parquet", "history.parquet", "study.json")
 
@@ -17,6 +17,9 @@ def fetch(experiment: str, uri: str, folder: Path) -> Path:
 
     Raises InputError if the store cannot be reached, or has no such experiment, or no frames are attached to it.
     """
+    elsewhere = "repeat the study with track.uri on, or name its store with --uri"
+    if why := nothing_at(uri):
+        raise refusal(f"mlflow:{shown(experiment)}", why, elsewhere)
     if why := unreachable(uri):
         raise refusal(f"mlflow:{shown(experiment)}", why, "start the server, or name another store with --uri")
     with _quiet():
@@ -30,7 +33,9 @@ def fetch(experiment: str, uri: str, folder: Path) -> Path:
             if found is None:
                 names = sorted(one.name for one in client.search_experiments() if one.name != "Default")
                 raise refusal(
-                    f"mlflow:{shown(experiment)}", f"no such experiment in {masked(uri)}", one_of(experiment, names)
+                    f"mlflow:{shown(experiment)}",
+                    f"no such experiment in {masked(uri)}",
+                    one_of(experiment, names) if names else elsewhere,
                 )
             runs = client.search_runs([found.experiment_id], "tags.`initbench.kind` = 'report'", max_results=1)
             there = {file.path for run in runs for file in client.list_artifacts(run.info.run_id)}

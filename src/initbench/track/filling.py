@@ -220,6 +220,7 @@ def _write(store: ClientStore, arms: list[Arm], progress: Callable[[int, int], N
         if progress is not None:
             progress(done, len(arms))
         written += store.write(arm, found)
+    store.finish()
     if progress is not None:
         progress(len(arms), len(arms))
     return written

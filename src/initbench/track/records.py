@@ -26,6 +26,11 @@ CHILDREN = ("headline", "full", "none")
 FORMAT = "1"  # of what is written; a change of names rewrites a study
 KIND, CONTENT, STUDY = "initbench.kind", "initbench.content", "initbench.study"
 ARM, RUN, REPORT, PARENT = "initbench.arm", "initbench.run", "initbench.report", "mlflow.parentRunId"
+# the columns of runs that are summed up for an arm
+_OF_ARMS = (
+    "status", "optim.lr", "steps", "train.steps", "steps_to_target", "flops_to_target", "stored_parameters",
+    "used_parameters", "flops_per_step", "loss/train", "loss/val", "accuracy/train", "accuracy/val",
+)  # fmt: skip
 _NOT_OF_THE_ARM = (
     "track",
     "report",
@@ -121,12 +126,14 @@ def plan(results: Any, children: str = "headline") -> list[Arm]:
     if children != "none":
         own = _run_records(runs, per_run(History.concat(kept), len(runs)), study, start)
     arms = []
+    shown = runs[[name for name in runs if name in _OF_ARMS]]  # cutting an arm out of all columns takes longest here
+    of_label = dict(list(profile.groupby("arm")))
     for key, i in number.items():
         info, mine = infos[key], np.flatnonzero(arm_of == i)
-        lrs = profile[profile["arm"] == info["label"]] if len(profile) else profile
-        frame = runs.iloc[mine]
+        lrs = of_label.get(info["label"], profile.iloc[:0])
+        frame = shown.iloc[mine]
         points, grid = Points.concat(curves[i]), np.unique(np.concatenate(grids[i]))
-        parent = _arm_record(info, frame, frame[at_best[mine]], lrs, points, grid, study, start)
+        parent = _arm_record({**info, "arm_key": key}, frame, frame[at_best[mine]], lrs, points, grid, study, start)
         arms.append(Arm(parent, [own[j] for j in mine] if own else []))
     return arms
 
@@ -143,7 +150,8 @@ def created_ms(study: Mapping[str, Any]) -> int:
 
 
 def _arm_infos(study: Mapping[str, Any], runs: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    infos = {str(arm["arm_key"]): dict(arm) for arm in study.get("arms", [])}
+    # an arm that does not apply has no key of its own
+    infos = {str(arm["arm_key"] or arm["label"]): dict(arm) for arm in study.get("arms", [])}
     if len(runs):
         for row in runs.drop_duplicates("arm_key").itertuples():
             infos.setdefault(str(row.arm_key), {"arm_key": str(row.arm_key), "label": str(row.arm)})

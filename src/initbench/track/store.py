@@ -11,6 +11,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -21,7 +22,7 @@ from initbench.track.records import ARM, CONTENT, KIND, PARENT, REPORT, RUN, Arm
 from initbench.track.uri import sqlite_file
 
 BATCH_METRICS, BATCH_PARAMS, BATCH_ALL = 1000, 100, 1000  # limits of one log_batch call
-AT_ONCE = 500  # runs whose rows are built at once
+AT_ONCE = 500  # runs whose rows are built, and written, at once
 THREADS = 4  # requests under way at once; a server answers one in 5-10 ms
 
 
@@ -84,6 +85,9 @@ class ClientStore:
             if stale.run_id != parent_id:
                 self.client.delete_run(stale.run_id)
         return written
+
+    def finish(self) -> None:
+        """Write what waits to be written; here nothing does."""
 
     def _write_runs(self, runs: list[Record], found: Stored, parent_id: str) -> int:
         def one(record: Record) -> int:
@@ -175,8 +179,17 @@ class ClientStore:
                 self.client.set_experiment_tag(self.experiment_id, key, value)
 
 
+@dataclass
+class Change:
+    """What a transaction writes: a run's rows, or another parent of it. The old rows of what is written are removed."""
+
+    rows: list[tuple[str, Record, str | None]] = field(default_factory=list)  # (id, record, id of its arm)
+    removed: list[str] = field(default_factory=list)
+    moved: list[tuple[str, str | None]] = field(default_factory=list)  # right, but below another parent
+
+
 class BulkStore(ClientStore):
-    """Writes one arm with its runs in one transaction through MLflow's own SQLAlchemy engine and models.
+    """Writes some arms with their runs in one transaction through MLflow's own SQLAlchemy engine and models.
 
     Not a public interface: `BulkStore.fits` says whether this MLflow has what is needed. Ids are derived
     from the experiment and the key, so that two writers cannot write a run twice.
@@ -196,6 +209,7 @@ class BulkStore(ClientStore):
         super().__init__(client, uri, study)
         from mlflow.store.tracking.dbmodels import models
 
+        self.change = Change()
         self.engine = client._tracking_client.store.engine
         self.tables = {name: getattr(models, name).__table__ for name in self._COLUMNS}
 
@@ -235,35 +249,38 @@ class BulkStore(ClientStore):
         return stored
 
     def write(self, arm: Arm, found: Stored) -> int:
-        rows: list[tuple[str, Record, str | None]] = []  # (id, record, id of its arm) to write
-        removed: list[str] = []
-        moved: list[str] = []  # runs that are right but hang on another parent
+        before = len(self.change.rows)
 
         def settle(record: Record, parent_id: str | None) -> str:
             old = found.get(record.key, [])
             same = settled(record, old)
             run_id = same.run_id if same else old[0].run_id if old else self._id(record.key)
-            removed.extend(f.run_id for f in old if f.run_id != run_id)
+            self.change.removed.extend(f.run_id for f in old if f.run_id != run_id)
             if same is None:
-                removed.append(run_id)
-                rows.append((run_id, record, parent_id))
+                self.change.removed.append(run_id)
+                self.change.rows.append((run_id, record, parent_id))
             elif same.parent != parent_id:
-                moved.append(run_id)
+                self.change.moved.append((run_id, parent_id))
             return run_id
 
         parent_id = settle(arm.parent, None)
         for run in arm.runs:
             settle(run, parent_id)
-        if rows or removed or moved:
-            self._transaction(rows, removed, moved, parent_id)
-        return len(rows)
+        written = len(self.change.rows) - before
+        if len(self.change.rows) >= AT_ONCE:
+            self.finish()
+        return written
+
+    def finish(self) -> None:
+        """Write what waits, in one transaction: the indices of a table are in memory once, not once an arm."""
+        change, self.change = self.change, Change()
+        if change.rows or change.removed or change.moved:
+            self._transaction(change)
 
     def _id(self, key: str) -> str:
         return hashlib.blake2b(f"{self.experiment_id} {key}".encode(), digest_size=16).hexdigest()
 
-    def _transaction(
-        self, rows: list[tuple[str, Record, str | None]], removed: list[str], moved: list[str], parent_id: str
-    ) -> None:
+    def _transaction(self, change: Change) -> None:
         from sqlalchemy import bindparam
 
         with self.engine.connect() as connection:
@@ -273,16 +290,16 @@ class BulkStore(ClientStore):
             with connection.begin():
                 for name in reversed(self._COLUMNS):
                     table = self.tables[name]
-                    if removed:
+                    if change.removed:
                         gone = table.delete().where(table.c.run_uuid == bindparam("gone"))
-                        connection.execute(gone, [{"gone": run_id} for run_id in removed])
+                        connection.execute(gone, [{"gone": run_id} for run_id in change.removed])
                 tag = self.tables["SqlTag"]
-                for run_id in moved:
+                for run_id, parent_id in change.moved:
                     of_run = (tag.c.run_uuid == run_id) & (tag.c.key == PARENT)
                     connection.execute(tag.update().where(of_run).values(value=parent_id))
                 inserts = {name: self._insert(name) for name in self._COLUMNS}
-                for first in range(0, len(rows), AT_ONCE):
-                    for name, values in self._values(rows[first : first + AT_ONCE]):
+                for first in range(0, len(change.rows), AT_ONCE):
+                    for name, values in self._values(change.rows[first : first + AT_ONCE]):
                         if values:
                             sql, order = inserts[name]
                             if order != list(range(len(order))):

@@ -26,8 +26,8 @@ LOCAL_UI = "http://127.0.0.1:5000"  # where `mlflow ui` serves
 PROBE_SECONDS = 4.0
 
 
-def resolve_uri(setting: str | None) -> str | None:
-    """The tracking URI that `track.uri` stands for; None = tracking is off.
+def resolve_uri(setting: str | None, key: str = "track.uri") -> str | None:
+    """The tracking URI that `track.uri` stands for; None = tracking is off. `key`: where it was typed.
 
     ``auto`` is MLFLOW_TRACKING_URI if set, else ``sqlite:///<current folder>/mlflow.db``. A relative SQLite
     file is made absolute, everything else stays as given.
@@ -49,7 +49,7 @@ def resolve_uri(setting: str | None) -> str | None:
         if not given:
             return _checked(sqlite_uri(Path.cwd() / "mlflow.db"), "track.uri")
         return _checked(given, "MLFLOW_TRACKING_URI")
-    return _checked(setting, "track.uri")
+    return _checked(setting, key)
 
 
 def sqlite_uri(file: Path) -> str:
@@ -87,7 +87,7 @@ def _checked(uri: str, where: str) -> str:
         if "://" not in uri:
             raise refuse("the :// is missing")
         if name.partition("+")[0] == "sqlite":
-            return _checked_sqlite(uri, refuse)
+            return _checked_sqlite(uri, where, refuse)
     elif name in ("file", ""):
         if name == "" and "/" not in uri and not Path(uri).is_dir():
             raise refuse("not an address")
@@ -99,11 +99,11 @@ def _checked(uri: str, where: str) -> str:
     return uri
 
 
-def _checked_sqlite(uri: str, refuse) -> str:
+def _checked_sqlite(uri: str, where: str, refuse) -> str:
     file = sqlite_file(uri)
     if file is None:
         raise refuse("a database file is needed", "write e.g. sqlite:///mlflow.db")
-    away = "move it away, or set track.uri to another file, or null"
+    away = f"move it away, or set {'track.uri to another file, or null' if where == 'track.uri' else f'{where} to another file'}"
     if file.is_dir():
         raise refuse("this is a folder, a database file is needed", away)
     above = next(p for p in file.absolute().parents if p.exists())
@@ -142,6 +142,26 @@ def _no_database(file: Path) -> str:
     if known and not set(revisions) <= known:
         return "written by another version of MLflow, perhaps a newer one: update mlflow"
     return ""
+
+
+def nothing_at(uri: str) -> str | None:
+    """Why nothing can be read from a store, in words; None if something may be there.
+
+    MLflow itself would write a new database, tables into another program's included.
+    """
+    file = sqlite_file(uri)
+    if file is None:
+        return None
+    if not file.exists():
+        return f"no database at {file}"
+    try:
+        with closing(
+            sqlite3.connect(f"file:{urllib.parse.quote(str(file.absolute()))}?mode=ro", uri=True, timeout=1.0)
+        ) as found:
+            tables = {row[0] for row in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error:  # locked, or damaged: `unreachable` knows the words
+        return None
+    return None if {"alembic_version", "experiments"} <= tables else f"{file} is no database of MLflow"
 
 
 def unreachable(uri: str, seconds: float = PROBE_SECONDS) -> str | None:

@@ -122,7 +122,7 @@ def rates(
     tau: float,
     chosen: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> Figure:
-    """Small multiples by rank: a dot a seed, a line through medians over ALL seeds, counts of the rest above tau.
+    """Small multiples by rank: a dot for each seed, a line through medians over ALL seeds, counts of the rest above tau.
 
     `chosen`: arm -> (rates, how often each was chosen on half of the seeds), drawn as bars at the bottom.
     """

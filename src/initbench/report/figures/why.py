@@ -35,7 +35,7 @@ GAP = 0.62  # between the columns: the end labels of one and the tick labels of 
 
 
 def flow(panels: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]) -> Figure:
-    """A row an arm: forward and backward mean squares by layer; dots with intervals: step 0; dashed: theory; thin lines:
+    """One row per arm: forward and backward mean squares by layer; dots with intervals: step 0; dashed: theory; thin lines:
     later steps.
 
     `panels`: (name, metric -> {layer, mean, low, high (k,), theory (k,) or None, later: {step: (k,)}}).
