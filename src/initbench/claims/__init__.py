@@ -14,20 +14,3 @@ from initbench.claims.cells import Entry, Frames, difference, exact, framed, lev
 from initbench.claims.prediction import Part, Prediction, family, load
 from initbench.claims.study import Study
 from initbench.claims.words import corrected
-
-__all__ = [
-    "Entry",
-    "Frames",
-    "Part",
-    "Prediction",
-    "Study",
-    "corrected",
-    "difference",
-    "exact",
-    "family",
-    "framed",
-    "level",
-    "load",
-    "race",
-    "sharing_role",
-]

@@ -359,6 +359,3 @@ def child(generator: Generator) -> torch.Generator:
     """
     seed = int(torch.randint(2**62, (), generator=generator))
     return torch.Generator().manual_seed(seed)
-
-
-__all__: Sequence[str] = ["initialize_"]
