@@ -1,5 +1,4 @@
-"""The catalogue of initializers: `name_(weight, *, generator, ...)` fills one run's `(fan_out, fan_in)`
-matrix.
+"""The catalogue of initializers: `name_(weight, *, generator, ...)` fills one run's `(fan_out, fan_in)` matrix.
 
 In place, and it returns the matrix. Those with `needs` other than "nothing" fill a whole net from a batch.
 

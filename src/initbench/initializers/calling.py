@@ -29,8 +29,7 @@ ALLOWED = "must be an option of conf/init or module.function in the current fold
 
 
 def resolve(target: str) -> Callable[..., Any]:
-    """The function of a dotted path, or of a name of the catalogue; an InputError in one line if there is
-    none.
+    """The function of a dotted path, or of a name of the catalogue; an InputError in one line if there is none.
 
     A module of one's own is looked for in the current folder too.
 
@@ -115,8 +114,7 @@ def call_(
     generator: Generator,
     edit: bool = False,
 ) -> Tensor:
-    """Fill `weight` (fan_out, fan_in) by a function, which gets `generator`, `bias`, `layer` only if it
-    names them.
+    """Fill `weight` (fan_out, fan_in) by a function, which gets `generator`, `bias`, `layer` only if it names them.
 
     A function from outside the catalogue fills a tensor of NaN in the weight's place, so that what it leaves unfilled
     is seen; with `edit` it gets a copy of what is there. It may draw from the global generators: they are seeded by `generator` for the call, so its numbers repeat. If it returns a tensor of

@@ -1,6 +1,4 @@
-"""Initializers that look at the layer's place in the net, or are made of others: mirrored nets, zero heads,
-edits.
-"""
+"""Initializers that look at the layer's place in the net, or are made of others: mirrored nets, zero heads, edits."""
 
 import math
 import re
@@ -215,9 +213,8 @@ def zero_head_(
 ) -> Tensor:
     """Any base initializer, but the last layer's weight is 0; shape (fan_out, fan_in).
 
-    `base`: an option's name, module.function, or {name: ..., <arguments>}. The last bias follows the bias
-    rule: zeros, or neg_log_classes for sigmoid heads. Source: timm (vision transformer, mixer). zas =
-    zero_head with base eye.
+    `base`: an option's name, module.function, or {name: ..., <arguments>}. The last bias follows the bias rule: zeros,
+    or neg_log_classes for sigmoid heads. Source: timm (vision transformer, mixer). zas = zero_head with base eye.
 
     >>> zero_head_(torch.ones(1, 2), layer=LayerSpec(1, 1, 2, 1))
     tensor([[0., 0.]])
@@ -251,8 +248,7 @@ def edited_(
     add: float = 0.0,
     entries: Sequence[Sequence[float]] = (),
 ) -> Tensor:
-    """Another initializer, then an edit in place: W = multiply W + add, single entries set; (fan_out,
-    fan_in).
+    """Another initializer, then an edit in place: W = multiply W + add, single entries set; (fan_out, fan_in).
 
     `entries`: a list of [row, column, value]; InputError if one lies outside the matrix.
     Source: "Dive into Deep Learning" 6.3: net[0].weight.data[:] += 1, net[0].weight.data[0, 0] = 42.

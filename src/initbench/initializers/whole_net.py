@@ -1,8 +1,7 @@
 """The second protocol: initializers that see a whole net, and what they share.
 
-`name_(module, *, generator, batch, loss, layers, <own arguments>)`: `module` is one run's plain nn.Module
-whose nn.Linear layers are in forward order, `batch` = (inputs (B, features), targets), `loss(outputs,
-targets)` a mean.
+`name_(module, *, generator, batch, loss, layers, <own arguments>)`: `module` is one run's plain nn.Module whose
+nn.Linear layers are in forward order, `batch` = (inputs (B, features), targets), `loss(outputs, targets)` a mean.
 """
 
 import math
@@ -141,8 +140,7 @@ def fill_base_(
     generator: Generator,
     generators: Sequence[Generator] | None = None,
 ) -> None:
-    """Fill all weights by an initializer of one matrix; biases keep what their rule gave unless it names
-    them.
+    """Fill all weights by an initializer of one matrix; biases keep what their rule gave unless it names them.
 
     `generators`, one per layer: the draws of the base alone, so that both start from the same matrices.
 
@@ -199,8 +197,7 @@ def _gaussian_product(d: NetDraw) -> bool:
 def balanced_(
     module: nn.Module, *, generator: Generator = None, layers: Sequence[LayerSpec], scale: float = 1.0
 ) -> nn.Module:
-    """Balanced weights of a deep linear net from one SVD: W_{l+1}^T W_{l+1} = W_l W_l^T; biases as by their
-    rule.
+    """Balanced weights of a deep linear net from one SVD: W_{l+1}^T W_{l+1} = W_l W_l^T; biases as by their rule.
 
     A (m_last, n_first) ~ scale N(0, 1/n_first) = U S V^T; W_l = Q_{l+1} S^(1/N) Q_l^T with Q_0 = V, Q_N = U
     and random orthonormal (width, r) between, r = min(n_first, m_last). NotApplicable if a hidden width is
