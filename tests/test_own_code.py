@@ -22,7 +22,7 @@ from initbench.data import load
 from initbench.engine import one_by_one, stacked
 from initbench.engine.material import start_of_seed
 from initbench.errors import InputError, NotApplicable
-from initbench.initializers import check_shared
+from initbench.initializers import Initializer, check_shared
 from initbench.initializers.calling import call_
 from initbench.own import sources
 from initbench.sharing import Parts, Slot
@@ -416,12 +416,14 @@ def test_an_initializer_that_ignores_its_generator_is_said(write):
 def test_keys_of_a_map_that_have_no_effect_are_refused(given, words):
     layers = [LayerSpec(i, 3, 4, 4) for i in range(4)]
     with pytest.raises(InputError, match=words):
-        check_shared("per_layer", {"map": given}, None, layers, [])
+        check_shared(Initializer.of("per_layer", {"map": given}), layers, [])
 
 
 def test_hidden_where_nothing_is_hidden_does_not_apply():
     with pytest.raises(NotApplicable, match=r"init\.map\.hidden: no such layer"):
-        check_shared("per_layer", {"map": {"hidden": "eye"}}, None, [LayerSpec(i, 1, 4, 4) for i in range(2)], [])
+        check_shared(
+            Initializer.of("per_layer", {"map": {"hidden": "eye"}}), [LayerSpec(i, 1, 4, 4) for i in range(2)], []
+        )
 
 
 STATE = """

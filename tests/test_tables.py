@@ -13,8 +13,8 @@ from initbench.config.optimizers import OPTIMIZERS
 from initbench.engine import optim, oracle
 from initbench.engine.kernel import activations as compiled
 from initbench.engine.kernel import declared, rules
+from initbench.files import conf_folder
 from initbench.nets import mlp as model
-from initbench.overrides.expand import config_folder
 
 WIDE = np.linspace(-200, 200, 4001)
 WIDE = np.concatenate([WIDE[WIDE != 0], [-1e-6, 1e-6]])
@@ -23,7 +23,7 @@ WIDE = np.concatenate([WIDE[WIDE != 0], [-1e-6, 1e-6]])
 def test_every_writing_has_the_same_names():
     for names in (model.ACTIVATIONS, oracle.PHI, compiled.FUNCTIONS, declared.ACTIVATIONS):
         assert set(names) == set(ACTIVATIONS)
-    options = {path.stem for path in (config_folder() / "optim").glob("*.yaml")}
+    options = {path.stem for path in (conf_folder() / "optim").glob("*.yaml")}
     for names in (optim.RULES, rules.RULES, declared.OPTIMIZERS, options):
         assert set(names) == set(OPTIMIZERS)
 

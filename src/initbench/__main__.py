@@ -131,7 +131,8 @@ def hydra_main(argv: list[str]) -> None:
     """Hydra's own entry with our configuration folder and task."""
     import hydra
 
-    from initbench.overrides.expand import CONFIG_NAME, config_folder
+    from initbench.files import conf_folder
+    from initbench.overrides.expand import CONFIG_NAME
     from initbench.overrides.hydra_parts import replaced
     from initbench.study.launch import run_job
 
@@ -140,7 +141,7 @@ def hydra_main(argv: list[str]) -> None:
     entry = sys.modules["hydra.main"]  # hydra.main itself is the function
     try:
         with replaced(entry, "get_args_parser", parser):
-            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=CONFIG_NAME)(run_job)()
+            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=CONFIG_NAME)(run_job)()
     finally:
         sys.argv = before
 

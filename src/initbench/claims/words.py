@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from initbench.claims.cells import Entry, sampled
-from initbench.claims.prediction import Part, load
-from initbench.reproduce import Verdict
+from initbench.claims.prediction import Part
+from initbench.report.numbers import times
 from initbench.stats import remedy, verdict
 from initbench.stats.rates import GATE
 
@@ -136,30 +135,4 @@ def spread(rows: pd.DataFrame) -> str:
     if ratios.empty:
         return "no ratio"
     low, middle, high = ratios.min(), ratios.median(), ratios.max()
-    return f"{number(middle)} ({number(low)} to {number(high)})"
-
-
-def number(value: float) -> str:
-    """
-    >>> number(0.7049), number(35.21), number(412.0)
-    ('0.70x', '35.2x', '412x')
-    """
-    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}x"
-
-
-def judged(study: Path, measured: pd.DataFrame) -> Verdict:
-    """The verdict of a claim from its table of words alone."""
-    parts = load(study).parts
-    words = part_words(measured, parts)
-    said = []
-    for name, word in words.items():
-        rows = measured[measured["part"] == name]
-        said.append(f"{name} {word}, holds in {(rows['word'] == 'holds').sum()} of {len(rows)}, median {spread(rows)}")
-    seeds = measured["n"].dropna()
-    text = f"95% intervals cell by cell in the table, n={int(seeds.min())} to {int(seeds.max())}" if len(seeds) else ""
-    return Verdict(claim_word(list(words.values())), "; ".join(said), text)
-
-
-def predicted(study: Path) -> str:
-    """What each part says, and the word that was expected before the first run."""
-    return "; ".join(f"{part.name}: {part.says} [expected: {part.expected}]" for part in load(study).parts)
+    return f"{times(middle)} ({times(low)} to {times(high)})"

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from initbench import initializers, rng
+from initbench import rng
 from initbench.config.arm import ArmConfig
 from initbench.config.cautions import Caution
 from initbench.config.checks import one_of
@@ -309,10 +309,9 @@ def mean_of_uses(uses: int, gradient: Tensor) -> Tensor:
 
 def start_(module: nn.Module, material: ModuleMaterial, seed: int) -> None:
     """Fill the layers of a module by the arm's initializer, each slot once with the fans of its first use."""
-    arm, found = material.arm, material.structure
-    function = initializers.resolve(arm.init.target)
-    if initializers.needs(function) != "nothing":
-        start_whole_(module, material, seed, function)
+    found = material.structure
+    if material.initializer.needs != "nothing":
+        start_whole_(module, material, seed)
         return
     draws = Draws(material, seed)
     with torch.no_grad():
@@ -323,7 +322,7 @@ def start_(module: nn.Module, material: ModuleMaterial, seed: int) -> None:
                 getattr(module.get_submodule(found.names[first]), attribute).copy_(values)
 
 
-def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int, function: Callable[..., Any]) -> None:
+def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int) -> None:
     """An initializer that sees the net, a batch or gradients: the module itself, if it calls each layer once, in order.
 
     Computed once a seed: all learning rates share it.
@@ -346,9 +345,7 @@ def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int, functio
     layers = range(len(found.layers))
     flops = initialize_net(
         module,
-        function_or_target=function,
-        args=arm.init.args,
-        bias_rule=arm.init.bias,
+        material.initializer,
         layers=found.layers,
         batch=(x.to(material.dtype), y.to(material.dtype) if y.is_floating_point() else y),
         loss=nn.functional.cross_entropy if material.loss == "cross_entropy" else nn.functional.mse_loss,

@@ -68,16 +68,16 @@ class OwnModule:
             filled = [torch.zeros_like(one.output) if g is None else g for one, g in zip(layer, found)]
             dzs.append(torch.cat([g.flatten(0, -2) for g in filled]))
         return Probe(
-            material.scheme,
-            material.arm.model.activation,
-            self.stored(),
-            previous,
-            [z.T[None] for z in zs],
-            [h.T[None] for h in hs],
-            [(dz.T @ h)[None] for dz, h in zip(dzs, hs)],
-            [dz.sum(0)[None] for dz in dzs],
-            [dz.T[None] for dz in dzs],
-            start,
+            scheme=material.scheme,
+            activation=material.arm.model.activation,
+            stored=self.stored(),
+            previous=previous,
+            zs=[z.T[None] for z in zs],
+            hs=[h.T[None] for h in hs],
+            dws=[(dz.T @ h)[None] for dz, h in zip(dzs, hs)],
+            dbs=[dz.sum(0)[None] for dz in dzs],
+            dzs=[dz.T[None] for dz in dzs],
+            start_outputs=start,
         )
 
 

@@ -21,7 +21,7 @@ from initbench.config.activations import ACTIVATIONS
 from initbench.config.arm import ArmConfig, digest
 from initbench.data import Dataset, inputs_of, split, targets_of
 from initbench.errors import inapplicable
-from initbench.initializers import initialize_net, resolve, source_hash
+from initbench.initializers import Initializer, initialize_net, source_hash
 from initbench.nets.net import Net
 
 BATCH_SAMPLES = 512  # samples of the training part that an initializer sees; all, if fewer
@@ -132,9 +132,7 @@ def _computed(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) 
     net = PlainNet(wiring)
     flops = initialize_net(
         net,
-        function_or_target=resolve(arm.init.target),
-        args=arm.init.args,
-        bias_rule=arm.init.bias,
+        Initializer.of(arm.init.target, arm.init.args, arm.init.bias, arm.init.name),
         layers=[wiring.layers[index] for index in first_of_weight],
         batch=training_batch(arm, data, loss, seed),
         loss=F.cross_entropy if loss == "cross_entropy" else F.mse_loss,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from initbench.config.arm import ArmConfig
+from initbench.config.arm import ArmConfig, Run
 from initbench.config.groups import LayerSpec
 from initbench.engine.kernel import declared
 from initbench.errors import inapplicable
@@ -42,9 +42,7 @@ class Trainer(Protocol):
         """What these arms call that has to be compiled, slowest first."""
         ...
 
-    def train(
-        self, arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Callable[[int], None]
-    ) -> Chunk:
+    def train(self, arm: ArmConfig, runs: Sequence[Run], data: Dataset, progress: Callable[[int], None]) -> Chunk:
         """Train the runs (seed, lr) of an arm; `progress(n)` is told of n more run-steps now and then."""
         ...
 
@@ -61,9 +59,7 @@ class Kernel:
     def functions(self, arms: Iterable[ArmConfig]) -> Functions:
         return declared.functions(arms)
 
-    def train(
-        self, arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Callable[[int], None]
-    ) -> Chunk:
+    def train(self, arm: ArmConfig, runs: Sequence[Run], data: Dataset, progress: Callable[[int], None]) -> Chunk:
         from initbench.engine.kernel.run import run_chunk
 
         return run_chunk(arm, runs, data, progress)
@@ -87,9 +83,7 @@ class Stacked:
     def functions(self, arms: Iterable[ArmConfig]) -> Functions:
         return []
 
-    def train(
-        self, arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Callable[[int], None]
-    ) -> Chunk:
+    def train(self, arm: ArmConfig, runs: Sequence[Run], data: Dataset, progress: Callable[[int], None]) -> Chunk:
         from initbench.engine.stacked import run_chunk
 
         return run_chunk(arm, runs, data, progress)
@@ -107,9 +101,7 @@ class Single:
     def functions(self, arms: Iterable[ArmConfig]) -> Functions:
         return []
 
-    def train(
-        self, arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Callable[[int], None]
-    ) -> Chunk:
+    def train(self, arm: ArmConfig, runs: Sequence[Run], data: Dataset, progress: Callable[[int], None]) -> Chunk:
         from initbench.engine.one_by_one import run_chunk
 
         return run_chunk(arm, runs, data, progress)

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import IO, Any
 
 from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
+from initbench.files import published
 from initbench.report.source import Source, open_source
 
 FORMATS = ("html", "md", "csv", "latex", "figures", "archive")
@@ -122,24 +121,19 @@ def _made(folder: Path) -> None:
 
 def _write(path: Path, content: Content) -> Path:
     """Whole or not at all: a reader never sees half a page."""
-    try:
-        path.parent.mkdir(exist_ok=True)
-        if path.is_dir():
-            raise refusal(path, "a folder where a file belongs", "move it away")
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise refusal(path, f"cannot be written ({error.strerror or error})", "make its folder writable") from None
-    try:
-        with os.fdopen(handle, "wb") as out:
+    with published(path) as new:
+        try:
+            path.parent.mkdir(exist_ok=True)
+            if path.is_dir():
+                raise refusal(path, "a folder where a file belongs", "move it away")
+            out = new.open("wb")
+        except OSError as error:
+            raise refusal(path, f"cannot be written ({error.strerror or error})", "make its folder writable") from None
+        with out:
             if callable(content):
                 content(out)
             else:
                 out.write(content.encode("utf-8", errors="backslashreplace") if isinstance(content, str) else content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
     return path
 
 

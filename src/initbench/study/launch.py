@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from initbench.config.arm import Run
 from initbench.errors import InputError, NotApplicable
 from initbench.overrides.read import quoted
 from initbench.startup.processes import cores
@@ -21,7 +22,7 @@ from initbench.store.parts import Store
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.pool import Pool, WorkerKilled, chunks
 
-Runs = Sequence[tuple[int, float]]
+Runs = Sequence[Run]
 
 
 @dataclass
