@@ -1,11 +1,13 @@
 """A study as a whole, from the command to the last record: initbench against the loop that a careful user would write.
 
-    python -m benchmarks.whole_process [--runs 20,100,400] [--rounds 2] [--processes 1,2]
+    python -m benchmarks.whole_process [--cells 1x100,10x10,16x25,100x10] [--rounds 3] [--processes 1,2]
 
-The loop: Hydra -m, a job a run (seed x lr), one nn.Sequential with torch.optim.SGD, the same network, steps and number of
+A cell is arms x runs of each: initializers, shared or not (and, for 100 arms, ten depths), 6x64 on digits, 300 steps, lr
+0.05. The loop: Hydra -m, one job per run, one nn.Sequential with torch.optim.SGD, the same network, steps and number of
 evaluated samples and steps, mlflow.log_metrics of four metrics at every evaluation into SQLite. As usually run it is one
-process; at its best it is one process a core, each with a part of the seeds and a database of its own. initbench is one
-command. Peers take turns; wall time and processor time (all processes) are printed. Run from the top of the repository.
+process; at its best it is one process per core, each with a part of the seeds and its own database. initbench is one
+command with its default report. Peers take turns; wall and processor seconds (all processes) are printed. Run from the
+top of the repository.
 """
 
 from __future__ import annotations
@@ -31,6 +33,23 @@ from torch import nn
 from initbench.engine.schedule import evaluation_steps
 from sklearn.datasets import load_digits
 
+def filled(function, **options):
+    def fill(layer):
+        function(layer.weight, **options)
+        nn.init.zeros_(layer.bias)
+    return fill
+
+INITS = {
+    "torch_default": lambda layer: None,
+    "normal_001": filled(nn.init.normal_, std=0.01),
+    "xavier_uniform": filled(nn.init.xavier_uniform_),
+    "xavier_normal": filled(nn.init.xavier_normal_),
+    "kaiming_normal": filled(nn.init.kaiming_normal_, nonlinearity="relu"),
+    "lecun_normal": filled(nn.init.kaiming_normal_, nonlinearity="linear"),
+    "orthogonal": filled(nn.init.orthogonal_),
+    "eye": filled(nn.init.eye_),
+}
+
 @hydra.main(version_base="1.3", config_path=None, config_name="loop")
 def main(cfg):
     torch.set_num_threads(1)
@@ -39,13 +58,14 @@ def main(cfg):
     order = torch.randperm(len(x))
     x, y = (x[order].float() - 4.9) / 6.0, y[order]
     train, val = slice(0, 1437), slice(1437, 1797)
-    sizes = [64] + [32] * 6 + [10]
+    sizes = [64] + [64] * cfg.depth + [10]
     layers = [m for n, k in zip(sizes, sizes[1:]) for m in (nn.Linear(n, k), nn.ReLU())]
+    linears = [m for m in layers if isinstance(m, nn.Linear)]
+    for m in linears:
+        INITS[cfg.init](m)
+    if cfg.sharing == "all":  # the hidden layers are one
+        layers = [linears[1] if m in linears[1:-1] else m for m in layers]
     net = nn.Sequential(*layers[:-1])
-    for m in net:
-        if isinstance(m, nn.Linear):
-            nn.init.kaiming_normal_(m.weight, nonlinearity="relu")
-            nn.init.zeros_(m.bias)
     optimizer = torch.optim.SGD(net.parameters(), lr=cfg.lr)
     evaluated = set(evaluation_steps(300))
     mlflow.set_tracking_uri(cfg.uri)
@@ -68,27 +88,36 @@ def main(cfg):
 
 main()
 """
-LRS = "0.01,0.03,0.1,0.3,1"
+EIGHT = "torch_default,normal_001,xavier_uniform,xavier_normal,kaiming_normal,lecun_normal,orthogonal,eye"
+FIVE = "torch_default,xavier_normal,kaiming_normal,orthogonal,lecun_normal"
+SWEEPS = {  # arms -> initializers, sharing, depths
+    1: ("kaiming_normal", "none", "6"),
+    10: (FIVE, "none,all", "6"),
+    16: (EIGHT, "none,all", "6"),
+    100: (FIVE, "none,all", "3,4,5,6,7,8,9,10,11,12"),
+}
 
 
-def loop(runs: int, folder: Path, *, processes: int) -> list[list[str]]:
-    """Commands of the careful user's loop, one a process; seeds are dealt out to them."""
+def loop(arms: int, runs: int, folder: Path, *, processes: int) -> list[list[str]]:
+    """Commands of the careful user's loop, one per process; seeds are dealt out to them."""
     (folder / "loop.py").write_text(LOOP)
-    (folder / "loop.yaml").write_text("seed: 0\nlr: 0.1\nuri: none\n")
+    (folder / "loop.yaml").write_text("seed: 0\nlr: 0.05\nuri: none\ninit: none\nsharing: none\ndepth: 6\n")
+    init, sharing, depth = SWEEPS[arms]
     commands = []
     for i in range(processes):
-        seeds = ",".join(map(str, range(i, runs // 5, processes)))
+        seeds = ",".join(map(str, range(i, runs, processes)))
         own = [f"uri=sqlite:///{folder}/loop{i}.db", f"hydra.sweep.dir={folder}/multirun{i}"]
-        commands.append(
-            [sys.executable, "loop.py", "-m", "--config-dir", str(folder), f"seed={seeds}", f"lr={LRS}", *own]
-        )
+        swept = [f"seed={seeds}", f"init={init}", f"sharing={sharing}", f"depth={depth}"]
+        commands.append([sys.executable, "loop.py", "-m", "--config-dir", str(folder), *swept, *own])
     return commands
 
 
-def ours(runs: int, folder: Path) -> list[list[str]]:
+def ours(arms: int, runs: int, folder: Path) -> list[list[str]]:
     """The same runs by initbench."""
-    command = [sys.executable, "-m", "initbench", "init=kaiming_normal", "sharing=none", f"seeds={runs // 5}"]
-    return [[*command, f"optim.lr=[{LRS}]", f"outputs={folder}/outputs", f"track.uri=sqlite:///{folder}/ours.db"]]
+    init, sharing, depth = SWEEPS[arms]
+    swept = [f"init={init}", f"sharing={sharing}", f"model.depth={depth}", "model.width=64", f"seeds={runs}"]
+    command = [sys.executable, "-m", "initbench", *swept, "optim.lr=0.05"]
+    return [[*command, f"outputs={folder}/outputs", f"track.uri=sqlite:///{folder}/ours.db"]]
 
 
 def spent(commands: list[list[str]], folder: Path) -> tuple[float, float]:
@@ -125,30 +154,35 @@ def once(commands: list[list[str]], runs: int, folder: Path) -> tuple[float, flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", default="20,100,400")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--cells", default="1x100,10x10,16x25,100x10")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", default=f"1,{os.cpu_count()}", help="how many share the loop")
     args = parser.parse_args()
-    print(
-        "| runs | who | wall s | cpu s | wall, times initbench | cpu, times initbench |\n|---|---|---|---|---|---|",
-        flush=True,
-    )
-    for runs in map(int, args.runs.split(",")):
+    table([tuple(map(int, cell.split("x"))) for cell in args.cells.split(",")], args.rounds, args.processes)
+
+
+def table(cells: list[tuple[int, ...]], rounds: int, processes: str) -> None:
+    """Print a row per cell and peer, with the ratios of medians."""
+    print("| arms x runs | who | wall s | cpu s | wall, times initbench | cpu, times initbench |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for arms, runs in cells:
         peers: dict[str, Callable[[Path], list[list[str]]]] = {
-            f"loop, {n} process(es)": partial(loop, runs, processes=int(n)) for n in args.processes.split(",")
+            f"loop, {n} process(es)": partial(loop, arms, runs, processes=int(n)) for n in processes.split(",")
         }
-        peers["initbench"] = partial(ours, runs)
+        peers["initbench"] = partial(ours, arms, runs)
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in peers}
-        for _ in range(args.rounds):
+        for _ in range(rounds):
             for name, commands in peers.items():
                 with tempfile.TemporaryDirectory() as folder:
-                    times[name].append(once(commands(Path(folder)), runs, Path(folder)))
+                    times[name].append(once(commands(Path(folder)), arms * runs, Path(folder)))
         wall, cpu = (
             {name: statistics.median(one[i] for one in values) for name, values in times.items()} for i in (0, 1)
         )
         for name in peers:
             ratios = (f"{spent_by[name] / spent_by['initbench']:.1f}" for spent_by in (wall, cpu))
-            print(f"| {runs} | {name} | {wall[name]:.1f} | {cpu[name]:.1f} | {' | '.join(ratios)} |", flush=True)
+            print(
+                f"| {arms} x {runs} | {name} | {wall[name]:.1f} | {cpu[name]:.1f} | {' | '.join(ratios)} |", flush=True
+            )
 
 
 if __name__ == "__main__":
