@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from initbench.config.arm import ArmConfig, StudyConfig, resolve_target
 from initbench.config.cautions import merged
@@ -28,6 +28,10 @@ from initbench.study.places import check_places
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.pool import Pool
 from initbench.study.provenance import git_commit, machine, versions
+
+if TYPE_CHECKING:
+    from initbench.study.results import Results
+    from initbench.track import Filled
 
 # operations that take less time in this process than other processes take to start
 SMALL_WORK = 2e10
@@ -85,8 +89,8 @@ class Study:
 class Outcome:
     """What came out: results, tracking, and the arms that did not work with their reasons."""
 
-    results: Any  # initbench.results.Results
-    tracked: Any  # initbench.track.Filled
+    results: Results
+    tracked: Filled
     trouble: list[tuple[str, str]]  # (arm, reason)
     report: Mapping[str, Path]
 
@@ -166,7 +170,7 @@ def baseline_of(baseline: str | None, arms: Sequence[PlannedArm], overrides: Seq
     return baseline if baseline in known else None
 
 
-def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Any:
+def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Results | None:
     """Do what `python -m initbench` with these overrides does, quietly; returns Results.
 
     Raises InputError for wrong input. An arm that fails shows as rows with status `failed`. With train.dry_run=true
