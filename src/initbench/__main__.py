@@ -135,7 +135,7 @@ def hydra_main(argv: list[str]) -> None:
     """Hydra's own entry with our configuration folder and task."""
     import hydra
 
-    from initbench.files import conf_folder
+    from initbench.disk import conf_folder
     from initbench.overrides.expand import CONFIG_NAME
     from initbench.overrides.hydra_parts import replaced
     from initbench.study.launch import run_job

@@ -23,7 +23,7 @@ from initbench.overrides.read import texts
 from initbench.startup.processes import Processes, cores, later, like_the_command
 from initbench.store.parts import Store
 from initbench.study.labels import labelled
-from initbench.study.launch import Trainer, failure, functions, needs_hydra
+from initbench.study.launch import Training, failure, functions, needs_hydra
 from initbench.study.places import check_places
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.pool import Pool
@@ -208,14 +208,14 @@ def resolved(setting: str | None) -> str | None:
     return track.resolve_uri(setting)
 
 
-def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda arm, runs: None) -> Trainer:
+def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda arm, runs: None) -> Training:
     """A trainer with a pool of workers for this study, already starting."""
     stored = {key: 0 if study.config.rerun else n for key, n in study.stored().items()}
     asked = study.arms[0].config.engine.workers
     pool = Pool(asked or (1 if work(study, stored) < SMALL_WORK else cores()))
     if not needs_hydra(study) and any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
         pool.start(functions(study.arms))
-    return Trainer(study.root, pool, rerun=study.config.rerun, told=told)
+    return Training(study.root, pool, rerun=study.config.rerun, told=told)
 
 
 def work(study: Study, stored: Mapping[str, int]) -> float:
