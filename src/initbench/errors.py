@@ -41,7 +41,10 @@ def inapplicable(what: object, wrong: object, do: object) -> NotApplicable:
 
 def template(what: object, wrong: object, do: object) -> str:
     """`KEY=VALUE: what is wrong; what to do`, in one line of printable text."""
-    return f"{printable(what)}: {printable(wrong)}; {printable(do)}"
+    came = printable(what)
+    if came != came.strip() or not came:
+        came = repr(came)  # else it would not be seen
+    return f"{came}: {printable(wrong)}; {printable(do)}"
 
 
 def every(reasons: Iterable[object]) -> InputError:

@@ -50,12 +50,12 @@ class Results:
 
     def compare(self, baseline: str | None = None) -> pd.DataFrame:
         """Each setup against the baseline inside its setting, as in comparisons.csv."""
-        check_frames(self.runs, self.measured)
+        check_frames(self.runs, self.measured, self.study)
         return stats.comparisons(self.runs, baseline, self.study, self.measured)
 
     def leaderboard(self) -> pd.DataFrame:
         """Arms by rank, as in leaderboard.csv."""
-        check_frames(self.runs, self.measured)
+        check_frames(self.runs, self.measured, self.study)
         return stats.leaderboard(self.runs, self.study, history=self.measured)
 
     def report(self, **options: Any) -> dict[str, Path]:
