@@ -10,10 +10,10 @@ import torch
 
 from initbench.config.activations import ACTIVATIONS
 from initbench.config.optimizers import OPTIMIZERS
+from initbench.disk import conf_folder
 from initbench.engine import optim, oracle
 from initbench.engine.kernel import activations as compiled
 from initbench.engine.kernel import declared, rules
-from initbench.files import conf_folder
 from initbench.nets import mlp as model
 
 WIDE = np.linspace(-200, 200, 4001)

@@ -10,11 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from initbench.cli import streams
 from initbench.cli.ending import answered
 from initbench.cli.flags import SHOWING, arguments, parser
+
+if TYPE_CHECKING:
+    from initbench.startup.processes import Processes
+    from initbench.study.command import Study
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +76,7 @@ def sweep(overrides: list[str], config_dirs: list[str]) -> int:
         return carry_out(plan, config_dirs, started, process)
 
 
-def carry_out(plan: Any, config_dirs: list[str], started: float, process: Any) -> int:
+def carry_out(plan: Study, config_dirs: list[str], started: float, process: Processes | None) -> int:
     """Train what is missing, collect, say. `process`: draws the report, or None."""
     from initbench.cli import terminal
     from initbench.study import command as study
@@ -111,7 +115,7 @@ def carry_out(plan: Any, config_dirs: list[str], started: float, process: Any) -
     return outcome.status
 
 
-def by_launcher(plan: Any, config_dirs: list[str]) -> str | None:
+def by_launcher(plan: Study, config_dirs: list[str]) -> str | None:
     """One Hydra job per arm with runs to train, by the launcher asked for; returns why it broke down, if it did."""
     from hydra_plugins.initbench_jobs import PlannedJobs
     from initbench.study import launch
@@ -131,7 +135,7 @@ def hydra_main(argv: list[str]) -> None:
     """Hydra's own entry with our configuration folder and task."""
     import hydra
 
-    from initbench.files import conf_folder
+    from initbench.disk import conf_folder
     from initbench.overrides.expand import CONFIG_NAME
     from initbench.overrides.hydra_parts import replaced
     from initbench.study.launch import run_job

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from initbench.config.checks import one_of
+from initbench.disk import published
 from initbench.errors import refusal, shown
-from initbench.files import published
 from initbench.report.source import Source, open_source
 
 FORMATS = ("html", "md", "csv", "latex", "figures", "archive")

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from initbench.config.arm import Run, run_key
+from initbench.disk import published
 from initbench.errors import refusal
-from initbench.files import published
 from initbench.store.chunk import Chunk, Series
 
 KEPT = 32 * 2**20  # bytes of an arm's parts that are kept while its series are read; of more, each is read anew

@@ -26,7 +26,7 @@ Runs = Sequence[Run]
 
 
 @dataclass
-class Trainer:
+class Training:
     """Trains arms with one pool. `submit` returns before the work is done, `drain` waits for all of it."""
 
     root: Path
@@ -137,7 +137,7 @@ def run_job(cfg: Any) -> None:
         return  # the plan, made before any job, has it with its reason
     at_once = HydraConfig.get().launcher.get("n_jobs") or 1
     workers = config.engine.workers or max(1, cores() // (cores() if at_once < 0 else at_once))
-    trainer = Trainer(Path(cfg.outputs) / "store", Pool(workers), rerun=cfg.train.rerun)
+    trainer = Training(Path(cfg.outputs) / "store", Pool(workers), rerun=cfg.train.rerun)
     trainer.train(arms)
     trainer.pool.close()
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from initbench import stats
 from initbench.config.arm import Run, dotted, run_key
-from initbench.files import published
+from initbench.disk import published
 from initbench.store.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
 from initbench.store.parts import Store, Stored
 from initbench.store.reading import check_frames, digests, read_folder

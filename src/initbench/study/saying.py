@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from initbench.cli import terminal
 from initbench.config.cautions import lines
 from initbench.grammar import plural
 
+if TYPE_CHECKING:
+    from initbench.study.command import Outcome, Study
 
-def say_plan(plan: Any, done: int) -> None:
+
+def say_plan(plan: Study, done: int) -> None:
     """What is about to happen. `done`: runs that are stored."""
     from initbench.study.controls import control_text
 
@@ -33,12 +36,12 @@ def say_plan(plan: Any, done: int) -> None:
         err.print(f"{count} of {plural(len(plan.arms), 'arm')} train slower, by engine={name}: {reason}")
 
 
-def counted(plan: Any) -> str:
+def counted(plan: Study) -> str:
     """How much a study is: arms and runs."""
     return f"{plural(len(plan.arms), 'arm')}, {plural(plan.runs, 'run')}"
 
 
-def say_compiling(plan: Any) -> None:
+def say_compiling(plan: Study) -> None:
     """That the kernel is compiled first, which takes half a minute and shows no progress."""
     from initbench.study.launch import functions
 
@@ -57,7 +60,7 @@ def say_compiling(plan: Any) -> None:
         terminal.err.print("compiling the kernel for this machine: up to half a minute, once")
 
 
-def say_outcome(plan: Any, outcome: Any, elapsed: float) -> None:
+def say_outcome(plan: Study, outcome: Outcome, elapsed: float) -> None:
     """Leaderboard, trouble, and where everything is."""
     from initbench import track
     from initbench.store import parts as store
