@@ -116,13 +116,13 @@ def carry_out(plan: Any, config_dirs: list[str], started: float, process: Any) -
 
 def launch(plan: Any, config_dirs: list[str]) -> str | None:
     """One Hydra job an arm, by whatever launcher is asked for; returns why it broke down, if it did."""
-    from initbench.overrides.hydra_parts import composed_already
+    from initbench.overrides.hydra_parts import composed_already, disk_errors_come_through
     from initbench.overrides.read import quoted
 
     folders = [flag for folder in config_dirs for flag in ("--config-dir", folder)]
     try:
         # --multirun rather than hydra.mode in the configuration, which would hide the real error of a misspelt key
-        with composed_already(plan.hydra.mode):
+        with composed_already(plan.hydra.mode), disk_errors_come_through(plan.folder / "hydra"):
             hydra_main(["--multirun", *folders, *plan.lines, f"study={quoted(plan.config.name)}"])
     except SystemExit as error:
         return f"the launcher ended with status {error.code}" if error.code else None

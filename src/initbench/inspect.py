@@ -21,6 +21,7 @@ from initbench.cli.flags import Parser
 from initbench.diagnosis import Signals, diagnose, flags
 from initbench.errors import NotApplicable, every, refusal, shown
 from initbench.overrides.read import completed, key_of, texts
+from initbench.store.files import replacing
 
 USUAL = ("seeds=64",)  # unless asked otherwise
 # at step 0 only the probe counts: no rates, and evaluation on the probe's own samples
@@ -231,7 +232,8 @@ def _inspected(args: Namespace) -> int:
         show(one)
     if args.csv:
         table = pd.concat([one.table.assign(arm=one.label) for one in found], ignore_index=True)
-        table.to_csv(args.csv, index=False)
+        with replacing(Path(args.csv)) as temporary:
+            table.to_csv(temporary, index=False)
     if args.plot:
         plot(found, Path(args.plot))
         print(f"plot: {args.plot}")
@@ -294,7 +296,8 @@ def plot(found: Sequence[Inspection], path: Path) -> None:
     panels = [(one.label, step_zero(one.signals)) for one in found[:8]]
     with drawing():
         text = light_svg(flow(panels), "Signals at step 0, layer by layer")
-    path.write_text(text, encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def step_zero(s: Signals) -> dict[str, Any]:

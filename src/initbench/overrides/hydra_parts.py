@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from initbench.store.files import naming
+
 
 @contextmanager
 def replaced(owner: Any, method: str, by: Any) -> Iterator[None]:
@@ -37,6 +39,40 @@ def composed_already(mode: Any) -> Iterator[None]:
         replaced(getattr(basic_sweeper, "BasicSweeper", None), "validate_batch_is_legal", lambda *args: None),
     ):
         yield
+
+
+class Carried(BaseException):
+    """An OSError on its way through Hydra, which would show where any Exception comes from."""
+
+
+@contextmanager
+def carried() -> Iterator[None]:
+    """Inside: an OSError is raised as Carried."""
+    try:
+        yield
+    except OSError as error:
+        raise Carried(error) from error
+
+
+@contextmanager
+def disk_errors_come_through(folder: Path) -> Iterator[None]:
+    """Inside: what a disk answers to Hydra, which writes below `folder`, or was carried out of a job is an OSError."""
+    from hydra._internal import utils
+
+    reported = utils.run_and_report
+
+    def run_and_report(function: Callable[[], Any]) -> Any:
+        def through() -> Any:
+            with carried(), naming(folder):
+                return function()
+
+        return reported(through)
+
+    try:
+        with replaced(utils, "run_and_report", run_and_report):
+            yield
+    except Carried as error:
+        raise error.args[0] from None
 
 
 @contextmanager

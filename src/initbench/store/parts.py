@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from initbench.config.arm import run_key
 from initbench.errors import refusal
 from initbench.store.chunk import Chunk, Series
+from initbench.store.files import naming
 
 KEPT = 32 * 2**20  # bytes of an arm's parts that are kept while its series are read; of more, each is read anew
 
@@ -49,28 +50,29 @@ class Store:
     def write(self, arm_key: str, chunk: Chunk) -> Path:
         """Publish a chunk as a part; returns its path. Writing the same chunk again changes nothing."""
         folder = self.root / arm_key
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"tmp-{os.getpid()}-{secrets.token_hex(4)}"
-        try:
-            with open(temporary, "wb") as file:
-                pq.write_table(
-                    table_of(arm_key, chunk),
-                    file,
-                    compression="zstd",
-                    use_dictionary=False,
-                    write_page_checksum=True,
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            path = folder / f"part-{hashlib.sha256(temporary.read_bytes()).hexdigest()}.parquet"
+        with naming(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = folder / f"tmp-{os.getpid()}-{secrets.token_hex(4)}"
             try:
-                os.link(temporary, path)
-            except FileExistsError:
-                pass
-            except OSError:  # a file system without hard links
-                os.rename(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+                with open(temporary, "wb") as file:
+                    pq.write_table(
+                        table_of(arm_key, chunk),
+                        file,
+                        compression="zstd",
+                        use_dictionary=False,
+                        write_page_checksum=True,
+                    )
+                    file.flush()
+                    os.fsync(file.fileno())
+                path = folder / f"part-{hashlib.sha256(temporary.read_bytes()).hexdigest()}.parquet"
+                try:
+                    os.link(temporary, path)
+                except FileExistsError:
+                    pass
+                except OSError:  # a file system without hard links
+                    os.rename(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
         return path
 
     def read(self, arm_key: str, runs: Iterable[tuple[int, float]]) -> Stored | None:

@@ -14,6 +14,7 @@ from typing import Any
 from initbench.config.arm import ArmConfig
 from initbench.errors import InputError, NotApplicable
 from initbench.startup.processes import cores
+from initbench.store.files import naming, replacing
 from initbench.store.parts import Store
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.pool import Pool, WorkerKilled, chunks
@@ -92,16 +93,19 @@ def run_job(cfg: Any) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     from initbench.overrides.expand import arm_of
+    from initbench.overrides.hydra_parts import carried
 
     arm_config = arm_of(cfg, HydraConfig.get().runtime.choices)
     if shared_trainer is not None:
-        train_with_controls(shared_trainer, arm_config)
+        with carried():
+            train_with_controls(shared_trainer, arm_config)
         return
     jobs = HydraConfig.get().launcher.get("n_jobs") or 1
     workers = arm_config.engine.workers or max(1, cores() // (cores() if jobs < 0 else jobs))
     trainer = Trainer(Path(cfg.outputs) / "store", Pool(workers), rerun=cfg.train.rerun)
-    train_with_controls(trainer, arm_config)
-    trainer.drain()
+    with carried():
+        train_with_controls(trainer, arm_config)
+        trainer.drain()
     trainer.pool.close()
 
 
@@ -134,15 +138,22 @@ def failure_path(root: Path, key: str) -> Path:
 
 
 def note_failure(root: Path, key: str, error: BaseException) -> None:
-    """Write down why an arm failed; the runs it has finished stay."""
+    """Write down why an arm failed; the runs it has finished stay.
+
+    A disk that refuses a file is no fault of the arm, and nothing more can be stored: that OSError ends the command.
+    """
+    if isinstance(error, OSError) and error.filename:
+        raise error
     kind = "not applicable" if isinstance(error, NotApplicable) else "failed"
     known = isinstance(error, (InputError, NotApplicable, WorkerKilled))
     first_line = (str(error).splitlines() or [""])[0]
     reason = first_line if known else f"{type(error).__name__}: {first_line}"
     path = failure_path(root, key)
-    path.parent.mkdir(parents=True, exist_ok=True)
     trace = "".join(traceback.format_exception(error))
-    path.write_text(json.dumps({"status": kind, "reason": reason, "traceback": trace}, indent=1), "utf-8")
+    with naming(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"status": kind, "reason": reason, "traceback": trace}, indent=1), "utf-8")
 
 
 def forget_failure(root: Path, key: str) -> None:

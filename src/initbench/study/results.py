@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from initbench import stats
 from initbench.config.arm import run_key
+from initbench.store.files import naming, replacing
 from initbench.store.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
 from initbench.store.parts import Store, Stored
 from initbench.store.reading import check_frames, digests, read_folder
@@ -65,22 +66,21 @@ class Results:
 
     def save(self) -> None:
         """Write frames and study.json into the folder; each file appears whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with naming(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         frames = {"runs": self.runs}
         if isinstance(self.measured, pd.DataFrame):
             frames["history"] = self.measured
         for name, frame in frames.items():
-            temporary = self.folder / f".{name}.tmp"
-            frame.to_parquet(temporary, index=False, compression="zstd")
-            temporary.replace(self.folder / f"{name}.parquet")
+            with replacing(self.folder / f"{name}.parquet") as temporary:
+                frame.to_parquet(temporary, index=False, compression="zstd")
         self.study["frames"] = digests(self.folder)
         self.save_study()
 
     def save_study(self) -> None:
         """Write study.json alone."""
-        temporary = self.folder / ".study.tmp"
-        temporary.write_text(json.dumps(self.study, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        temporary.replace(self.folder / "study.json")
+        with replacing(self.folder / "study.json") as temporary:
+            temporary.write_text(json.dumps(self.study, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def load(path: str | Path) -> Results:
@@ -98,9 +98,10 @@ def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.Dat
 
     `runs` in memory, `history` as history.parquet in `folder`, where it appears whole or not at all.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary, path = folder / ".history.tmp", folder / "history.parquet"
-    try:
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "history.parquet"
+    with replacing(path) as temporary:
         parts = []
         with writing(temporary) as add:
             for arm in study["arms"]:
@@ -121,9 +122,6 @@ def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.Dat
         target = study["target"]
         if target is not None and len(runs):
             runs = stats.retarget(runs, HistoryFile(temporary), target["metric"], target["value"])
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return runs, HistoryFile(path)
 
 

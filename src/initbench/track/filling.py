@@ -193,8 +193,8 @@ def _create(uri: str) -> None:
         made = Path(folder) / "new.db"
         template.copied(made, _make)
         beside = file.with_name(f".{file.name}-{os.getpid()}")
-        shutil.copyfile(made, beside)
         try:
+            shutil.copyfile(made, beside)
             os.link(beside, file)
         except FileExistsError:  # another process was faster
             pass
