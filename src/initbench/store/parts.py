@@ -206,7 +206,14 @@ def table_of(arm_key: str, chunk: Chunk) -> pa.Table:
 
 
 NEEDED = ("run", "seed", "lr", "diverged_at")
-damaged: list[str] = []  # a line for each part that this process has set aside, for the end of the command
+damaged: list[str] = []  # a line for each part that this process has set aside and nobody has been told of
+
+
+def told() -> list[str]:
+    """The lines of `damaged`, each once."""
+    lines = damaged.copy()
+    damaged.clear()
+    return lines
 
 
 def intact(path: Path) -> pa.Table | None:
