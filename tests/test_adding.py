@@ -25,17 +25,15 @@ from initbench.engine.kernel import declared, run as kernel
 from initbench.engine.material import Material
 from initbench.overrides.expand import expand
 
-for added in ("optim=sign_sgd", "model.activation=mish"):
-    given = ["init=xavier_normal", "sharing=all", "data=teacher", "model.depth=3", "model.width=8", "measure=none"]
-    (arm,) = expand([*given, added, "optim.lr=[0.001,0.01]", "seeds=2", "train.steps=9"])
-    set_ = data.load(arm.data)
-    assert declared.refuses(arm, Material(arm, set_)) == ""
-    chunks = [one.run_chunk(arm, arm.runs, set_) for one in (kernel, stacked, one_by_one)]
-    for chunk in chunks:
-        losses = chunk.series["loss/train"].values
-        assert (losses[:, -1] < losses[:, 0]).all(), added
-        assert np.allclose(losses, chunks[0].series["loss/train"].values, rtol=1e-5, atol=0), added
-    print(added)
+given = ["init=xavier_normal", "sharing=all", "data=teacher", "model.depth=3", "model.width=8", "measure=none"]
+(arm,) = expand([*given, "optim=sign_sgd", "model.activation=mish", "optim.lr=[0.001,0.01]", "seeds=2", "train.steps=9"])
+set_ = data.load(arm.data)
+assert declared.refuses(arm, Material(arm, set_)) == ""
+found = [one.run_chunk(arm, arm.runs, set_).series["loss/train"].values for one in (kernel, stacked, one_by_one)]
+for losses in found:
+    assert (losses[:, -1] < losses[:, 0]).all()
+    assert np.allclose(losses, found[0], rtol=1e-5, atol=0)
+print("alike")
 """
 
 
@@ -67,6 +65,7 @@ def test_the_documented_diffs_apply_and_touch_nothing_else(copy, k):
     assert all(name.startswith(KNOWN) for name in touched)
 
 
+@pytest.mark.slow
 def test_what_the_diffs_add_trains_alike_on_every_path(copy):
     pytest.importorskip("numba")
     folder, apply = copy
@@ -74,4 +73,4 @@ def test_what_the_diffs_add_trains_alike_on_every_path(copy):
         assert apply(diff).returncode == 0
     env = {**os.environ, "PYTHONPATH": str(folder / "src"), "INITBENCH_CACHE": str(folder / "cache")}
     done = subprocess.run([sys.executable, "-c", TRAIN], cwd=folder, env=env, capture_output=True, text=True)
-    assert done.stdout.split() == ["optim=sign_sgd", "model.activation=mish"], done.stderr
+    assert done.stdout == "alike\n", done.stderr
