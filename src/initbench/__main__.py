@@ -31,10 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def as_process() -> int:
     """`main` as the whole of a process, which does not look through its libraries for garbage at its end either."""
     from initbench.own.shadowing import check_folder
-    from initbench.startup.processes import collect_seldom
+    from initbench.startup.processes import collect_seldom, interrupt_twice
 
     check_folder(script=True)
     collect_seldom()
+    interrupt_twice()
     status = main()
     gc.freeze()
     return status
