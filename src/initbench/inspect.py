@@ -99,13 +99,7 @@ def inspect_arm(arm: PlannedArm) -> Inspection:
         line = line.replace("no trouble seen", f"no trouble seen in {', '.join(names[:6])}{' …' * (len(names) > 6)}", 1)
         line += "; nothing else was looked at"
     return Inspection(
-        arm.label,
-        arm.setting,
-        table_of(arm, signals),
-        trouble,
-        line,
-        signals,
-        tuple(str(caution) for caution in cautions),
+        arm.label, arm.setting, table_of(arm, signals), trouble, line, signals, tuple(str(one) for one in cautions)
     )
 
 

@@ -51,9 +51,7 @@ class PlainNet(nn.Module):
         super().__init__()
         scheme = wiring.scheme
         with torch.random.fork_rng():  # nn.Linear draws from the global generator
-            made = [
-                nn.Linear(layer.fan_in, layer.fan_out, bias=bool(scheme.biases)).double() for layer in wiring.layers
-            ]
+            made = [nn.Linear(one.fan_in, one.fan_out, bias=bool(scheme.biases)).double() for one in wiring.layers]
         self.layers = nn.ModuleList(made)
         for attribute, slots in (("weight", scheme.weights), ("bias", scheme.biases)):
             for slot in slots:
