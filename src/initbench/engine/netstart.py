@@ -53,11 +53,10 @@ class PlainNet(nn.Module):
         with torch.random.fork_rng():  # nn.Linear draws from the global generator
             made = [nn.Linear(one.fan_in, one.fan_out, bias=bool(scheme.biases)).double() for one in wiring.layers]
         self.layers = nn.ModuleList(made)
-        for attribute, slots in (("weight", scheme.weights), ("bias", scheme.biases)):
-            for slot in slots:
-                parameter = getattr(made[slot.origin], attribute)
-                for layer in slot.layers:
-                    setattr(made[layer], attribute, parameter)
+        for attribute, slot in scheme.by_attribute:
+            parameter = getattr(made[slot.origin], attribute)
+            for layer in slot.layers:
+                setattr(made[layer], attribute, parameter)
         self.wiring, self.phi = wiring, torch_function(wiring.model.activation)
         self.own = own_start(wiring)
 
@@ -142,9 +141,8 @@ def _computed(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) 
         targets=partial(training_targets, data, loss, seed),
     )
     found = dict(net.own)
-    for attribute, slots in (("weight", scheme.weights), ("bias", scheme.biases)):
-        for slot in slots:
-            found[slot.name] = getattr(net.layers[slot.layers[0]], attribute).detach()
+    for attribute, slot in scheme.by_attribute:
+        found[slot.name] = getattr(net.layers[slot.layers[0]], attribute).detach()
     return found, flops
 
 
