@@ -339,7 +339,7 @@ def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int) -> None
             "it needs a module that calls each nn.Linear once, in the order of definition",
             "use an initializer of single matrices, e.g. init=kaiming_normal",
         )
-    x, y = training_batch(arm, material.data, material.loss, seed)
+    x, y = training_batch(material.data, material.loss, seed)
     layers = range(len(found.layers))
     flops = initialize_net(
         module,

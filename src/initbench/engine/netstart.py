@@ -133,7 +133,7 @@ def _computed(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) 
         net,
         Initializer.of(arm.init.target, arm.init.args, arm.init.bias, arm.init.name),
         layers=[wiring.layers[index] for index in first_of_weight],
-        batch=training_batch(arm, data, loss, seed),
+        batch=training_batch(data, loss, seed),
         loss=F.cross_entropy if loss == "cross_entropy" else F.mse_loss,
         generator=rng.stream(seed, "weight", "net"),
         weight_generators=[rng.stream(seed, "weight", index) for index in first_of_weight],
@@ -146,7 +146,7 @@ def _computed(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) 
     return found, flops
 
 
-def training_batch(arm: ArmConfig, data: Dataset, loss: str, seed: int) -> tuple[Tensor, Tensor]:
+def training_batch(data: Dataset, loss: str, seed: int) -> tuple[Tensor, Tensor]:
     """The first samples of a seed's training part, standardized as its split says: inputs (B, n) float64, targets.
 
     Targets are class numbers (B,), or values (B, k): one-hot for squared error on classes.
