@@ -6,6 +6,7 @@ Exit status: 0 done; 1 some arm failed, or tracking is incomplete; 2 wrong input
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import time
@@ -118,16 +119,24 @@ def carry_out(plan: Study, config_dirs: list[str], started: float, process: Proc
 def by_launcher(plan: Study, config_dirs: list[str]) -> str | None:
     """One Hydra job per arm with runs to train, by the launcher asked for; returns why it broke down, if it did."""
     from hydra_plugins.initbench_jobs import PlannedJobs
+    from initbench.disk import naming
+    from initbench.own.code import line
     from initbench.study import launch
 
     PlannedJobs.jobs = launch.jobs(plan)
     if not PlannedJobs.jobs:
         return None
     folders = [flag for folder in config_dirs for flag in ("--config-dir", folder)]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # what breaks comes out of Hydra instead of being printed by it
     try:
-        hydra_main(["--multirun", *folders, *launch.master(plan)])
+        with naming(plan.folder / "hydra"):
+            hydra_main(["--multirun", *folders, *launch.master(plan)])
     except SystemExit as error:
         return f"the launcher ended with status {error.code}" if error.code else None
+    except OSError:
+        raise
+    except Exception as error:
+        return f"the launcher failed: {line(error)}"
     return None
 
 

@@ -19,6 +19,7 @@ import pandas as pd
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
 from initbench.diagnosis import Signals, diagnose, flags
+from initbench.disk import published
 from initbench.errors import NotApplicable, every, refusal, shown
 from initbench.overrides.read import completed, key_of, texts
 
@@ -237,7 +238,8 @@ def _inspected(args: Namespace) -> int:
         show(one)
     if args.csv:
         table = pd.concat([one.table.assign(arm=one.label) for one in found], ignore_index=True)
-        table.to_csv(args.csv, index=False)
+        with published(Path(args.csv)) as temporary:
+            table.to_csv(temporary, index=False)
     if args.plot:
         plot(found, Path(args.plot))
         print(f"plot: {args.plot}")
@@ -300,7 +302,8 @@ def plot(found: Sequence[Inspection], path: Path) -> None:
     panels = [(one.label, step_zero(one.signals)) for one in found[:8]]
     with drawing():
         text = light_svg(flow(panels), "Signals at step 0, layer by layer")
-    path.write_text(text, encoding="utf-8")
+    with published(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def step_zero(s: Signals) -> dict[str, Any]:

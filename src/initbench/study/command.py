@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from initbench.errors import NotApplicable, every, masked, refusal
 from initbench.overrides.expand import Expanded, expand_study
 from initbench.overrides.read import texts
 from initbench.startup.processes import Processes, cores, later, like_the_command
-from initbench.store.parts import Store
+from initbench.store.parts import Store, told
 from initbench.study.labels import labelled
 from initbench.study.launch import Training, failure, functions, needs_hydra
 from initbench.study.places import check_places
@@ -173,8 +174,9 @@ def baseline_of(baseline: str | None, arms: Sequence[PlannedArm], overrides: Seq
 def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Results | None:
     """Do what `python -m initbench` with these overrides does, quietly; returns Results.
 
-    Raises InputError for wrong input. An arm that fails shows as rows with status `failed`. With train.dry_run=true
-    nothing is trained: it says how much would be, and returns None.
+    Raises InputError for wrong input. An arm that fails shows as rows with status `failed`; a file of the store that was
+    damaged and set aside is a warning. With train.dry_run=true nothing is trained: it says how much would be, and returns
+    None.
 
     >>> import os, tempfile
     >>> folder = tempfile.mkdtemp()
@@ -191,12 +193,21 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
         return None
     trainer = trainer_of(study)
     try:
+        warn_of(told())
         trainer.train(study.arms)
     except BaseException:
         trainer.pool.close(wait=False)
         raise
     trainer.pool.close()
-    return collect(study, 0.0).results
+    results = collect(study, 0.0).results
+    warn_of(told())
+    return results
+
+
+def warn_of(lines: Sequence[str]) -> None:
+    """A warning each, at the line that called `run`."""
+    for line in lines:
+        warnings.warn(line, stacklevel=3)
 
 
 def resolved(setting: str | None) -> str | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from initbench.config.arm import Run
+from initbench.disk import naming, published
 from initbench.errors import InputError, NotApplicable
 from initbench.overrides.read import quoted
 from initbench.startup.processes import cores
@@ -148,15 +149,22 @@ def failure_path(root: Path, key: str) -> Path:
 
 
 def note_failure(root: Path, key: str, error: BaseException) -> None:
-    """Write down why an arm failed; the runs it has finished stay."""
+    """Write down why an arm failed; the runs it has finished stay.
+
+    A disk that refuses a file is no fault of the arm, and nothing more can be stored: that OSError ends the command.
+    """
+    if isinstance(error, OSError) and error.filename:
+        raise error
     kind = "not applicable" if isinstance(error, NotApplicable) else "failed"
     known = isinstance(error, (InputError, NotApplicable, WorkerKilled))
     first_line = (str(error).splitlines() or [""])[0]
     reason = first_line if known else f"{type(error).__name__}: {first_line}"
     path = failure_path(root, key)
-    path.parent.mkdir(parents=True, exist_ok=True)
     trace = "".join(traceback.format_exception(error))
-    path.write_text(json.dumps({"status": kind, "reason": reason, "traceback": trace}, indent=1), "utf-8")
+    with naming(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with published(path) as temporary:
+        temporary.write_text(json.dumps({"status": kind, "reason": reason, "traceback": trace}, indent=1), "utf-8")
 
 
 def forget_failure(root: Path, key: str) -> None:

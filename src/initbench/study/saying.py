@@ -29,11 +29,20 @@ def say_plan(plan: Study, done: int) -> None:
         err.print(f"data: {text}")
     for line in lines(plan.cautions, len(plan.arms)):
         err.print(f"note: {line}")
+    say_damaged()
     for one in plan.refused:
         err.print(f"not applicable: {one.reason}")
     slower = Counter((arm.trainer[0].name, arm.trainer[1]) for arm in plan.arms if arm.trainer[1])
     for (name, reason), count in slower.items():
         err.print(f"{count} of {plural(len(plan.arms), 'arm')} train slower, by engine={name}: {reason}")
+
+
+def say_damaged() -> None:
+    """What was set aside in the store, before training too: a command that is interrupted has no other time to say it."""
+    from initbench.store import parts
+
+    for line in parts.told():
+        terminal.err.print(f"initbench: {line}")
 
 
 def counted(plan: Study) -> str:
@@ -63,7 +72,6 @@ def say_compiling(plan: Study) -> None:
 def say_outcome(plan: Study, outcome: Outcome, elapsed: float) -> None:
     """Leaderboard, trouble, and where everything is."""
     from initbench import track
-    from initbench.store import parts as store
 
     content = outcome.results.study
     board = outcome.results.leaderboard()
@@ -72,9 +80,7 @@ def say_outcome(plan: Study, outcome: Outcome, elapsed: float) -> None:
     if tried:
         terminal.err.print(tried)
     terminal.trouble(outcome.trouble)
-    for line in store.damaged:
-        terminal.err.print(f"initbench: {line}")
-    store.damaged.clear()
+    say_damaged()
     say = terminal.out.print
     say(f"done in {elapsed:.0f} s: {counted(plan)}")
     for kind, path in outcome.report.items():

@@ -22,7 +22,10 @@ def record(content: dict[str, Any], root: Path, folder: Path, launcher_failed: s
     absent = set(runs.loc[runs["status"] == "failed", "arm"]) if len(runs) else set()
     for arm in content["arms"]:
         if arm["status"] == "done" and arm["label"] in absent:
-            arm["status"], arm["reason"] = "failed", launcher_failed or "its runs were not trained"
+            arm["status"], arm["reason"] = (
+                "failed",
+                launcher_failed or "its runs were not trained; run the same command again",
+            )
     results = Results(runs, history, content, folder)
     results.save()
     return results
