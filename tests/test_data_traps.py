@@ -81,7 +81,7 @@ def test_an_offset_of_each_feature_and_a_power_of_two_change_no_bit(seed, offset
     for data in (Dataset(x, y), Dataset(moved, moved_y)):
         material = Material(arm, data)
         seeds = Seeds(material, (0, 1))
-        batch = netstart.training_batch(arm, data, material.loss, 0)
+        batch = netstart.training_batch(data, material.loss, 0)
         found.append([t.numpy().tobytes() for t in (*seeds.probe(), *batch)])
     assert found[0] == found[1]
 

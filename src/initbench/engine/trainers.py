@@ -72,7 +72,7 @@ def named(name: str) -> Trainer:
     >>> named("stacked").name
     'stacked'
     """
-    return next(one for one in TRAINERS if one.name == name)
+    return next(trainer for trainer in TRAINERS if trainer.name == name)
 
 
 def chosen(arm: ArmConfig, material: Material) -> tuple[Trainer, str]:
