@@ -83,7 +83,7 @@ def test_wrong_input_is_one_line_and_status_2(command, folder, capsys):
 
 
 def test_help_names_every_group_option_and_key(capsys):
-    from initbench.files import conf_folder
+    from initbench.disk import conf_folder
 
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
@@ -99,7 +99,7 @@ def test_help_names_every_group_option_and_key(capsys):
 @pytest.mark.parametrize("name", ["default", "quick", "depth", "activations", "optimizers"])
 def test_prepared_studies_compose(name):
     from initbench.cli.help import meaning
-    from initbench.files import conf_folder
+    from initbench.disk import conf_folder
     from initbench.overrides.expand import expand
 
     path = conf_folder() / "experiment" / f"{name}.yaml"

@@ -227,7 +227,7 @@ def test_a_baseline_that_nobody_asked_for_is_not_missed():
 
 def test_more_seeds_go_on_from_those_that_are_there():
     runs = runs_of({"base": tuned([60.0] * 3), "b": tuned([30.0] * 3)}, seeds=[5, 6, 7])
-    advised = re.search(r"only the new ones: '(seeds=\[[^']*)'", warned(runs))[1]
+    advised = re.search(r"Only new seeds are trained: '(seeds=\[[^']*)'", warned(runs))[1]
     assert advised.startswith("seeds=[5,6,7,8,")
 
 
@@ -281,7 +281,7 @@ def test_the_same_bits_are_never_faster_than_themselves(kept):
         assert row["verdict"] == "equivalent"
         assert row["same_bits"]
         assert "learning rates: judged at " + ", ".join(f"{lr:g}" for lr in kept) in row["differs"]
-        assert any("not alike" in notice.title for notice in unfair(both))
+        assert any("differ between the studies" in notice.title for notice in unfair(both))
 
 
 def test_unequal_seeds_are_said_and_paired():

@@ -80,16 +80,16 @@ def test_the_answer_of_a_clear_study():
         r"10/10 seeds, lr 0.1. Against base \(60\.?5? steps, n=10\): 1 faster \(fast 0.50x \[0\.4\dx, 0\.5\dx\]\)", text
     )
     assert "1 equivalent (within 10%) (same 1.00x" in text
-    assert text.endswith("1 of 4 setups never got there.")
+    assert text.endswith("1 of 4 setups never arrived.")
 
 
 def test_all_censored():
     text = told(runs_of({"base": tuned([NEVER] * 10), "arm": tuned([NEVER] * 10)}, loss={"arm": 0.5}))
     assert text.startswith(
-        "On s: Nobody reaches 95% train accuracy within 300 steps, so arms are ranked by final train loss. base is lowest"
+        "On s: No setup reaches 95% train accuracy within 300 steps, so arms are ranked by final train loss. base is lowest"
     )
     warning = warned(runs_of({"base": tuned([NEVER] * 10), "arm": tuned([NEVER] * 10)}))
-    assert "Nobody reached 95% train accuracy: Train longer: train.steps=600." in warning
+    assert "No setup reached 95% train accuracy: Train longer: train.steps=600." in warning
 
 
 def test_below_the_gate_nobody_is_first_and_no_ratio_is_promised():
@@ -124,7 +124,7 @@ def test_one_arm_and_one_seed():
         "On s, arm reaches 95% train accuracy first: median 30 steps, 1/1 seeds, lr 0.1. "
         "Against base (60 steps, n=1): 1 undecided."
     )
-    assert "n=1 seeds: at least 8 are needed to tell: More seeds cost only the new ones: seeds=20." in warned(one)
+    assert "n=1 seeds: at least 8 are needed to tell: Only new seeds are trained: seeds=20." in warned(one)
 
 
 def test_ties():
@@ -141,7 +141,7 @@ def test_a_diverged_arm_and_a_crashed_one():
         "1 arm diverged in some seed at the chosen learning rate: Every run stays in n; one that arrived first keeps its steps, the others never arrive: dies 17/20."
         in warning
     )
-    assert "Some runs failed: They count in n and never arrive: crash 20/20." in warning
+    assert "Some runs failed: They count in n as never arrived: crash 20/20." in warning
 
 
 def test_missing_seeds_one_rate_and_an_edge():
@@ -150,7 +150,7 @@ def test_missing_seeds_one_rate_and_an_edge():
     flat = runs_of({"base": {0.1: [60.0] * 10}, "arm": {0.1: [30.0] * 10}})
     assert "1 undecided" in told(flat)
     assert (
-        "One learning rate for all: nothing was tuned: A setup may be slow only because this rate suits it badly. Try 'optim.lr=[0.03,0.1,0.3]'."
+        "One learning rate for all: nothing was tuned: A setup may be slow only because this rate does not suit it. Try 'optim.lr=[0.03,0.1,0.3]'."
         in warned(flat)
     )
     edge = runs_of({"base": {0.01: [200.0] * 10, 0.1: [100.0] * 10, 1.0: [60.0] * 10}, "arm": tuned([30.0] * 10)})
@@ -160,7 +160,7 @@ def test_missing_seeds_one_rate_and_an_edge():
 
 def test_unequal_grids_are_unfairly_tuned():
     runs = runs_of({"base": {0.1: [60.0] * 10}, "arm": tuned([30.0] * 10)})
-    assert "Arms had different learning rate grids: Those with more rates had more tries." in warned(runs)
+    assert "Arms had different learning rate grids: Arms with more rates had more chances." in warned(runs)
 
 
 def test_non_finite_values_reach_no_page(tmp_path: Path):

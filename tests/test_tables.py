@@ -10,10 +10,10 @@ import torch
 
 from initbench.config.activations import ACTIVATIONS
 from initbench.config.optimizers import OPTIMIZERS
+from initbench.disk import conf_folder
 from initbench.engine import optim, oracle
 from initbench.engine.kernel import activations as compiled
-from initbench.engine.kernel import declared, rules
-from initbench.files import conf_folder
+from initbench.engine.kernel import rules
 from initbench.nets import mlp as model
 
 WIDE = np.linspace(-200, 200, 4001)
@@ -21,10 +21,10 @@ WIDE = np.concatenate([WIDE[WIDE != 0], [-1e-6, 1e-6]])
 
 
 def test_every_writing_has_the_same_names():
-    for names in (model.ACTIVATIONS, oracle.PHI, compiled.FUNCTIONS, declared.ACTIVATIONS):
+    for names in (model.ACTIVATIONS, oracle.PHI, compiled.FUNCTIONS):
         assert set(names) == set(ACTIVATIONS)
     options = {path.stem for path in (conf_folder() / "optim").glob("*.yaml")}
-    for names in (optim.RULES, rules.RULES, declared.OPTIMIZERS, options):
+    for names in (optim.RULES, rules.RULES, options):
         assert set(names) == set(OPTIMIZERS)
 
 
@@ -54,7 +54,7 @@ def test_the_facts_of_an_activation_are_true(name):
 def test_the_facts_of_an_optimizer_are_true(name):
     """State as torch keeps it; adaptive: a gradient 100 times as large makes the same first step."""
     one = OPTIMIZERS[name]
-    make = getattr(torch.optim, one.torch)
+    make = resolve_name(one.torch)
     given = {"momentum": 0.9} if "momentum" in one.keys else {}
     given |= {"nesterov": True} if name == "nesterov" else {}
     steps = []

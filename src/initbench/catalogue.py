@@ -22,8 +22,8 @@ from typing import Any
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
 from initbench.cli.help import meaning
+from initbench.disk import conf_folder
 from initbench.errors import InputError, NotApplicable, refusal, shown
-from initbench.files import conf_folder
 from initbench.own.code import line
 
 COLUMNS = ("name", "formula", "source", "contract", "meant for", "options")

@@ -53,7 +53,7 @@ def every(reasons: Iterable[object]) -> InputError:
     >>> str(every(["a: wrong; mend it", "a: wrong; mend it"]))
     'a: wrong; mend it'
     """
-    return InputError("; ".join(dict.fromkeys(str(one) for one in reasons)))
+    return InputError("; ".join(dict.fromkeys(str(reason) for reason in reasons)))
 
 
 def shown(value: object) -> str:

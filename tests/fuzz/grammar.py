@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from initbench.files import conf_folder
+from initbench.disk import conf_folder
 
 ODD_TEXT = (
     *(

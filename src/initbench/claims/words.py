@@ -38,12 +38,12 @@ def corrected(entries: Sequence[Entry], family: int, digest: str = "") -> pd.Dat
     ratio, low, high: to the baseline, or the level itself, with its 95% interval. The tests of the family that are not
     among the entries count as tests that showed nothing.
     """
-    raced = [one for one in entries if one.contrast is not None]
+    raced = [entry for entry in entries if entry.contrast is not None]
     found = iter(_verdicts(raced, family))
     rows = []
-    for one in entries:
-        said = next(found) if one.contrast is not None else None
-        rows.append(_exact_row(one) if said is None else _row(one, said))
+    for entry in entries:
+        said = next(found) if entry.contrast is not None else None
+        rows.append(_exact_row(entry) if said is None else _row(entry, said))
     return pd.DataFrame(rows, columns=COLUMNS).assign(family=family, predictions=digest)
 
 
@@ -55,12 +55,12 @@ def _verdicts(entries: Sequence[Entry], family: int) -> list[verdict.Verdict]:
 
     def words(contrasts: list[verdict.Contrast]) -> list[verdict.Verdict]:
         given = [*contrasts, *[sampled(np.zeros(0))] * absent]
-        ours = [*(one.side for one in entries), *[closed] * absent]
-        theirs = [*(one.base for one in entries), *[closed] * absent]
+        ours = [*(entry.side for entry in entries), *[closed] * absent]
+        theirs = [*(entry.base for entry in entries), *[closed] * absent]
         return verdict.verdicts(given, ours, theirs)[: len(entries)]
 
-    first = words([one.contrast for one in entries if one.contrast is not None])
-    again = words([one.earlier or one.contrast for one in entries if one.contrast is not None])
+    first = words([entry.contrast for entry in entries if entry.contrast is not None])
+    again = words([entry.earlier or entry.contrast for entry in entries if entry.contrast is not None])
     return [verdict.stands(one, other) for one, other in zip(first, again)]
 
 

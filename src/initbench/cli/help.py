@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, version
 from pathlib import Path
 
-from initbench.files import conf_folder
+from initbench.disk import conf_folder
 from initbench.own.plugins import INITIALIZERS, SHARING, installed, source
 
 USAGE = """\

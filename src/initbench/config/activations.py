@@ -1,6 +1,6 @@
 """The activations: what each name is, as NumPy functions and in facts.
 
-They are written three times more, on purpose: stacked (model.py), compiled (engine/kernel/activations.py), and by the
+They are written three times more, on purpose: stacked (nets/mlp.py), compiled (engine/kernel/activations.py), and by the
 oracle, which must not import what it checks.
 """
 

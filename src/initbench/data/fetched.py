@@ -19,8 +19,8 @@ import numpy as np
 from initbench import rng
 from initbench.config.checks import check_whole
 from initbench.data.dataset import Dataset, checked
+from initbench.disk import cache_folder, published
 from initbench.errors import refusal
-from initbench.files import cache_folder, published
 from initbench.memory import check_fits
 from initbench.own.code import state_kept
 

@@ -283,22 +283,21 @@ def share_calls_(module: nn.Module, calls: list[nn.Linear], arm: ArmConfig) -> N
             "it computes weights by a formula, and a module's layers can only be tied",
             "use a scheme that ties layers, e.g. sharing=all",
         )
-    for attribute, found in (("weight", asked.weights), ("bias", asked.biases)):
-        groups = [[f"{names[id(calls[i])]}.{attribute}" for i in slot.layers] for slot in found if len(slot.layers) > 1]
-        share_(module, groups)
+    for attribute, slot in asked.by_attribute:
+        if len(slot.layers) > 1:
+            share_(module, [[f"{names[id(calls[i])]}.{attribute}" for i in slot.layers]])
 
 
 def tied(module: nn.Module, material: ModuleMaterial) -> nn.Module:
     """A new module with the ties of the structure, and the mean over uses where that is asked."""
     found = material.structure
-    for attribute, its in (("weight", found.scheme.weights), ("bias", found.scheme.biases)):
-        for slot in its:
-            members = list(dict.fromkeys(f"{found.names[i]}.{attribute}" for i in slot.layers))
-            if len(members) > 1:
-                share_(module, [members])
-            if material.arm.sharing.reduce == "mean" and len(slot.layers) > 1:
-                parameter = getattr(module.get_submodule(found.names[slot.layers[0]]), attribute)
-                parameter.register_hook(partial(mean_of_uses, len(slot.layers)))
+    for attribute, slot in found.scheme.by_attribute:
+        members = list(dict.fromkeys(f"{found.names[i]}.{attribute}" for i in slot.layers))
+        if len(members) > 1:
+            share_(module, [members])
+        if material.arm.sharing.reduce == "mean" and len(slot.layers) > 1:
+            parameter = getattr(module.get_submodule(found.names[slot.layers[0]]), attribute)
+            parameter.register_hook(partial(mean_of_uses, len(slot.layers)))
     return module
 
 
@@ -315,11 +314,10 @@ def start_(module: nn.Module, material: ModuleMaterial, seed: int) -> None:
         return
     draws = Draws(material, seed)
     with torch.no_grad():
-        for attribute, its in (("weight", found.scheme.weights), ("bias", found.scheme.biases)):
-            for slot in its:
-                first = slot.layers[0]
-                values = draws(first) if attribute == "weight" else draws.bias(first)
-                getattr(module.get_submodule(found.names[first]), attribute).copy_(values)
+        for attribute, slot in found.scheme.by_attribute:
+            first = slot.layers[0]
+            values = draws(first) if attribute == "weight" else draws.bias(first)
+            getattr(module.get_submodule(found.names[first]), attribute).copy_(values)
 
 
 def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int) -> None:
@@ -341,7 +339,7 @@ def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int) -> None
             "it needs a module that calls each nn.Linear once, in the order of definition",
             "use an initializer of single matrices, e.g. init=kaiming_normal",
         )
-    x, y = training_batch(arm, material.data, material.loss, seed)
+    x, y = training_batch(material.data, material.loss, seed)
     layers = range(len(found.layers))
     flops = initialize_net(
         module,

@@ -47,8 +47,7 @@ class OwnModule:
         names, scheme = self.material.structure.names, self.material.scheme
         return {
             slot.name: getattr(self.module.get_submodule(names[slot.layers[0]]), attribute).detach().clone()[None]
-            for attribute, slots in (("weight", scheme.weights), ("bias", scheme.biases))
-            for slot in slots
+            for attribute, slot in scheme.by_attribute
         }
 
     def probe(self, x: Tensor, y: Tensor, previous: dict[str, Tensor] | None, start: Sequence[Tensor] | None) -> Probe:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from pkgutil import resolve_name
 from typing import Any, Protocol
 
 import torch
@@ -168,12 +169,12 @@ def sample_losses(loss: str, outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def of_torch(c: OptimConfig, groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
-    """The optimizer of torch.optim that a configuration names, on groups with their own weight decay."""
+    """The optimizer that a configuration names, as a class of torch, on groups with their own weight decay."""
     kept = {"momentum": c.momentum, "betas": c.betas, "alpha": c.alpha, "eps": c.eps}
     options: dict[str, Any] = {key: value for key, value in kept.items() if value is not None}
     if c.name == "nesterov":
         options["nesterov"] = True
-    make: Callable[..., torch.optim.Optimizer] = getattr(torch.optim, OPTIMIZERS[c.name].torch)
+    make: Callable[..., torch.optim.Optimizer] = resolve_name(OPTIMIZERS[c.name].torch)
     return make(groups, lr=lr, **options)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
+from initbench.disk import conf_folder
 from initbench.errors import refusal, shown
-from initbench.files import conf_folder
 from initbench.initializers.calling import RESERVED_KEYS, Initializer, needs, resolve
 
 

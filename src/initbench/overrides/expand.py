@@ -24,8 +24,8 @@ from initbench.config.arm import (
     register_schema,
     study_from_hydra,
 )
+from initbench.disk import conf_folder
 from initbench.errors import refusal, shown
-from initbench.files import conf_folder
 from initbench.memory import check_fits
 from initbench.overrides.effect import check_effect
 from initbench.overrides.exchange import Composed, Exchange, composed

@@ -19,7 +19,7 @@ from initbench.initializers.calling import Initializer, catalogued_here
 from initbench.initializers.option_files import base
 from initbench.parameters.given import EDITS, edit, put_values
 from initbench.parameters.naming import check_module, nearest, stored_parameters
-from initbench.parameters.patterns import Place, all_places, fits, names_parameter, same, shown
+from initbench.parameters.patterns import Place, all_places, fits, names_parameter, pattern_text, same
 from initbench.parameters.storage import (
     Computed,
     check_fits,
@@ -93,7 +93,7 @@ def initialize_(
     places = {place.name: place for place in all_places(module, activation)}
     for pattern in spec:
         if not any(fits(pattern, place) for place in places.values()):
-            raise refusal(f"initialize_: {shown(pattern)}", "fits no parameter", nearest(str(pattern), places))
+            raise refusal(f"initialize_: {pattern_text(pattern)}", "fits no parameter", nearest(str(pattern), places))
     units = all_units(module)
     through = {
         name: unit.slot
@@ -160,7 +160,7 @@ def rule_of(unit: Unit, spec: Mapping[Any, Any], places: Mapping[str, Place]) ->
         if not same(spec[pattern], spec[found[0][1]]):
             raise refusal(
                 "initialize_",
-                f"{found[0][0]} and {name} are one parameter under two rules, {shown(found[0][1])} and {shown(pattern)}",
+                f"{found[0][0]} and {name} are one parameter under two rules, {pattern_text(found[0][1])} and {pattern_text(pattern)}",
                 "give both the same",
             )
     return found[0] if found else None
@@ -179,7 +179,7 @@ def rows_of(
     what = described(spec[pattern], places[name], names_parameter(pattern, places[name]))
     done = "filled" if unit.computed is None else f"filled, through {unit.computed.how}"
     return [
-        (name, shape, shown(pattern), what, done if name == unit.slot else f"tied to {unit.slot}, filled there")
+        (name, shape, pattern_text(pattern), what, done if name == unit.slot else f"tied to {unit.slot}, filled there")
         for name in unit.names
     ]
 
@@ -197,7 +197,7 @@ def tasks(units: Sequence[Unit], spec: Mapping[Any, Any], places: Mapping[str, P
         if whole is not None and whole.slot in asked:
             raise refusal(
                 "initialize_",
-                f"{whole.computed}, and {shown(asked[whole.slot][1])} and {shown(pattern)} fill both",
+                f"{whole.computed}, and {pattern_text(asked[whole.slot][1])} and {pattern_text(pattern)} fill both",
                 "give a rule to only one of them",
             )
         place, rule, alone = places[name], spec[pattern], names_parameter(pattern, places[name])

@@ -77,7 +77,7 @@ def names_parameter(pattern: Any, place: Place) -> bool:
     return isinstance(pattern, str) and fnmatchcase(place.name, pattern) and not fnmatchcase(place.path, pattern)
 
 
-def shown(pattern: Any) -> str:
+def pattern_text(pattern: Any) -> str:
     """A pattern as a person would write it."""
     return pattern.__name__ if isinstance(pattern, type) else str(pattern)
 

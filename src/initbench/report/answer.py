@@ -47,7 +47,7 @@ def _answer_by_loss(source: Source, setting: str, board: pd.DataFrame) -> Senten
         return say("On {} there is no result: every run at the chosen learning rates diverged or failed.", setting)
     why = "The study has no target"
     if source.target is not None:
-        why = f"Nobody reaches {num.target_words(*source.target)} within {num.steps(source.tau(setting))} steps"
+        why = f"No setup reaches {num.target_words(*source.target)} within {num.steps(source.tau(setting))} steps"
     lead = say(
         "On {}: {}, so arms are ranked by final train loss. {} is lowest: median {}, n={}, lr {}.",
         setting, why, Bold(first["setup"]), num.real(first["loss_train"]), first["n"], num.rate(first["lr"]),
@@ -111,14 +111,14 @@ def _could_be_first(board: pd.DataFrame) -> Sentence:
     if near.empty:
         return ()
     names = [str(name) for name in near["setup"]]
-    return say("Could be first as well: {} ({}).", num.plural(len(names), "setup"), listed(names, 3))
+    return say("Could also be first: {} ({}).", num.plural(len(names), "setup"), listed(names, 3))
 
 
 def _never(board: pd.DataFrame) -> Sentence:
     never = int((board["reached"] == 0).sum())
     if not never or len(board) == 1:
         return ()
-    return say("{} of {} setups never got there.", str(never), str(len(board)))
+    return say("{} of {} setups never arrived.", str(never), str(len(board)))
 
 
 def _space(text: str) -> str:
@@ -185,7 +185,7 @@ def _about_arms(source: Source) -> list[Notice]:
     crashed = source.board[(source.board["failed"] > 0) & ~source.board["arm"].isin([a["label"] for a in failed])]
     if len(crashed):
         text = listed([f"{r['setup']} {num.count(r['failed'], r['n'])}" for _, r in crashed.iterrows()])
-        out.append(Notice("Some runs failed", say("They count in n and never arrive: {}.", text)))
+        out.append(Notice("Some runs failed", say("They count in n as never arrived: {}.", text)))
     died = source.board[(source.board["diverged"] > 0)]
     if len(died):
         before = source.chosen[(source.chosen["status"] == "diverged") & source.chosen["steps_to_target"].notna()]
@@ -220,7 +220,7 @@ def _about_target(source: Source) -> list[Notice]:
             continue
         tries = Code(remedy.longer(source.tau(setting)))
         value = reachable(source, setting)
-        title = f"Nobody reached {goal}"
+        title = f"No setup reached {goal}"
         if source.arrives(setting):
             title = f"No setup reached {goal} in {num.percent(stats.GATE)} of its seeds: no ratios"
         if value is None:
@@ -281,12 +281,12 @@ def _about_rates(board: pd.DataFrame, source: Source) -> list[Notice]:
                               say(text, listed(names), Code(stats.wider(rates, set(edge["lr_at_edge"]))))))  # fmt: skip
     elif len(tuned):
         wide = Code(stats.wider(rates, {"low", "high"}))
-        whom = "One learning rate for all" if len(rates) == 1 else "One learning rate an arm"
-        text = "A setup may be slow only because this rate suits it badly. Try {}."
+        whom = "One learning rate for all" if len(rates) == 1 else "One learning rate per arm"
+        text = "A setup may be slow only because this rate does not suit it. Try {}."
         out.append(Notice(f"{whom}: nothing was tuned", say(text, wide)))
     if source.profile.groupby("arm")["lr"].agg(tuple).nunique() > 1:
         unlike = (
-            "Those with more rates had more tries." if tuned.nunique() > 1 else "Each is judged at the best of its own."
+            "Arms with more rates had more chances." if tuned.nunique() > 1 else "Each is judged at its own best rate."
         )
         out.append(Notice("Arms had different learning rate grids", say(unlike)))
     return out
@@ -300,7 +300,7 @@ def _about_seeds(board: pd.DataFrame, source: Source) -> list[Notice]:
     which = "" if len(few) == len(board) else f" in {num.plural(len(few), 'arm')}"
     title = f"n={', '.join(map(str, n[:4]))} seeds{which}: at least {stats.MIN_SEEDS} are needed to tell"
     more = stats.more_seeds(sorted({int(seed) for seed in source.runs["seed"]}), 20)
-    text = say("More seeds cost only the new ones: {}.", Code(more))
+    text = say("Only new seeds are trained: {}.", Code(more))
     return [Notice(title, text)]
 
 
@@ -315,7 +315,7 @@ def _about_power(source: Source) -> list[Notice]:
         where = "" if len(source.settings) == 1 else f" ({setting})"
         undecided = pairs[pairs["verdict"] == "undecided"]
         n = int(pairs["pairs"].median())
-        text = say("{} of {} are undecided{}.", str(len(undecided)), num.plural(len(pairs) - 1, "comparison"),
+        text = say("Undecided: {} of {}{}.", str(len(undecided)), num.plural(len(pairs) - 1, "comparison"),
                    "; what would decide each is in comparisons.csv" if len(undecided) else "")  # fmt: skip
         title = f"With n={n} this study can probably call ratios above {num.times(size)}{where}"
         out.append(Notice(title, text))
@@ -391,7 +391,7 @@ def _about_grid(source: Source) -> list[Notice]:
         return []
     fastest = float(medians.min())
     text = say(
-        "Times are known to one evaluation, up to {} of the time itself (fastest median: {} steps).",
+        "Times are known only to one evaluation, up to {} of the time itself (fastest median: {} steps).",
         num.percent(round(gap, 2)), num.steps(fastest),
     )  # fmt: skip
-    return [Notice("Evaluations are far apart for how fast this is", text)]
+    return [Notice("Evaluations are too far apart for runs this fast", text)]

@@ -34,7 +34,7 @@ def blocks(source: Source) -> tuple[list[Block], Draw]:
 
 
 def fastest(source: Source, draw: Draw) -> Block:
-    block = Block("fastest", "Fastest", "Who is fastest, how sure?", [
+    block = Block("fastest", "Fastest", "Which setup is fastest, and how sure is that?", [
         "Each row is a setup at its chosen learning rate. The dot is its steps to target divided by the baseline's, "
         "averaged (geometrically) over seeds that both ran; the bar is the 95% interval. Left of 1x takes fewer steps.",
         "The grey band is 1/1.1 to 1.1. An interval that crosses it does not prove equality, and the first of a "
@@ -52,7 +52,7 @@ def fastest(source: Source, draw: Draw) -> Block:
         if source.arrives(setting):
             chosen = source.part(source.chosen, setting)
             dots = forest.dots(board, chosen, source.tau(setting))
-            summary = "Every run: one dot a seed, what never arrived is counted on the right edge"
+            summary = "Every run: one dot per seed; runs that never arrived are counted at the right edge"
             item.more = summary, draw.svg(dots, "dots", setting, summary, sentence)
         block.items.append(item)
     return block
@@ -62,7 +62,7 @@ def sharing(source: Source, draw: Draw) -> Block:
     block = Block("sharing", "Sharing", "Which initializer with which sharing?", [
         "Each cell is a setup; the number is its mean steps divided by those of the best cell (1x). Rows and columns "
         "are sorted by their means, best first.",
-        "Hatched: arrived in fewer than 80% of the seeds (how many is written). Blank: not run.",
+        "Hatched: arrived in fewer than 80% of the seeds; the cell shows the count. Blank: not run.",
     ])  # fmt: skip
     for setting, board, heading in settings_of(source):
         sentence = sentences.about_sharing(board)
@@ -75,9 +75,9 @@ def sharing(source: Source, draw: Draw) -> Block:
 
 def arrivals(source: Source, draw: Draw) -> Block:
     block = Block("arrivals", "Arrivals", "When do they arrive?", [
-        "The share of a setup's seeds that have reached the target by a step. Runs that never arrive stay in the "
+        "The share of a setup's seeds that have reached the target by each step. Runs that never arrive stay in the "
         "denominator: a curve that stops short of 1 ends with × and the count.",
-        "The table below the curves has the same axis. d: diverged seeds, f: failed seeds. Steps of a curve are "
+        "The table below the curves has the same axis. d: diverged seeds, f: failed seeds. A curve rises only at "
         "evaluations: times are known to one evaluation.",
     ])  # fmt: skip
     for setting, board, heading in settings_of(source):
@@ -97,7 +97,7 @@ def fair_rates(source: Source, draw: Draw) -> Block:
     block = Block("rates", "Learning rates", "Was the learning rate fair?", [
         "A panel per setup, by rank. Dots are seeds, the line joins medians over all seeds and breaks where fewer than "
         "half arrived. Red numbers above the dashed budget count the seeds that never arrived. Shaded: the rate chosen on all seeds; "
-        "orange bars: how often each rate was chosen on a half of the seeds, to be judged on the other.",
+        "orange bars: how often each rate was chosen on one half of the seeds, to be judged on the other.",
         "The rate is chosen by the mean over seeds of log steps, never arrived counted as the budget. If the lowest "
         "point is at an end of the grid, the true best may lie outside.",
     ])  # fmt: skip
@@ -132,12 +132,12 @@ def all_arms(source: Source, draw: Draw) -> Block:
     how = [f"{c.head.title}: {c.head.meaning}." for c in tables.leaderboard_columns(source) if c.head.meaning]
     block = Block("all", "All arms", "All arms", [
         "Ranked by mean log steps among setups that arrived in at least 80% of their seeds; then by share arrived; "
-        "then by final train loss. Click a head to sort, twice to turn round; never and – stay last.",
+        "then by final train loss. Click a column header to sort, again to reverse; never and – stay last.",
         " ".join(how),
     ])  # fmt: skip
     columns = tables.leaderboard_columns(source)
     table = {"kind": "leaderboard", "heads": [c.head for c in columns], "rows": tables.rows(source.board, columns)}
-    text = "{}; the same with every column is leaderboard.csv."
+    text = "{}; leaderboard.csv has every column."
     block.items.append(Item(html(say(text, num.plural(len(source.board), "arm"))), table=table, n=n_of(source.board)))
     return block
 

@@ -28,17 +28,17 @@ NAMES = {
 
 def decide(source: Source, draw: Draw) -> Block:
     block = Block("decide", "What would decide", "What would decide the rest?", [
-        "A row is a setup that the study could not call against the baseline. Seeds: how many in all would probably (80%) "
-        "decide, if the estimates stay what they are; seeds that are there already are not trained again.",
-        "The command trains only what is missing. A pair whose needed seeds are more than 1,000 is too close to call and "
-        "not close enough to call equal.",
+        "Each row is a setup whose comparison with the baseline is undecided. Seeds: how many in total would probably (80%) "
+        "decide it, if the estimates do not change; seeds already trained are not trained again.",
+        "The command trains only what is missing. A pair that needs more than 1,000 seeds is too close to call and not "
+        "close enough to call equal.",
     ])  # fmt: skip
     for setting, board, heading in settings_of(source):
         open_ = source.part(source.pairs, setting)
         open_ = open_[(open_["verdict"] == "undecided") & (open_["ratio_of"] == "steps")]
         if open_.empty:
             continue
-        heads = ["Setup", "Ratio", "95% interval", "P after Holm", "Why undecided", "Seeds in all", "Override"]
+        heads = ["Setup", "Ratio", "95% interval", "P after Holm", "Why undecided", "Seeds in total", "Override"]
         shown = open_.assign(_key=open_["seeds_needed"].fillna(10**6)).sort_values("_key", kind="stable").head(PAIRS)
         rows = [
             [str(row["setup"]), num.times(row["ratio"]), num.interval(row["ratio_low"], row["ratio_high"], num.times),
@@ -59,11 +59,11 @@ def _about_decide(source: Source, open_: pd.DataFrame) -> Sentence:
     parts = [say("{} undecided.", num.plural(len(open_), "comparison") + (" is" if len(open_) == 1 else " are"))]
     if len(needed):
         first = stats.more_seeds(seeds, int(needed.min()))
-        parts.append(say("The nearest would probably be decided by {} seeds in all: {}.", num.whole(needed.min()),
+        parts.append(say("{} seeds in total would probably decide the nearest: {}.", num.whole(needed.min()),
                          command_with(source, first)))  # fmt: skip
         half = int(np.quantile(needed, 0.5, method="inverted_cdf"))
         if half > needed.min():
-            parts.append(say("Half of them by {}.", num.whole(half)))
+            parts.append(say("{} would probably decide half of them.", num.whole(half)))
     hopeless = int(((open_["reason"] == "the interval is too wide") & open_["seeds_needed"].isna()).sum())
     if hopeless:
         parts.append(say("{} would need more than 1,000.", str(hopeless)))
@@ -78,10 +78,10 @@ def command_with(source: Source, override: str) -> str:
 
 def factors(source: Source, draw: Draw) -> Block:
     block = Block("factors", "Factors", "What does each factor cost?", [
-        "A bold row is a level of a factor against the reference level, averaged over all matched pairs of setups that "
-        "differ in it alone; a thin row is the same within one level of another factor. Right of 1x takes more steps.",
-        "Only pairs in which both arrive in at least 80% of their seeds count; where that is fewer than half of the pairs, "
-        "mean ranks are compared instead and never arrived counts as last. Intervals are 95% over seeds, for these levels.",
+        "A bold row compares a level of a factor with the reference level, averaged over all matched pairs of setups that "
+        "differ only in that factor; a thin row is the same within one level of another factor. Right of 1x takes more steps.",
+        "Only pairs in which both arrive in at least 80% of their seeds count; where fewer than half of the pairs do, mean "
+        "ranks are compared instead and never arrived counts as last. Intervals are 95% over seeds, for these levels.",
     ])  # fmt: skip
     found = source.effects
     if found.empty:
@@ -108,7 +108,7 @@ def factors(source: Source, draw: Draw) -> Block:
         left = len(table[table["scale"] == scale]) - len(part)
         rest = f"; {left} more rows: effects.csv" if left else ""
         few, many = int(part["cells"].min()), int(part["cells"].max())
-        cells = f"{num.plural(many, 'matched pair')} a row" if few == many else f"{few}–{many} matched pairs a row"
+        cells = f"{num.plural(many, 'matched pair')} per row" if few == many else f"{few}–{many} matched pairs per row"
         block.items.append(Item(html(sentence), figure, f"n = {int(part['seeds'].min())} seeds, {cells}{rest}"))
     return block
 
@@ -157,9 +157,9 @@ def about_effects(table: pd.DataFrame) -> Sentence:
 
 
 def against(source: Source, draw: Draw) -> Block:
-    block = Block("against", "One against one", "One against one: how often is it faster?", [
+    block = Block("against", "One against one", "One against one: how often is each faster?", [
         "The share of seeds in which a setup arrives before the baseline, with its 95% interval; arrived beats never, and "
-        "never against never counts half. It says how often, the forest at the top says by how much.",
+        "never against never counts half. This is how often it is faster; the first figure shows by how much.",
         "Each seed is judged at rates chosen on other seeds.",
     ])  # fmt: skip
     for setting, board, heading in settings_of(source):
@@ -174,7 +174,7 @@ def against(source: Source, draw: Draw) -> Block:
             "{} arrives before {} in {} of the seeds, {}{}.", Bold(first["setup"]), first["baseline"],
             num.percent(round(first["p_faster"], 3)),
             num.interval(first["p_faster_low"], first["p_faster_high"], lambda v: f"{v:.2f}"),
-            f"; {ties} pairs never arrive on either side" if ties else "",
+            f"; in {ties} pairs neither side arrives" if ties else "",
         )  # fmt: skip
         figure = draw.svg(judged.p_faster(shown), "against", setting, "P(faster)", sentence)
         rest = f"; {len(pairs) - len(shown):,} more in comparisons.csv" if len(pairs) > len(shown) else ""
@@ -184,12 +184,12 @@ def against(source: Source, draw: Draw) -> Block:
 
 def elsewhere(source: Source, draw: Draw) -> Block:
     block = Block("elsewhere", "Elsewhere", "Would it hold elsewhere?", [
-        "Profile: the share of settings in which a setup takes at most so many times the steps of the best setup there. A "
-        "curve that stops short of 1 does not arrive in the other settings. It depends on who else is in the set: drop the "
-        "best and the order can change.",
+        "Profile: the share of settings in which a setup takes at most x times the steps of the best setup there. A curve "
+        "that stops short of 1 does not arrive in the other settings. It depends on which setups are compared: without "
+        "the best one, the order can change.",
         "Table: rank, median steps, arrived seeds and verdict at other targets and at nine tenths of the budget, learning "
-        "rates chosen anew; ≠ marks a verdict that flips. From the same runs: this checks the choice of target, it is no new "
-        "evidence.",
+        "rates chosen anew; ≠ marks a verdict that changes. These are the same runs: this checks the choice of target and is not "
+        "new evidence.",
     ])  # fmt: skip
     if len(source.settings) >= FEWEST_SETTINGS:
         table = stats.performance_profile(source.board)

@@ -22,21 +22,21 @@ from initbench.report.svg import drawing
 from initbench.report.words import html
 
 METHODS = (
-    "T, the steps to target, is the first evaluation at or past the target; it stands even if the run diverges later. "
+    "T, the steps to target, is the step of the first evaluation at or past the target, even if the run diverges later. "
     "A run without T within the budget, or that diverged before it, never arrived: it counts as infinite in medians and "
-    "as the budget in means, and stays in every n. A failed run (a crash) counts in n and makes no pair in a ratio.",
+    "as the budget in means, and stays in every n. A failed run (a crash) counts in n and is in no pair of a ratio.",
     "The learning rate of a setup is chosen by the smallest mean log min(T, budget) over seeds; ties go to the larger "
     "share arrived, then the lower final loss, then the smaller rate. For ratios, ranks and verdicts it is chosen on one "
     "half of the seeds and judged on the other, both ways, over 20 random halvings. Medians, shares and curves are shown "
     "at the rate chosen on all seeds.",
-    "Ratios are exp of the difference of the cross-fitted means, paired by seed (split, batches and noise alike), with "
-    "estimate ± t(n-1) SE; SE from 2,000 bootstrap resamples of the seeds through the whole procedure, choice of the rate "
-    "included. Intervals of medians are percentile bootstrap, of shares Wilson's. All intervals are 95% and pointwise.",
+    "Ratios are exp of the difference of the cross-fitted means, paired by seed (same split, batches and noise). Intervals "
+    "are estimate ± t(n-1) SE, with SE from 2,000 bootstrap resamples of the seeds through the whole procedure, choice of "
+    "the rate included; for medians percentile bootstrap, for shares Wilson's. All intervals are 95% and pointwise.",
     "Verdicts are given for each setup against the baseline of its setting. A ratio is judged only where both arrive in at "
     "least 80% of their seeds; where one does, the seeds that arrived are compared (exact McNemar). Equivalent: the 90% "
     "interval lies inside 1/1.1 to 1.1 and n ≥ 10. Faster or slower: p < .05 after Holm's correction over the setting. "
-    "Nothing is called faster than a setup whose best rate lies at the end of its grid, no verdict stands that would "
-    "change with every T one evaluation earlier, and n < 8 decides nothing. All else is undecided.",
+    "Nothing is called faster than a setup whose best rate lies at the end of its grid, no verdict is given that would "
+    "change if every T were one evaluation earlier, and n < 8 decides nothing. All else is undecided.",
     "FLOPs count multiplications and additions of training steps and the initialization, not evaluations.",
 )  # fmt: skip
 FILES = {

@@ -20,7 +20,9 @@ def about_ratios(board: pd.DataFrame) -> Sentence:
     counts = [int((high < 1).sum()), int((low > 1).sum()), int(((low <= 1) & (high >= 1)).sum())]
     bare = int((others["ratio"].notna() & low.isna()).sum())
     closed = int(others["ratio"].isna().sum())
-    parts = [f"{num.plural(counts[0], 'interval')} wholly below 1x, {counts[1]} wholly above, {counts[2]} across it"]
+    parts = [
+        f"{num.plural(counts[0], 'interval')} wholly below 1x, {counts[1]} wholly above, {counts[2]} containing it"
+    ]
     if bare:
         parts.append(f"{bare} without an interval (fewer than 3 pairs)")
     if closed:
@@ -61,7 +63,7 @@ def about_sharing(board: pd.DataFrame) -> Sentence:
     table = logs.groupby([board["init"], board["sharing"]], sort=False).min().unstack()
     names = list(dict.fromkeys(board["sharing"]))
     if len(names) < 2:
-        return say("One sharing scheme only ({}): the comparison of initializers is above.", names[0])
+        return say("Only one sharing scheme ({}): the initializers are compared above.", names[0])
     base = "none" if "none" in names else names[0]
     what = "final train loss" if by_loss else "steps"
     parts: list[Sentence] = []
@@ -90,12 +92,12 @@ def about_arrivals(board: pd.DataFrame, curves: pd.DataFrame) -> Sentence:
     """The first of the ranking and the baseline at the first's median."""
     full = int((board["reached"] == board["n"]).sum())
     first = board.iloc[0]
-    tail = f"In the end {full} of {len(board)} setups have all their seeds there."
+    tail = f"In the end all seeds arrive in {full} of {len(board)} setups."
     if not np.isfinite(first["steps"]):
         return say("{}", tail)
     at = float(first["steps"])
     there = [_arrived(curves, str(first["arm"]), at)]
-    text = "At step {} {} has {} seeds there"
+    text = "At step {}, {} has {} seeds at the target"
     base = board[board["setup"] == board["baseline"]].head(1)
     parts: list[object] = [num.steps(at), Bold(first["setup"]), num.count(there[0], first["n"])]
     if len(base) and base["arm"].iloc[0] != first["arm"]:
@@ -120,7 +122,7 @@ def about_rates(board: pd.DataFrame) -> Sentence:
     if (chosen["lr_at_edge"] == "only").all():
         return say("One learning rate, {}: nothing was tuned.", num.rate(chosen["lr"].iloc[0]))
     low, high = (int((chosen["lr_at_edge"] == side).sum()) for side in ("low", "high"))
-    text = "{}; {} best at the smallest rate tried, {} at the largest."
+    text = "{}; {} are best at the smallest rate tried, {} at the largest."
     return say(text, top, str(low), str(high))
 
 

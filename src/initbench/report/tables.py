@@ -113,7 +113,7 @@ COLUMNS = {
         Head("Val acc.", False, "last, median"), lambda r: _number(r["accuracy_val"], num.percent(r["accuracy_val"]))
     ),
     "gap": Column(
-        Head("Gap", False, "val - train loss at the target (at the end where nobody arrives), median"),
+        Head("Gap", False, "val - train loss at the target (at the end where no setup arrives), median"),
         lambda r: _number(r["gap"], num.real(r["gap"])),
     ),
     "stored": Column(

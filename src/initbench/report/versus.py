@@ -22,10 +22,10 @@ MOST_ROWS = 40
 HEADS = ["Setup", "Setting", "Ratio B / A", "95% interval", "Verdict on B", "Steps A", "Steps B", "Arrived A", "Arrived B",
          "lr A", "lr B", "Loss A", "Loss B", "Bits", "Differs"]  # fmt: skip
 METHODS = (
-    "Every setup that both studies have in the same setting, the second study (B) against the first (A). Paired by seed "
-    "where at least 8 seeds are in both, else as two samples. Learning rates are chosen on one half of the seeds and "
-    "judged on the other in each study by itself, of the rates that both tried; T is taken at the evaluations that both have, "
-    "and different targets have no verdict. The whole procedure is bootstrapped. Verdicts by the rules of a study's "
+    "Every setup that both studies have in the same setting is compared, the second study (B) with the first (A): paired by "
+    "seed where at least 8 seeds are in both, else as two samples. In each study, learning rates are chosen from the rates "
+    "that both tried, on one half of the seeds, and judged on the other; T is taken at the evaluations that both have, "
+    "and different targets give no verdict. The whole procedure is bootstrapped. Verdicts follow the rules of a study's "
     "own report, with Holm's correction over all rows. Same bits: all common runs have equal steps and equal final losses.",
 )
 
@@ -97,12 +97,12 @@ def unfair(versus: Versus) -> list[Notice]:
     a, b = versus.a, versus.b
     if a.target != b.target:
         targets = [num.target_words(*one.target) if one.target else "none" for one in (a, b)]
-        text = "{} against {}, so nothing is judged. Set one for both with {}."
+        text = "{} against {}, so nothing is judged. Set one target for both with {}."
         value = next(f"{one.target[0]}:{one.target[1]:g}" for one in (a, b) if one.target)
         out.append(Notice("The targets differ", say(text, *targets, Code(f"--target {value}"))))
     unlike = versus.table[versus.table["differs"] != ""]
     for what, rows_ in unlike.groupby("differs", sort=False):
-        title = f"{num.plural(len(rows_), 'setup')} not alike in both studies"
+        title = f"{num.plural(len(rows_), 'setup')} differ between the studies"
         out.append(Notice(title, say("{} ({}).", str(what), listed([str(name) for name in rows_["setup"]], 8))))
     return out
 
@@ -164,7 +164,7 @@ def page(versus: Versus) -> str:
         answers=[html(answer(versus))], answers_left="",
         four=[(str(int((table["verdict"] == word).sum())), word, f"in {b}") for word in ("faster", "equivalent", "slower", "undecided")],
         notices=[{"title": one.title, "text": html(one.text)} for one in notices], ran=[("A", str(versus.a.folder)), ("B", str(versus.b.folder))], blocks=[shown], methods=METHODS,
-        command=command, facts=facts, files=[(f"{stem(versus)}.csv", "the table"), (f"{stem(versus)}.md", "the same for a pull request")],
+        command=command, facts=facts, files=[(f"{stem(versus)}.csv", "the table"), (f"{stem(versus)}.md", "the answer and the table for a pull request")],
     )  # fmt: skip
 
 

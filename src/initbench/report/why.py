@@ -25,14 +25,14 @@ JACOBIAN = ("jacobian_sv_min", "jacobian_sv_max", "jacobian_sv_mean_square")
 def why(source: Source, draw: Draw) -> Block:
     """Flow with theory, alignment of uses, Jacobian spectra: what of it was measured."""
     block = Block("why", "Why", "Why? How signals travel", [
-        "Left: mean square of each layer's preactivations; right: of the loss's gradient by them. Dots: step 0, mean over "
-        "seeds with its 95% interval. Dashed: theory (mean field, independent or orthogonal weights); none is drawn where "
-        "none holds, e.g. for shared layers; backward it starts from the measured top layer. Thin lines: medians at later "
-        "steps, at the chosen learning rate.",
-        "Alignment: norm of a shared weight's gradient over the summed norms of its uses' gradients. 1: all layers pull "
-        "the same way; dotted: 1/sqrt(uses), directions that have nothing to do with each other; 0: they cancel.",
-        "Jacobian: singular values of the derivative of each layer's preactivations by the first layer's, at step 0: band "
-        "from smallest to largest, line the root of their mean square. All near 1: an isometry. Needs measure=full.",
+        "Left: mean square of each layer's preactivations; right: of the loss gradient with respect to them. Dots: step 0, "
+        "mean over seeds with its 95% interval. Dashed: theory (mean field, independent or orthogonal weights), drawn only "
+        "where one holds (not for shared layers); backward it starts from the measured top layer. Thin lines: medians at "
+        "later steps, at the chosen learning rate.",
+        "Alignment: norm of a shared weight's gradient divided by the sum of the norms of its uses' gradients. 1: all "
+        "layers pull the same way; dotted: 1/sqrt(uses), unrelated directions; 0: they cancel.",
+        "Jacobian: singular values of the derivative of each layer's preactivations with respect to the first layer's, at "
+        "step 0; the band is smallest to largest, the line the root of their mean square. All near 1: an isometry. Needs measure=full.",
     ])  # fmt: skip
     runs = source.chosen[source.chosen["status"] != "failed"]
     for setting, board, heading in settings_of(source):
@@ -217,7 +217,7 @@ def about_spectra(spectra: Sequence[tuple[str, pd.DataFrame, Any]]) -> Sentence:
         if last["low"] > 0 and np.isfinite(last["high"]):
             spread[name] = float(last["high"] / last["low"])
     if not spread:
-        return say("Singular values of the derivative of each layer by the first, at the start.")
+        return say("Singular values of each layer's derivative with respect to the first, at the start.")
     best = min(spread, key=lambda name: spread[name])
     text = "End to end, the largest singular value is {} times the smallest for {}"
     worst = max(spread, key=lambda name: spread[name])

@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from initbench.config.arm import Run, run_key
+from initbench.disk import naming, published
 from initbench.errors import refusal
-from initbench.files import published
 from initbench.store.chunk import Chunk, Series
 
 KEPT = 32 * 2**20  # bytes of an arm's parts that are kept while its series are read; of more, each is read anew
@@ -49,7 +49,8 @@ class Store:
     def write(self, arm_key: str, chunk: Chunk) -> Path:
         """Publish a chunk as a part; returns its path. Writing the same chunk again changes nothing."""
         folder = self.root / arm_key
-        folder.mkdir(parents=True, exist_ok=True)
+        with naming(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         out = pa.BufferOutputStream()
         pq.write_table(
             table_of(arm_key, chunk), out, compression="zstd", use_dictionary=False, write_page_checksum=True
@@ -193,7 +194,14 @@ def table_of(arm_key: str, chunk: Chunk) -> pa.Table:
 
 
 NEEDED = ("run", "seed", "lr", "diverged_at")
-damaged: list[str] = []  # a line for each part that this process has set aside, for the end of the command
+damaged: list[str] = []  # a line for each part that this process has set aside and nobody has been told of
+
+
+def told() -> list[str]:
+    """The lines of `damaged`, each once."""
+    lines = damaged.copy()
+    damaged.clear()
+    return lines
 
 
 def intact(path: Path) -> pa.Table | None:

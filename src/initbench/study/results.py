@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from initbench import stats
 from initbench.config.arm import Run, dotted, run_key
-from initbench.files import published
+from initbench.disk import naming, published
 from initbench.store.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
 from initbench.store.parts import Store, Stored
 from initbench.store.reading import check_frames, digests, read_folder
@@ -66,7 +66,8 @@ class Results:
 
     def save(self) -> None:
         """Write frames and study.json into the folder; each file appears whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with naming(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         frames = {"runs": self.runs}
         if isinstance(self.measured, pd.DataFrame):
             frames["history"] = self.measured
@@ -97,7 +98,8 @@ def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.Dat
 
     `runs` in memory, `history` as history.parquet in `folder`, where it appears whole or not at all.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     path = folder / "history.parquet"
     with published(path) as new:
         parts = []

@@ -13,7 +13,7 @@ from initbench.config.arm import ArmConfig
 from initbench.config.groups import LayerSpec
 from initbench.data import Dataset, inputs_of, split
 from initbench.errors import InputError, NotApplicable
-from initbench.initializers import Case, Initializer, options
+from initbench.initializers import Case, Contract, Initializer, options
 from initbench.initializers.bias import parse_rule
 from initbench.initializers.gains import activation, gaussian_nodes
 from initbench.initializers.registry import entry_of
@@ -71,7 +71,7 @@ def weight_law(arm: ArmConfig, start: Initializer, layer: LayerSpec) -> WeightLa
     return WeightLaw(float(law.var()), bias, haar)
 
 
-def _bias_variance(arm: ArmConfig, layer: LayerSpec, contract: Any, case: Case) -> float | None:
+def _bias_variance(arm: ArmConfig, layer: LayerSpec, contract: Contract, case: Case) -> float | None:
     if not arm.model.bias:
         return 0.0
     if contract.fills_bias:

@@ -13,10 +13,10 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from initbench.disk import published
 from initbench.errors import masked
-from initbench.files import published
 from initbench.track import pages, template
-from initbench.track.records import Arm, created_ms, plan
+from initbench.track.records import Arm, arms_of, created_ms
 from initbench.track.store import BulkStore, ClientStore
 from initbench.track.uri import link, one_line, sqlite_file, sqlite_uri, unreachable
 
@@ -87,7 +87,7 @@ def fill(
         )
         return Filled(uri, experiment_id, link(uri, experiment_id) if experiment_id else None, False, message)
 
-    arms = plan(results, children)
+    arms = arms_of(results, children)
     if why := unreachable(uri):
         return incomplete(why)
     experiment_id = None

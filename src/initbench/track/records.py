@@ -83,7 +83,7 @@ def key_of(tags: Mapping[str, str]) -> str | None:
     return f"{kind}:{own}" if own else None
 
 
-def plan(results: Any, children: str = "headline") -> list[Arm]:
+def arms_of(results: Any, children: str = "headline") -> list[Arm]:
     """All arms of a study with their runs, in the order of the study.
 
     Args:

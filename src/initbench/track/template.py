@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 
-from initbench.files import cache_folder, published
+from initbench.disk import cache_folder, published
 
 MADE_BY = ("mlflow", "sqlalchemy", "alembic")
 
@@ -28,7 +28,7 @@ def copied(target: Path, make: Callable[[Path], None]) -> None:
     try:
         if kept is not None and kept.is_file():
             shutil.copyfile(kept, target)
-            if whole(target):
+            if is_sound(target):
                 return
     except OSError:
         pass
@@ -38,7 +38,7 @@ def copied(target: Path, make: Callable[[Path], None]) -> None:
         keep(target, kept)
 
 
-def whole(file: Path) -> bool:
+def is_sound(file: Path) -> bool:
     """Whether SQLite finds nothing wrong with a file."""
     try:
         with closing(sqlite3.connect(file)) as database:

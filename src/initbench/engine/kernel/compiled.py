@@ -21,7 +21,7 @@ from typing import Any
 
 from llvmlite import binding
 
-from initbench import files
+from initbench import disk
 
 
 @lru_cache(maxsize=1)
@@ -30,7 +30,7 @@ def cache_folder() -> Path | None:
     written."""
     user = os.getuid() if hasattr(os, "getuid") else 0
     others = [] if os.environ.get("INITBENCH_CACHE") else [Path(tempfile.gettempdir()) / f"initbench-{user}"]
-    for place in (files.cache_folder(), *others):
+    for place in (disk.cache_folder(), *others):
         if place is None:
             continue
         folder = place / f"kernel-{stamp()}"
@@ -91,7 +91,7 @@ def kept(path: Path, make: Callable[[], bytes]) -> bytes:
         return path.read_bytes()
     with locked(path.with_suffix(".lock")):
         if not path.is_file():
-            with files.published(path) as new:
+            with disk.published(path) as new:
                 new.write_bytes(make())
     return path.read_bytes()
 

@@ -114,7 +114,7 @@ def dots(board: pd.DataFrame, chosen: pd.DataFrame, tau: float) -> Figure:
     ax.set_xlim(0, max(tau, 1.0))
     ax.set_ylim(len(rows) - 0.5, -0.5)
     rule(ax)
-    ax.set_xlabel("steps to target, one dot a seed")
+    ax.set_xlabel("steps to target, one dot per seed")
     ax.set_yticks([])
     ax.axvline(max(tau, 1.0), color=MUTED, linewidth=0.8)
     groups = {str(arm): part for arm, part in chosen.groupby(chosen["arm"].astype(str), sort=False)}

@@ -42,7 +42,7 @@ def p_faster(pairs: pd.DataFrame) -> Figure:
     ax.set_xlim(0, 1)
     ax.axvline(0.5, color=MUTED, linewidth=0.9)
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
-    ax.set_xlabel("share of seeds in which it arrives before the baseline (a tie is half)")
+    ax.set_xlabel("share of seeds in which it arrives before the baseline (ties count half)")
     for y, (_, row) in enumerate(pairs.iterrows()):
         _name(ax, y, num.shorten(str(row["setup"]), LABEL))
         low, high = float(row["p_faster_low"]), float(row["p_faster_high"])
@@ -61,7 +61,7 @@ def effects(table: pd.DataFrame, words: dict[str, str], against: str = "the refe
         most = max(0.1, float(np.abs(ends).max()) * 1.1)
         ax.set_xlim(-most, most)
         ax.axvline(0, color=MUTED, linewidth=0.8)
-        ax.set_xlabel(num.shorten(f"mean rank less that of {against}  (0 first, 1 last)", 80))
+        ax.set_xlabel(num.shorten(f"mean rank minus that of {against}  (0 first, 1 last)", 80))
     else:
         low, high = max(ends.min() / 1.1, 1 / 16), min(ends.max() * 1.1, 16.0)
         low, high = min(low, 1 / 1.25), max(high, 1.25)

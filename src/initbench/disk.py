@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -49,18 +50,37 @@ def published(path: Path, once: bool = False) -> Iterator[Path]:
     >>> path.read_text(), len(list(path.parent.iterdir()))
     ('whole', 1)
     """
-    new = path.with_name(f".{secrets.token_hex(6)}.tmp")
-    try:
-        yield new
-        if not once:
-            new.replace(path)
-            return
+    new = path.with_name(f".{secrets.token_hex(4)}-{path.name}")  # the end says how to pack it: .csv.gz
+    with naming(path):
         try:
-            os.link(new, path)
-        except FileExistsError:  # another process was faster
-            pass
-        except OSError:  # a file system without hard links
-            new.rename(path)
-    finally:
-        with suppress(OSError):
-            new.unlink()
+            yield new
+            if not once:
+                new.replace(path)
+                return
+            try:
+                os.link(new, path)
+            except FileExistsError:  # another process was faster
+                pass
+            except OSError:  # a file system without hard links
+                new.rename(path)
+        finally:
+            with suppress(OSError):
+                new.unlink()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Inside: an OSError names `path`; Arrow and a full disk name no file.
+
+    >>> with naming(Path("runs.parquet")):
+    ...     raise OSError(28, "Error writing bytes to file")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device: 'runs.parquet'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename and not os.path.basename(error.filename).startswith("."):
+            raise  # it names one, and none that is here for a moment only
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno or errno.EIO, reason, str(path)) from error
