@@ -90,6 +90,10 @@ def carry_out(plan: Study, config_dirs: list[str], started: float, process: Proc
     say_plan(plan, done)
     if plan.config.dry_run:
         return 0
+    before = study.unchanged(plan) if done == plan.runs else None
+    if before is not None:
+        say_outcome(plan, before, time.monotonic() - started)
+        return before.status
     steps = {arm.key: arm.config.train.steps for arm in plan.arms}
     run_steps = sum(
         (len(arm.config.runs) - (0 if plan.config.rerun else stored[arm.key])) * steps[arm.key] for arm in plan.arms

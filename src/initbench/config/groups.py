@@ -353,7 +353,7 @@ class ReportConfig:
     """What the report compares with, and the files it writes."""
 
     baseline: str | None = None
-    formats: list[str] = field(default_factory=lambda: ["html", "md", "csv", "figures", "archive"])
+    formats: list[str] = field(default_factory=lambda: ["html", "md", "csv", "archive"])
 
     def __post_init__(self) -> None:
         if not self.formats:

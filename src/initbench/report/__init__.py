@@ -17,7 +17,7 @@ from initbench.errors import refusal, shown
 from initbench.report.source import Source, open_source
 
 FORMATS = ("html", "md", "csv", "latex", "figures", "archive")
-DEFAULT = ("html", "md", "csv", "figures", "archive")
+DEFAULT = ("html", "md", "csv", "archive")  # the page shows the figures; as files they take as long as all the rest
 Content = str | bytes | Callable[[IO[bytes]], None]  # of a file, or what writes it
 
 
@@ -37,8 +37,12 @@ def build(
     Raises InputError for a folder that is none, an unknown format, baseline or target; nothing is written then.
     """
     wanted = _wanted(formats)
-    source = open_source(results, baseline=baseline, target=target)
-    files = _files(wanted, source)
+    return write(open_source(results, baseline=baseline, target=target), wanted)
+
+
+def write(source: Source, formats: Iterable[str]) -> dict[str, Path]:
+    """Write the report of an opened study; gives {file name: path}."""
+    files = _files(list(formats), source)
     with naming(source.folder):
         source.folder.mkdir(parents=True, exist_ok=True)
     return {name: _write(source.folder / name, content) for name, content in files.items()}
@@ -126,4 +130,4 @@ def _write(path: Path, content: Content) -> Path:
     return path
 
 
-__all__ = ["DEFAULT", "FORMATS", "Source", "build", "build_versus", "open_source"]
+__all__ = ["DEFAULT", "FORMATS", "Source", "build", "build_versus", "open_source", "write"]

@@ -23,6 +23,8 @@ from initbench.overrides.expand import Expanded, expand_study
 from initbench.overrides.read import texts
 from initbench.startup.processes import Processes, cores, later, like_the_command
 from initbench.store.parts import Store, told
+from initbench.store.reading import FILES
+from initbench.study import again
 from initbench.study.labels import labelled
 from initbench.study.launch import Training, failure, functions, needs_hydra
 from initbench.study.places import check_places
@@ -31,6 +33,8 @@ from initbench.study.pool import Pool
 from initbench.study.provenance import git_commit, machine, versions
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from initbench.study.results import Results
     from initbench.track import Filled
 
@@ -92,8 +96,13 @@ class Outcome:
 
     results: Results
     tracked: Filled
-    trouble: list[tuple[str, str]]  # (arm, reason)
+    board: pd.DataFrame
     report: Mapping[str, Path]
+
+    @property
+    def trouble(self) -> list[tuple[str, str]]:
+        """(arm, reason) of each arm without results."""
+        return [(arm["label"], arm["reason"]) for arm in self.results.study["arms"] if arm["status"] != "done"]
 
     @property
     def status(self) -> int:
@@ -298,6 +307,7 @@ def collect(
     content = describe(study, elapsed)
     if all(arm["status"] == "not applicable" for arm in content["arms"]):
         raise every([arm["reason"] for arm in content["arms"]])
+    made = again.made_from(content, study.root, asked(study))
     if study.uri is not None:
         from initbench import track
 
@@ -305,18 +315,40 @@ def collect(
         content["mlflow"] = None if known is None else {"uri": masked(study.uri), "experiment_id": known}
     recorded = later(process, record, content, study.root, study.folder, launcher_failed)
     say("writing the report")
-    files = later(process, report, study.folder, tuple(study.config.report.formats))
+    written = later(process, report, study.folder, tuple(study.config.report.formats))
     results = recorded()
     say("tracking to MLflow")
     from initbench import track
 
-    tracked = track.fill(results, study.uri, children=study.config.track.children, drawn=files)
-    paths = files()
+    tracked = track.fill(results, study.uri, children=study.config.track.children, drawn=written)
+    paths, board = written()
     if study.uri is not None and tracked.experiment_id is not None:
         results.study["mlflow"] = {"uri": masked(study.uri), "experiment_id": tracked.experiment_id}
         results.save_study()
-    trouble = [(arm["label"], arm["reason"]) for arm in results.study["arms"] if arm["status"] != "done"]
-    return Outcome(results, tracked, trouble, paths)
+    if tracked.complete and launcher_failed is None:
+        files = [*paths.values(), *(study.folder / name for name in FILES)]
+        kept = {"experiment_id": tracked.experiment_id, "state": track.state(study.uri, tracked.experiment_id)}
+        again.note(study.folder, made, board, files, kept)
+    return Outcome(results, tracked, board, paths)
+
+
+def asked(study: Study) -> tuple[object, ...]:
+    """What the files and records of a study depend on beside its content and runs."""
+    return study.config.report.formats, study.config.track.children, study.uri
+
+
+def unchanged(study: Study) -> Outcome | None:
+    """The outcome of the same command before, if all it made is still there and would be the same; None otherwise."""
+    made = again.unchanged(study.folder, again.made_from(describe(study, 0.0), study.root, asked(study)))
+    if made is None:
+        return None
+    from initbench import track
+    from initbench.study.results import load
+
+    experiment = made.tracked.get("experiment_id")
+    if made.tracked.get("state") is None or made.tracked["state"] != track.state(study.uri, experiment):
+        return None
+    return Outcome(load(study.folder), track.filled(study.uri, experiment), made.board, made.files)
 
 
 def describe(study: Study, elapsed: float) -> dict[str, Any]:

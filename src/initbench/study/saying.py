@@ -74,7 +74,7 @@ def say_outcome(plan: Study, outcome: Outcome, elapsed: float) -> None:
     from initbench import track
 
     content = outcome.results.study
-    board = outcome.results.leaderboard()
+    board = outcome.board
     terminal.leaderboard(board, content["target"])
     tried = advice(board, content["target"], content["budget"])
     if tried:

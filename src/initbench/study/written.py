@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from initbench.study.results import Results
 
 
@@ -31,8 +33,9 @@ def record(content: dict[str, Any], root: Path, folder: Path, launcher_failed: s
     return results
 
 
-def report(folder: Path, formats: Sequence[str]) -> dict[str, Path]:
-    """The report of the study that is in the folder."""
-    from initbench.report import build
+def report(folder: Path, formats: Sequence[str]) -> tuple[dict[str, Path], pd.DataFrame]:
+    """The report of the study that is in the folder, and its leaderboard."""
+    from initbench.report import open_source, write
 
-    return build(folder, formats=formats)
+    source = open_source(folder)
+    return write(source, formats), source.board

@@ -39,7 +39,8 @@ Tags: ``initbench.kind`` (arm, run, report), ``initbench.study``, ``initbench.ar
 """
 
 from initbench.track.fetch import fetch
-from initbench.track.filling import Filled, experiment, fill, warm_up
+from initbench.track.filling import Filled, experiment, fill, filled, warm_up
+from initbench.track.state import state
 from initbench.track.uri import resolve_uri, ui_command
 
-__all__ = ["Filled", "experiment", "fetch", "fill", "resolve_uri", "ui_command", "warm_up"]
+__all__ = ["Filled", "experiment", "fetch", "fill", "filled", "resolve_uri", "state", "ui_command", "warm_up"]

@@ -78,7 +78,7 @@ def fill(
     Raises InputError for another `children`.
     """
     if uri is None:
-        return Filled(None, None, None, True, "tracking is off (track.uri=null)")
+        return filled(None, None)
 
     def incomplete(why: str, experiment_id: str | None = None) -> Filled:
         message = (
@@ -107,8 +107,16 @@ def fill(
         except (MlflowException, SQLAlchemyError, OSError) as error:
             return incomplete(one_line(error), experiment_id)
     planned = sum(1 + len(arm.runs) for arm in arms)
+    return filled(
+        uri, experiment_id, f"{len(arms)} arms and {planned - len(arms)} runs in MLflow, {written} written now"
+    )
+
+
+def filled(uri: str | None, experiment_id: str | None, message: str = "all of it is in MLflow") -> Filled:
+    """A store that holds all of a study."""
+    if uri is None or experiment_id is None:
+        return Filled(None, None, None, True, "tracking is off (track.uri=null)")
     page, charts = link(uri, experiment_id), link(uri, experiment_id, pages.VIEW)
-    message = f"{len(arms)} arms and {planned - len(arms)} runs in MLflow, {written} written now"
     return Filled(uri, experiment_id, page, True, message, charts)
 
 
