@@ -341,7 +341,9 @@ def test_a_full_disk_is_one_line_that_names_the_file(folder, capsys, monkeypatch
     monkeypatch.setattr("initbench.study.results.Results.save", full)
     assert main(with_few("study=s")) == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("initbench")]
-    assert line.startswith("initbench: outputs/s/study.json: No space left on device; finished runs are stored")
+    assert line.startswith(
+        "initbench: outputs/s/study.json: No space left on device; free some space, then run the same command again"
+    )
 
 
 class Closed(io.StringIO):
