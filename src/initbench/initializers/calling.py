@@ -32,7 +32,7 @@ def resolve(target: str) -> Callable[..., Any]:
     """The function of a dotted path, or of a name of the catalogue; an InputError in one line if there is
     none.
 
-    A module of one's own is looked for in the current folder too.
+    Your own module is looked for in the current folder too.
 
     >>> resolve("initbench.initializers.xavier_normal_") is resolve("xavier_normal")
     True
@@ -297,7 +297,7 @@ def _name(function: Callable[..., Any]) -> str:
 
 
 def may_repeat(function: Target, args: Mapping[str, Any]) -> bool:
-    """Whether a start may be the same for every seed, as far as is known without drawing: of one's own functions, of
+    """Whether a start may be the same for every seed, as far as is known without drawing: of your own functions, of
     those whose contract states values or zeros, and of those that are made of others.
 
     >>> may_repeat("eye", {}), may_repeat("kaiming_normal", {}), may_repeat("zero_head", {"base": "eye"})

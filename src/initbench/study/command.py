@@ -31,7 +31,7 @@ from initbench.study.provenance import git_commit, machine, versions
 
 # operations that take less time in this process than other processes take to start
 SMALL_WORK = 2e10
-# what takes longest to import of what comes after training: for verdicts, and for the report
+# the slowest imports of what comes after training: for verdicts, and for the report
 VERDICT_MODULES = ("scipy.stats",)
 REPORT_MODULES = ("initbench.report.blocks", *VERDICT_MODULES)
 
@@ -167,10 +167,10 @@ def baseline_of(baseline: str | None, arms: Sequence[PlannedArm], overrides: Seq
 
 
 def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Any:
-    """Do what `python -m initbench` with these overrides does, quietly; returns Results.
+    """Do what `python -m initbench` does with these overrides, without printing; returns Results.
 
-    Raises InputError for wrong input. An arm that fails shows as rows with status `failed`. With train.dry_run=true
-    nothing is trained: it says how much would be, and returns None.
+    Raises InputError for wrong input. The runs of an arm that fails have status `failed`. With train.dry_run=true it
+    trains nothing, says how much it would train, and returns None.
 
     >>> import os, tempfile
     >>> folder = tempfile.mkdtemp()
