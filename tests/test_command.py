@@ -83,11 +83,11 @@ def test_wrong_input_is_one_line_and_status_2(command, folder, capsys):
 
 
 def test_help_names_every_group_option_and_key(capsys):
-    from initbench.overrides.expand import config_folder
+    from initbench.disk import conf_folder
 
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    options = list(config_folder().glob("*/*.yaml"))
+    options = list(conf_folder().glob("*/*.yaml"))
     assert len(options) > 100
     for path in options:
         (line,) = re.findall(rf"(?s)^{path.parent.name}=\n.*?^(  {re.escape(path.stem)} +\S.*?)$", text, re.MULTILINE)
@@ -99,9 +99,10 @@ def test_help_names_every_group_option_and_key(capsys):
 @pytest.mark.parametrize("name", ["default", "quick", "depth", "activations", "optimizers"])
 def test_prepared_studies_compose(name):
     from initbench.cli.help import meaning
-    from initbench.overrides.expand import config_folder, expand
+    from initbench.disk import conf_folder
+    from initbench.overrides.expand import expand
 
-    path = config_folder() / "experiment" / f"{name}.yaml"
+    path = conf_folder() / "experiment" / f"{name}.yaml"
     command = path.read_text(encoding="utf-8").splitlines()[1]
     overrides = [] if name == "default" else [f"experiment={name}"]
     assert command == " ".join(["# python -m initbench", *overrides])

@@ -7,6 +7,7 @@ import json
 import os
 import warnings
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from conftest import assert_template, same_bits
 from initbench import memory
 from initbench.__main__ import main
 from initbench.config.arm import NUMERICS_VERSION
-from initbench.config.groups import Target
+from initbench.config.groups import InitConfig, Target
 from initbench.data import Dataset, inputs_of, load, split, targets_of
 from initbench.data import frame as frames
 from initbench.data.doubts import doubts
@@ -29,6 +30,7 @@ from initbench.engine.kernel import run as kernel
 from initbench.engine.material import Material, Seeds, batch_size
 from initbench.errors import InputError
 from initbench.inspect import look
+from initbench.own import sources
 from initbench.study import worker
 from initbench.study.build import build
 from initbench.study.command import plan
@@ -79,7 +81,7 @@ def test_an_offset_of_each_feature_and_a_power_of_two_change_no_bit(seed, offset
     for data in (Dataset(x, y), Dataset(moved, moved_y)):
         material = Material(arm, data)
         seeds = Seeds(material, (0, 1))
-        batch = netstart.training_batch(arm, data, material.loss, 0)
+        batch = netstart.training_batch(data, material.loss, 0)
         found.append([t.numpy().tobytes() for t in (*seeds.probe(), *batch)])
     assert found[0] == found[1]
 
@@ -364,6 +366,20 @@ def test_another_kind_of_file_is_refused_with_the_lines_that_convert_it(tmp_path
     assert "np.savez('my.npz', x=x, y=y)" in code
 
 
+@given(
+    value=st.floats(-1e6, 1e6).map(lambda v: round(v, 3)),
+    others=st.lists(st.floats(-10, 10), min_size=1, max_size=5),
+    n=st.integers(2, 60),
+)
+def test_a_constant_has_exactly_its_mean_whatever_the_sum_of_its_values_rounds_to(value, others, n):
+    rows = np.arange(len(others), len(others) + n)
+    values = np.array([*others, *[value] * n])[:, None]
+    for frame in (frames.AS_THEY_ARE, frames.frame_of(values)):
+        mean, scale = frames.standardizer(values, frame, rows)
+        assert scale == 1.0
+        assert (frame(values[rows]) == mean).all()
+
+
 def test_the_lines_that_convert_do_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     table = np.column_stack([X, THREE])
@@ -377,7 +393,9 @@ def test_the_lines_that_convert_do_so(tmp_path, monkeypatch):
         Path("a.npz").unlink()
 
 
-def test_a_pipe_a_device_a_folder_and_no_path_are_refused_at_once(tmp_path):
+def test_a_pipe_a_device_a_folder_and_no_path_are_refused_at_once(tmp_path, monkeypatch):
+    # whoever opens a pipe waits for its writer: the test would, too
+    monkeypatch.setattr(zipfile, "ZipFile", lambda path: pytest.fail(f"{path} is opened"))
     os.mkfifo(tmp_path / "pipe.npz")
     for path, words in (
         (tmp_path / "pipe.npz", "pipe or a device"),
@@ -452,15 +470,38 @@ def test_files_that_are_torn_or_hold_other_things_are_one_line(tmp_path):
         assert "my.npz" in refused(config)
 
 
-def test_a_file_that_changes_after_the_plan_trains_nothing_under_its_key(arm, folder):
+CODE = "def f(weight):\n    weight.fill_(0.1)\n"
+
+
+@pytest.mark.parametrize(
+    ("of", "edited", "said"),
+    [
+        ("data", "data", r"data\.path=.*my\.npz"),
+        ("code", "code", "a file of your own"),
+        ("data and code", "data", "a file of your own"),
+        ("data and code", "code", "a file of your own"),
+        ("data and code", "data and code", "a file of your own"),
+    ],
+)
+def test_a_file_that_changes_after_the_plan_trains_nothing_under_its_key(arm, folder, monkeypatch, of, edited, said):
+    monkeypatch.syspath_prepend(str(folder))
+    module = Path(f"{of}_{edited}.py".replace(" ", "_"))
+    module.write_text(CODE)
     config = saved(folder, x=X, y=THREE)
-    arm = planned(arm(data=config, seeds=(0,), optim={"lr": [0.1]}))
-    worker.work(arm.config, arm.config.runs, folder / "store", arm.key, lambda done: None)
-    assert len(list((folder / "store" / arm.key).glob("part-*"))) == 1
-    saved(folder, x=X[:50], y=THREE[:50])
-    with pytest.raises(InputError, match=r"my\.npz: changed since the study was planned; run the same command again"):
-        worker.work(arm.config, arm.config.runs, folder / "store", arm.key, lambda done: None)
-    assert len(list((folder / "store" / arm.key).glob("part-*"))) == 1
+    init = InitConfig("f", f"{module.stem}.f", "zeros") if "code" in of else "eye"
+    plan = planned(arm(**({"data": config} if "data" in of else {}), init=init, seeds=(0,), optim={"lr": [0.1]}))
+    train = partial(worker.work, plan.config, plan.config.runs, folder / "store", plan.key, lambda done: None)
+    train()
+    (part,) = (folder / "store").rglob("*.parquet")
+    part.unlink()
+    if "data" in edited:
+        saved(folder, x=X[:50], y=THREE[:50])
+    if "code" in edited:
+        module.write_text(CODE + "# edited\n")
+        sources.forget_edited()  # a worker that starts now has imported nothing
+    with pytest.raises(InputError, match=f"^{said}: changed since the study was planned; run the same command again$"):
+        train()
+    assert not list((folder / "store").rglob("*.parquet"))
 
 
 # ------------------------------------------------------------------------------------------ batches

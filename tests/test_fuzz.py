@@ -65,6 +65,14 @@ FOUND = {  # by the harness, and mended since
         ([("runs", "column", 0, 0, "drop")], [], "memory"),
         ([("runs", "value", 0, 0, "!nan"), ("runs", "column", 61, 0, "repeat")], [], "memory"),
         ([("runs", "column", 1, 0, "drop")], [], "memory"),
+        ([("runs", "all", 32, 0, 2.5)], [("set", 1, [])], "memory"),
+        ([("runs", "value", 0, 0, "")], [("set", 0, None)], "memory"),
+        ([("runs", "all", 200, 180, 1)], [("set", 1, {})], "memory"),
+        ([("runs", "value", 177, 0, "!nan")], [], "memory"),
+        ([("runs", "type", 0, 183, "object"), ("runs", "rows", 183, 0, "twice")], [], "memory"),
+        ([("history", "value", 1, 4, "")], [], "versus"),
+        ([("history", "all", 1, 0, "")], [], "memory"),
+        ([("runs", "all", 5, 0, "!nan"), ("runs", "value", 81, 0, "!nan"), ("runs", "value", 1, 4, "")], [], "versus"),
     ],
     "names": [
         ("", "\x00", "html"),
@@ -79,6 +87,7 @@ FOUND = {  # by the harness, and mended since
         ("data", b"name: teacher\nsamples: 60\nnoise: ${init}"),
         ("data", b"name: teacher\n5: 60\nnoise: [[1]]"),
         ("measure", b"`: ${"),
+        ("sharing", b'{" "}'),
         ("init", b"name: ${\n_target_: initbench.initializers.plain.normal_\nstd: 0.2\nbias: zeros"),
     ],
     "overrides": [
@@ -88,6 +97,8 @@ FOUND = {  # by the harness, and mended since
         ["~"],
         ["model.width=\x1b[31m"],
         ["=", ""],
+        ["data=null,choice(1,2)"],
+        [" ="],
     ],
     "study": [
         ([("set", 512, [None]), ("set", 3109, "é"), ("set", 420, [])], "html"),

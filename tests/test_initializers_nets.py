@@ -61,7 +61,7 @@ def altered(name, change):
     ("name", "change", "words"),
     [
         ("lsuv", lambda m: torch.rand(1), "a global random generator was used"),
-        ("lsuv", lambda m: m[0].weight.data.fill_(1.0), "all seeds alike"),
+        ("lsuv", lambda m: m[0].weight.data.fill_(1.0), "every seed gives the same weights"),
         ("pca", lambda m: m[0].weight.data.mul_(1 + 1e-3 * COUNTER.random()), "gave other numbers"),
         ("krahenbuhl", lambda m: m[2].weight.data.mul_(1.05), "unit means beta, stds 1"),
         ("gradinit", lambda m: m[2].weight.data[0].mul_(1.05), "W stays proportional"),

@@ -14,7 +14,7 @@ from initbench import data
 from initbench.config.groups import InitConfig
 from initbench.engine import netstart, stacked
 from initbench.engine.material import Material
-from initbench.initializers import initialize_net
+from initbench.initializers import Initializer, initialize_net
 from initbench.initializers.verify_net import plain_net, sample
 from initbench.store.parts import Store
 from initbench.study import worker
@@ -27,9 +27,8 @@ def counted(name, inputs=8, **args):
     torch.manual_seed(0)
     net, layers = plain_net(inputs=inputs, activation="tanh")
     asked = {"batch": sample(BATCH, inputs), "loss": torch.nn.functional.cross_entropy, "layers": layers}
-    flops = initialize_net(
-        net, function_or_target=name, args=args, generator=torch.Generator().manual_seed(0), bias_rule=0.1, **asked
-    )
+    start = Initializer.of(name, args, 0.1)
+    flops = initialize_net(net, start, generator=torch.Generator().manual_seed(0), **asked)
     return flops, 2 * (inputs * 12 + 12 * 12 + 12 * 12 + 12 * 4)
 
 

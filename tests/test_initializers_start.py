@@ -125,7 +125,7 @@ def plain(arm, stored):
 def test_lsuv_leaves_unit_deviations_on_the_batch_of_the_seed():
     arm = small_arm(init=init("lsuv", tol=0.001))
     net = plain(arm, start(arm, 1))
-    z = netstart.training_batch(arm, data.load(arm.data), "cross_entropy", 1)[0]
+    z = netstart.training_batch(data.load(arm.data), "cross_entropy", 1)[0]
     for layer in net:
         z = layer(z)
         if isinstance(layer, nn.Linear):
@@ -162,7 +162,7 @@ def test_a_residual_net_is_seen_with_its_branches():
     arm = small_arm(init=init("lsuv", tol=0.001), model=model)
     stored = start(arm)
     w = [stored[f"weight_{index:02d}"] for index in range(6)]
-    z = netstart.training_batch(arm, data.load(arm.data), "cross_entropy", 0)[0] @ w[0].T
+    z = netstart.training_batch(data.load(arm.data), "cross_entropy", 0)[0] @ w[0].T
     products = [z]
     for first in (1, 3):
         inner = z.relu() @ w[first].T

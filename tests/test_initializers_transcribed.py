@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from initbench.config.groups import ModelConfig
-from initbench.initializers import initialize_net, options, resolve
+from initbench.initializers import Initializer, initialize_net, options, resolve
 from initbench.initializers.data_dependent import _equal_rates_
 from initbench.initializers.gradient_dependent import gradient_quotient
 
@@ -41,7 +41,7 @@ def by_initbench(name, activation, seed=0, bias="zeros", **args):
     net = nn.Sequential(*parts[:-1])
     layers = ModelConfig(depth=2, width=list(SIZES[1:-1]), activation=activation).layers(SIZES[0], SIZES[-1])
     asked = {"layers": layers, "batch": batch(), "loss": nn.functional.cross_entropy}
-    initialize_net(net, function_or_target=name, args=args, bias_rule=bias, generator=generator(seed), **asked)
+    initialize_net(net, Initializer.of(name, args, bias), generator=generator(seed), **asked)
     return [(part.weight.detach(), part.bias.detach()) for part in net if isinstance(part, nn.Linear)]
 
 

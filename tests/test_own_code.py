@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,10 @@ from initbench import catalogue
 from initbench.__main__ import main
 from initbench.config.groups import InitConfig, LayerSpec, SharingConfig
 from initbench.data import load
-from initbench.engine import one_by_one, stacked
-from initbench.engine.material import start_of_seed
+from initbench.engine import one_by_one, stacked, trainers
+from initbench.engine.material import Material, start_of_seed
 from initbench.errors import InputError, NotApplicable
-from initbench.initializers import check_shared
+from initbench.initializers import Initializer, check_shared
 from initbench.initializers.calling import call_
 from initbench.own import sources
 from initbench.sharing import Parts, Slot
@@ -350,6 +351,28 @@ def test_one_net_in_every_engine(monkeypatch):
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
 
 
+@pytest.mark.parametrize("groups", [[[1, 3], (2,)], [[3, 2, 1]], [(0,), (1, 2), (3,), (4,)], []])
+def test_every_trainer_trains_the_net_that_a_sharing_of_ones_own_asks_for(write, groups):
+    own = write(f"def groups(config, layers): return {groups!r}\n")
+    arm = small_arm(sharing={"name": f"{own}.groups"}, model={"dtype": "float32"}, measure={"schedule": {"every": 3}})
+    data = load(arm.data)
+    found = {}
+    for trainer in trainers.TRAINERS:
+        assert trainer.refuses(arm, Material(arm, data)) == ""
+        found[trainer.name] = trainer.train(arm, arm.runs, data, lambda done: None).series
+    oracle = found.pop("single")
+    assert set(found) == {"kernel", "stacked"}
+    for series in found.values():
+        for name, known in oracle.items():
+            assert (series[name].steps, series[name].layers) == (known.steps, known.layers), name
+            # cosines and ratios of gradients near zero lose digits on any path
+            allowed = 1e-3 if name.startswith(("use_grad_co", "use_grad_al", "update_ratio")) else 1e-5
+            error = np.abs(series[name].values - known.values) / np.maximum(1, np.abs(known.values))
+            assert np.nanmax(error, initial=0.0) <= allowed, name
+    alone = stacked.run_chunk(replace(arm, sharing=SharingConfig("none")), arm.runs, data).series["loss/train"]
+    assert np.allclose(alone.values, oracle["loss/train"].values, rtol=1e-3) == (groups == [])
+
+
 # ------------------------------------------------------------------------------------------------ workers
 
 
@@ -416,12 +439,14 @@ def test_an_initializer_that_ignores_its_generator_is_said(write):
 def test_keys_of_a_map_that_have_no_effect_are_refused(given, words):
     layers = [LayerSpec(i, 3, 4, 4) for i in range(4)]
     with pytest.raises(InputError, match=words):
-        check_shared("per_layer", {"map": given}, None, layers, [])
+        check_shared(Initializer.of("per_layer", {"map": given}), layers, [])
 
 
 def test_hidden_where_nothing_is_hidden_does_not_apply():
     with pytest.raises(NotApplicable, match=r"init\.map\.hidden: no such layer"):
-        check_shared("per_layer", {"map": {"hidden": "eye"}}, None, [LayerSpec(i, 1, 4, 4) for i in range(2)], [])
+        check_shared(
+            Initializer.of("per_layer", {"map": {"hidden": "eye"}}), [LayerSpec(i, 1, 4, 4) for i in range(2)], []
+        )
 
 
 STATE = """

@@ -78,10 +78,10 @@ def test_a_wheel_built_from_the_sdist_is_the_same(wheel, tmp_path):
 
 
 def test_the_repository_is_read_beside_its_sources():
-    from initbench.overrides.expand import config_folder
+    from initbench.disk import conf_folder
 
     if Path(initbench.__file__).parent == ROOT / "src" / "initbench":
-        assert config_folder() == ROOT / "conf"
+        assert conf_folder() == ROOT / "conf"
 
 
 @pytest.mark.slow
@@ -112,7 +112,7 @@ def test_the_wheel_alone_runs_in_an_empty_folder(wheel, tmp_path):
         assert done.returncode == status, done.stdout + done.stderr
         return done.stderr if status else done.stdout
 
-    where = "from initbench.overrides.expand import config_folder; print(config_folder())"
+    where = "from initbench.disk import conf_folder; print(conf_folder())"
     assert python("-c", where).strip() == str(site / "initbench" / "conf")
     refused = python("-m", "initbench.reproduce", "--list", status=2)
     assert "run it in a clone of the repository" in refused

@@ -301,9 +301,9 @@ def test_an_option_file_that_is_none_is_named_with_its_fault(content, folder):
 
 
 def test_our_own_option_files_are_in_order():
-    from initbench.overrides.expand import config_folder
+    from initbench.disk import conf_folder
 
-    for path in config_folder().rglob("*.yaml"):
+    for path in conf_folder().rglob("*.yaml"):
         check_file(path)
 
 

@@ -115,7 +115,20 @@ def test_a_store_that_was_damaged_is_trained_again(folder, capsys):
     part.write_bytes(bytes(content))
     capsys.readouterr()
     assert main(command) == 0
-    assert "already stored" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "already stored" not in said
+    assert said.count(f"initbench: {part}: damaged (") == 1
+    assert frames(Path("outputs/s")) == first
+    for asked, file in ((command, __file__), ([*command, "train.dry_run=true"], None)):
+        part.write_bytes(bytes(content))
+        if file is None:
+            ib.run(asked)
+            assert f"initbench: {part}: damaged (" in capsys.readouterr().err
+            continue
+        with pytest.warns(UserWarning, match=f"{part.name}: damaged .*; set aside as .*, its runs are") as found:
+            results = ib.run(asked)
+        assert [one.filename for one in found if "damaged" in str(one.message)] == [file]
+        assert len(results.runs) == 4
     assert frames(Path("outputs/s")) == first
 
 

@@ -10,11 +10,11 @@ import torch
 
 from initbench.config.activations import ACTIVATIONS
 from initbench.config.optimizers import OPTIMIZERS
+from initbench.disk import conf_folder
 from initbench.engine import optim, oracle
 from initbench.engine.kernel import activations as compiled
 from initbench.engine.kernel import rules
 from initbench.nets import mlp as model
-from initbench.overrides.expand import config_folder
 
 WIDE = np.linspace(-200, 200, 4001)
 WIDE = np.concatenate([WIDE[WIDE != 0], [-1e-6, 1e-6]])
@@ -23,7 +23,7 @@ WIDE = np.concatenate([WIDE[WIDE != 0], [-1e-6, 1e-6]])
 def test_every_writing_has_the_same_names():
     for names in (model.ACTIVATIONS, oracle.PHI, compiled.FUNCTIONS):
         assert set(names) == set(ACTIVATIONS)
-    options = {path.stem for path in (config_folder() / "optim").glob("*.yaml")}
+    options = {path.stem for path in (conf_folder() / "optim").glob("*.yaml")}
     for names in (optim.RULES, rules.RULES, options):
         assert set(names) == set(OPTIMIZERS)
 

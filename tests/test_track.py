@@ -25,7 +25,7 @@ from initbench.errors import InputError
 from initbench.track import filling, pages, uri
 from initbench.track import store as bulk
 from initbench.track.points import NEVER, History, bands, per_run, thinned
-from initbench.track.records import key_of, plan
+from initbench.track.records import arms_of, key_of
 from initbench.track.store import BulkStore, ClientStore
 from track_studies import retimed, study, with_files
 
@@ -621,8 +621,8 @@ def test_parts_of_a_history_join(tmp_path):
 
 
 def test_content_does_not_depend_on_time_or_company(tmp_path):
-    alone = plan(study(tmp_path, arms=("orthogonal",), created="2020-01-01T00:00:00"))
-    among = plan(study(tmp_path, arms=("xavier_normal", "orthogonal")))
+    alone = arms_of(study(tmp_path, arms=("orthogonal",), created="2020-01-01T00:00:00"))
+    among = arms_of(study(tmp_path, arms=("xavier_normal", "orthogonal")))
     assert [r.content for r in alone[0].runs] == [r.content for r in among[1].runs]
     assert alone[0].parent.content == among[1].parent.content
 
@@ -638,7 +638,7 @@ def test_names_mlflow_refuses(tmp_path, database, path):
 
 def test_notes_and_view_fit_into_tags(tmp_path):
     given = study(tmp_path, arms=tuple(f"a_rather_long_name_of_an_initializer_{i}" for i in range(120)), seeds=1)
-    parents = [arm.parent for arm in plan(given, "none")]
+    parents = [arm.parent for arm in arms_of(given, "none")]
     assert len(pages.study_note(given.study, parents)) < 5000
     assert len(pages.report_note("word\n" * 9000)) < 5000
     names = {name for parent in parents for name in parent.points.key}

@@ -6,41 +6,25 @@ two evaluations around it: a net that overshoots the level by more would otherwi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from initbench import claims
-from initbench.reproduce import Verdict
 
-HERE = Path(__file__).parent
 LEVELS = {"digits": 0.1, "mnist1d": 1.3}  # training losses, the targets of predictions.yaml
 
 
-def predict() -> str:
-    """What the claim says, part by part."""
-    return claims.predicted(HERE)
-
-
-def measure(
-    folder: Path, quick: bool = False, extra: Sequence[str] = (), say: Callable[[str], None] = lambda text: None
-) -> pd.DataFrame:
-    """Train, and test every part in every cell."""
-    return analyse(*claims.swept(HERE, folder, quick, extra, say), claims.family(HERE, quick))
-
-
-def analyse(runs: pd.DataFrame, history: pd.DataFrame, family: int) -> pd.DataFrame:
+def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Entry]:
     """From the frames alone: ratio of the mean gap of sharing=all to that of its control."""
     frames = claims.framed(runs, history, claims.sharing_role(runs), metric="loss/train")
     gaps = gap_at_level(frames.runs, history)
-    entries = [
+    return [
         claims.difference(frames, part, cell, "all", control, "below", "generalization gap", gaps, log=False)
         for part, control in (("same width", "none"), ("same numbers", "narrow"))
         for cell in frames.cells
     ]
-    return claims.corrected(entries, family, claims.load(HERE).digest)
 
 
 def gap_at_level(runs: pd.DataFrame, history: pd.DataFrame) -> pd.Series:
@@ -73,16 +57,4 @@ def crossing(train: np.ndarray, val: np.ndarray, level: float) -> float:
     return round(float(val[i - 1] + share * (val[i] - val[i - 1]) - level), 12)
 
 
-def verdict(measured: pd.DataFrame) -> Verdict:
-    """From the table of words."""
-    return claims.judged(HERE, measured)
-
-
-def page(measured: pd.DataFrame) -> str:
-    """The result as Markdown: what stands in README.md."""
-    return claims.block(HERE, measured)
-
-
-def figure(measured: pd.DataFrame) -> str:
-    """The result as SVG."""
-    return claims.figure(HERE, measured)
+predict, measure, analyse, verdict, page, figure = claims.Study(Path(__file__).parent, tests).functions

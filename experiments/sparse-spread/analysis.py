@@ -7,35 +7,20 @@ Sparse against dense starts whose entries have the same variance, so that nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from initbench import claims
-from initbench.reproduce import Verdict
 
-HERE = Path(__file__).parent
 PARTS = {
     "participation": ("activation_participation_ratio", "above"),
     "correlation": ("unit_correlation", "below"),
 }
 
 
-def predict() -> str:
-    """What the claim says, part by part."""
-    return claims.predicted(HERE)
-
-
-def measure(
-    folder: Path, quick: bool = False, extra: Sequence[str] = (), say: Callable[[str], None] = lambda text: None
-) -> pd.DataFrame:
-    """Train, and test every part in every cell."""
-    return analyse(*claims.swept(HERE, folder, quick, extra, say), claims.family(HERE, quick))
-
-
-def analyse(runs: pd.DataFrame, history: pd.DataFrame, family: int) -> pd.DataFrame:
+def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Entry]:
     """From the frames alone: ratios, sparse to dense, paired by seed, at the end of training."""
     zeros = pd.to_numeric(runs["init.sparsity"], errors="coerce") if "init.sparsity" in runs else np.nan
     frames = claims.framed(runs, history, setup_of(runs["init.name"], pd.Series(zeros, index=runs.index)))
@@ -45,7 +30,7 @@ def analyse(runs: pd.DataFrame, history: pd.DataFrame, family: int) -> pd.DataFr
         for cell in frames.cells:
             for setup in sorted(set(frames.setups(cell)) - {"dense"}):
                 entries.append(claims.difference(frames, part, cell, setup, "dense", side, metric, values))
-    return claims.corrected(entries, family, claims.load(HERE).digest)
+    return entries
 
 
 def setup_of(init: pd.Series, zeros: pd.Series) -> pd.Series:
@@ -71,16 +56,4 @@ def final(runs: pd.DataFrame, history: pd.DataFrame, metric: str) -> pd.Series:
     return np.exp(grouped.mean()).where(grouped.count() == grouped.size())
 
 
-def verdict(measured: pd.DataFrame) -> Verdict:
-    """From the table of words."""
-    return claims.judged(HERE, measured)
-
-
-def page(measured: pd.DataFrame) -> str:
-    """The result as Markdown: what stands in README.md."""
-    return claims.block(HERE, measured)
-
-
-def figure(measured: pd.DataFrame) -> str:
-    """The result as SVG."""
-    return claims.figure(HERE, measured)
+predict, measure, analyse, verdict, page, figure = claims.Study(Path(__file__).parent, tests).functions

@@ -6,35 +6,20 @@ the backpropagated signal. Fast: steps to target at learning rates chosen on oth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from initbench import claims
-from initbench.reproduce import Verdict
 
-HERE = Path(__file__).parent
 SIGNALS = ("activation_msq", "backward_msq")
 EARLY = 20  # steps
 BOUND = 10.0  # ours: a signal that differs by more between layers is not called stable
 WORST = 1e6  # a run that diverges this early, or a layer without signal, counts as this ratio
 
 
-def predict() -> str:
-    """What the claim says, part by part."""
-    return claims.predicted(HERE)
-
-
-def measure(
-    folder: Path, quick: bool = False, extra: Sequence[str] = (), say: Callable[[str], None] = lambda text: None
-) -> pd.DataFrame:
-    """Train, and test every part in every cell."""
-    return analyse(*claims.swept(HERE, folder, quick, extra, say), claims.family(HERE, quick))
-
-
-def analyse(runs: pd.DataFrame, history: pd.DataFrame, family: int) -> pd.DataFrame:
+def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Entry]:
     """From the frames alone: the spread of early signals under Xavier, and two races."""
     frames = claims.framed(runs, history, runs["init.name"])
     spread = early_spread(frames.runs, history)
@@ -45,7 +30,7 @@ def analyse(runs: pd.DataFrame, history: pd.DataFrame, family: int) -> pd.DataFr
     ]
     entries += [claims.race(frames, "faster", cell, "xavier_normal", "torch_default", "below") for cell in frames.cells]
     entries += [claims.race(frames, "He", cell, "kaiming_normal", "xavier_normal", "not above") for cell in rectified]
-    return claims.corrected(entries, family, claims.load(HERE).digest)
+    return entries
 
 
 def early_spread(runs: pd.DataFrame, history: pd.DataFrame) -> pd.Series:
@@ -61,16 +46,4 @@ def early_spread(runs: pd.DataFrame, history: pd.DataFrame) -> pd.Series:
     return ratio.fillna(np.inf).clip(upper=WORST).groupby(level="run", observed=True).max()
 
 
-def verdict(measured: pd.DataFrame) -> Verdict:
-    """From the table of words."""
-    return claims.judged(HERE, measured)
-
-
-def page(measured: pd.DataFrame) -> str:
-    """The result as Markdown: what stands in README.md."""
-    return claims.block(HERE, measured)
-
-
-def figure(measured: pd.DataFrame) -> str:
-    """The result as SVG."""
-    return claims.figure(HERE, measured)
+predict, measure, analyse, verdict, page, figure = claims.Study(Path(__file__).parent, tests).functions

@@ -6,15 +6,20 @@ Exit status: 0 done; 1 some arm failed, or tracking is incomplete; 2 wrong input
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from initbench.cli import streams
 from initbench.cli.ending import answered
 from initbench.cli.flags import SHOWING, arguments, parser
+
+if TYPE_CHECKING:
+    from initbench.startup.processes import Processes
+    from initbench.study.command import Study
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,10 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def as_process() -> int:
     """`main` as the whole of a process, which does not look through its libraries for garbage at its end either."""
     from initbench.own.shadowing import check_folder
-    from initbench.startup.processes import collect_seldom
+    from initbench.startup.processes import collect_seldom, interrupt_twice
 
     check_folder(script=True)
     collect_seldom()
+    interrupt_twice()
     status = main()
     gc.freeze()
     return status
@@ -72,7 +78,7 @@ def sweep(overrides: list[str], config_dirs: list[str]) -> int:
         return carry_out(plan, config_dirs, started, process)
 
 
-def carry_out(plan: Any, config_dirs: list[str], started: float, process: Any) -> int:
+def carry_out(plan: Study, config_dirs: list[str], started: float, process: Processes | None) -> int:
     """Train what is missing, collect, say. `process`: draws the report, or None."""
     from initbench.cli import terminal
     from initbench.study import command as study
@@ -111,19 +117,27 @@ def carry_out(plan: Any, config_dirs: list[str], started: float, process: Any) -
     return outcome.status
 
 
-def by_launcher(plan: Any, config_dirs: list[str]) -> str | None:
+def by_launcher(plan: Study, config_dirs: list[str]) -> str | None:
     """One Hydra job per arm with runs to train, by the launcher asked for; returns why it broke down, if it did."""
     from hydra_plugins.initbench_jobs import PlannedJobs
+    from initbench.disk import naming
+    from initbench.own.code import line
     from initbench.study import launch
 
     PlannedJobs.jobs = launch.jobs(plan)
     if not PlannedJobs.jobs:
         return None
     folders = [flag for folder in config_dirs for flag in ("--config-dir", folder)]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # what breaks comes out of Hydra instead of being printed by it
     try:
-        hydra_main(["--multirun", *folders, *launch.master(plan)])
+        with naming(plan.folder / "hydra"):
+            hydra_main(["--multirun", *folders, *launch.master(plan)])
     except SystemExit as error:
         return f"the launcher ended with status {error.code}" if error.code else None
+    except OSError:
+        raise
+    except Exception as error:
+        return f"the launcher failed: {line(error)}"
     return None
 
 
@@ -131,7 +145,8 @@ def hydra_main(argv: list[str]) -> None:
     """Hydra's own entry with our configuration folder and task."""
     import hydra
 
-    from initbench.overrides.expand import CONFIG_NAME, config_folder
+    from initbench.disk import conf_folder
+    from initbench.overrides.expand import CONFIG_NAME
     from initbench.overrides.hydra_parts import replaced
     from initbench.study.launch import run_job
 
@@ -140,7 +155,7 @@ def hydra_main(argv: list[str]) -> None:
     entry = sys.modules["hydra.main"]  # hydra.main itself is the function
     try:
         with replaced(entry, "get_args_parser", parser):
-            hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=CONFIG_NAME)(run_job)()
+            hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=CONFIG_NAME)(run_job)()
     finally:
         sys.argv = before
 

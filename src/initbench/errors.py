@@ -41,7 +41,10 @@ def inapplicable(what: object, wrong: object, do: object) -> NotApplicable:
 
 def template(what: object, wrong: object, do: object) -> str:
     """`KEY=VALUE: what is wrong; what to do`, in one line of printable text."""
-    return f"{printable(what)}: {printable(wrong)}; {printable(do)}"
+    came = printable(what)
+    if came != came.strip() or not came:
+        came = repr(came)  # else it would not be seen
+    return f"{came}: {printable(wrong)}; {printable(do)}"
 
 
 def every(reasons: Iterable[object]) -> InputError:
@@ -50,7 +53,7 @@ def every(reasons: Iterable[object]) -> InputError:
     >>> str(every(["a: wrong; mend it", "a: wrong; mend it"]))
     'a: wrong; mend it'
     """
-    return InputError("; ".join(dict.fromkeys(str(one) for one in reasons)))
+    return InputError("; ".join(dict.fromkeys(str(reason) for reason in reasons)))
 
 
 def shown(value: object) -> str:

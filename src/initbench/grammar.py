@@ -1,4 +1,9 @@
-"""Words that depend on a number, for the terminal and the report alike."""
+"""Numbers and other values as words, for the terminal and the report alike."""
+
+import json
+from typing import Any
+
+READ_AS_OTHER = ("", "null", "true", "false", "nan", "inf", "-inf", "none")
 
 
 def plural(n: int, word: str, more: str | None = None) -> str:
@@ -16,4 +21,34 @@ def number(value: float) -> str:
     ('0.1', '2', '0.1234567', '1e-08')
     """
     short = f"{value:g}"
-    return short if float(short) == value or value != value else repr(value)
+    return short if float(short) == value or value != value else repr(float(value))
+
+
+def plain(value: Any) -> str:
+    """A value as a person would write it; values that differ are written differently.
+
+    >>> plain(2.0), plain([1, 2]), plain(None), plain("null"), plain(0.1234567)
+    ('2', '[1,2]', 'null', '"null"', '0.1234567')
+    """
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, float):
+        return number(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(plain(v) for v in value) + "]"
+    return quoted(value) if isinstance(value, str) else str(value)
+
+
+def quoted(value: str) -> str:
+    """Text as it is, in quotes where it would read as something else.
+
+    >>> quoted("relu"), quoted("2"), quoted("a, b=1")
+    ('relu', '"2"', '"a, b=1"')
+    """
+    if value.lower() in READ_AS_OTHER or any(c in value for c in "\"',()[]{}=:·"):
+        return json.dumps(value, ensure_ascii=False)
+    try:
+        float(value)
+    except ValueError:
+        return value
+    return json.dumps(value)

@@ -11,7 +11,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +19,13 @@ import pandas as pd
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
 from initbench.diagnosis import Signals, diagnose, flags
+from initbench.disk import published
 from initbench.errors import NotApplicable, every, refusal, shown
 from initbench.overrides.read import completed, key_of, texts
+
+if TYPE_CHECKING:
+    from initbench.data import Dataset
+    from initbench.study.plan import PlannedArm
 
 USUAL = ("seeds=64",)  # unless asked otherwise
 # at step 0 only the probe counts: no rates, and evaluation on the probe's own samples
@@ -85,7 +90,7 @@ def light() -> tuple[str, ...]:
     return SETS["light"]
 
 
-def inspect_arm(arm: Any) -> Inspection:
+def inspect_arm(arm: PlannedArm) -> Inspection:
     """One planned arm, all its seeds."""
     signals = signals_of(arm)
     trouble, line = diagnose(signals)
@@ -99,7 +104,7 @@ def inspect_arm(arm: Any) -> Inspection:
     )
 
 
-def signals_of(arm: Any) -> Signals:
+def signals_of(arm: PlannedArm) -> Signals:
     """Train no step, and keep what was measured: each metric as (seeds, layers)."""
     from initbench import theory
     from initbench.engine.trainers import named
@@ -132,7 +137,7 @@ def signals_of(arm: Any) -> Signals:
     )
 
 
-def target_square(data: Any, seeds: Sequence[int]) -> float:
+def target_square(data: Dataset, seeds: Sequence[int]) -> float:
     """Mean square of the standardized targets of the probe, mean over seeds."""
     from initbench.data import split, targets_of
     from initbench.measure import PROBE_SAMPLES
@@ -144,7 +149,7 @@ def target_square(data: Any, seeds: Sequence[int]) -> float:
     return float(np.mean(found))
 
 
-def table_of(arm: Any, s: Signals) -> pd.DataFrame:
+def table_of(arm: PlannedArm, s: Signals) -> pd.DataFrame:
     """One row per layer. `stored` counts a shared weight at its first use; forward and backward are mean squares, mean over
     seeds; `x theory` is measured over predicted, of the backward signal its factor through the layer above.
     """
@@ -179,7 +184,7 @@ def table_of(arm: Any, s: Signals) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def names_of(arm: Any) -> list[str]:
+def names_of(arm: PlannedArm) -> list[str]:
     """Name of each layer's weight: a module's own dotted names."""
     if arm.config.model.name == "module":
         return [f"{name}.weight" for name in arm.material.structure.names]
@@ -233,7 +238,8 @@ def _inspected(args: Namespace) -> int:
         show(one)
     if args.csv:
         table = pd.concat([one.table.assign(arm=one.label) for one in found], ignore_index=True)
-        table.to_csv(args.csv, index=False)
+        with published(Path(args.csv)) as temporary:
+            table.to_csv(temporary, index=False)
     if args.plot:
         plot(found, Path(args.plot))
         print(f"plot: {args.plot}")
@@ -296,7 +302,8 @@ def plot(found: Sequence[Inspection], path: Path) -> None:
     panels = [(one.label, step_zero(one.signals)) for one in found[:8]]
     with drawing():
         text = light_svg(flow(panels), "Signals at step 0, layer by layer")
-    path.write_text(text, encoding="utf-8")
+    with published(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def step_zero(s: Signals) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from initbench.overrides.expand import config_folder
+from initbench.disk import conf_folder
 
 ODD_TEXT = (
     *(
@@ -138,7 +138,7 @@ def keys() -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, str], ...
         elif prefix and not prefix.startswith(("hydra", "defaults")) and "override " not in prefix:
             found[prefix, "null" if value is None else str(value).replace(" ", "")] = None
 
-    folder = config_folder()
+    folder = conf_folder()
     groups = sorted(path.name for path in folder.iterdir() if path.is_dir())
     for path in sorted(folder.rglob("*.yaml")):
         group = path.parent.name if path.parent != folder else ""

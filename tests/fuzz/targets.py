@@ -224,7 +224,10 @@ def run_names(given: tuple[str, str, str], folder: Path) -> None:
     """A study whose initializer and sharing have these names, through one format."""
     from initbench import report
 
-    runs, history, study = frames.named(*given[:2])
+    try:
+        runs, history, study = frames.named(*given[:2])
+    except UnicodeEncodeError:  # what pandas cannot hold is in no frame
+        return
     files = report.build(frames.Study(runs, history, study, folder / "study"), formats=(given[2],))
     for name, path in files.items():
         well_formed(name, path, given[:2])

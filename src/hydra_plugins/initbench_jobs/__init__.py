@@ -26,7 +26,8 @@ class PlannedJobs(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         assert self.launcher is not None
-        return self.launcher.launch([list(job) for job in self.jobs], initial_job_idx=0)
+        done = self.launcher.launch([list(job) for job in self.jobs], initial_job_idx=0)
+        return [job.return_value for job in done]  # raises what a job raised
 
 
 @dataclass

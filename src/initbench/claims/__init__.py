@@ -1,37 +1,16 @@
 """Claims that are judged in many settings: swept, tested cell by cell, one verdict for each part and for the claim.
 
 A study experiments/<slug>/ holds predictions.yaml (what the claim says, what is expected, the sweep; it is committed
-before the first run and its hash stands in every result) and analysis.py, whose `analyse` is a pure function of the frames.
+before the first run and its hash stands in every result) and analysis.py: a `Study` of that folder and of tests, a pure
+function of the frames.
 
-    predictions.yaml -> swept -> runs, history -> analyse: entries -> corrected: a table, one row per test -> judged: Verdict
+    predictions.yaml -> swept -> runs, history -> tests: entries -> corrected: a table, one row per test -> verdict
                                                                                                -> page: README, figure
 
 A cell is a setting: data, activation, depth. In each, a part of the claim `holds`, `fails` or is `undecided`.
 """
 
 from initbench.claims.cells import Entry, Frames, difference, exact, framed, level, race, sharing_role
-from initbench.claims.page import block, figure
 from initbench.claims.prediction import Part, Prediction, family, load
-from initbench.claims.sweep import swept
-from initbench.claims.words import corrected, judged, predicted
-
-__all__ = [
-    "Entry",
-    "Frames",
-    "Part",
-    "Prediction",
-    "block",
-    "corrected",
-    "difference",
-    "exact",
-    "family",
-    "figure",
-    "framed",
-    "judged",
-    "level",
-    "load",
-    "predicted",
-    "race",
-    "sharing_role",
-    "swept",
-]
+from initbench.claims.study import Study
+from initbench.claims.words import corrected

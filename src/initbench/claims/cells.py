@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from initbench.stats import Arms, remedy
-from initbench.stats.crossfit import judged
+from initbench.stats.crossfit import at_rates
 from initbench.stats.ranking import ranked
 from initbench.stats.verdict import Contrast, Side
 
@@ -139,7 +139,7 @@ def values_judged(frames: Frames, arm: str, seeds: np.ndarray, values: pd.Series
         index="optim.lr", columns="seed", values="value", aggfunc="first", dropna=False
     )
     grid = table.reindex(index=panel.lrs, columns=panel.seeds).to_numpy(float)
-    return np.asarray(judged(grid, fit.rates).mean(axis=0))
+    return np.asarray(at_rates(grid, fit.rates).mean(axis=0))
 
 
 def difference(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -13,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from initbench.claims.prediction import Prediction, load
-from initbench.claims.words import claim_word, number, part_words, spread
+from initbench.claims.prediction import Prediction
+from initbench.claims.words import claim_word, part_words, spread
+from initbench.report.numbers import times
 from initbench.report.palette import TONES
 
 WORDS = ("holds", "fails", "undecided")
@@ -26,9 +26,8 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return rows.to_dict("records")  # type: ignore[return-value]
 
 
-def block(study: Path, measured: pd.DataFrame) -> str:
+def block(given: Prediction, measured: pd.DataFrame) -> str:
     """The result in Markdown: verdict, parts, where each holds and where not, every cell."""
-    given = load(study)
     words = part_words(measured, given.parts)
     lines = [
         f"**Verdict: {claim_word(list(words.values()))}.** {_count(given, measured)}",
@@ -92,8 +91,8 @@ def _cells(measured: pd.DataFrame) -> list[str]:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in records(measured):
-        ends = "" if np.isnan(row["low"]) else f" [{number(row['low'])}, {number(row['high'])}]"
-        ratio = "–" if np.isnan(row["ratio"]) else f"{number(row['ratio'])}{ends}"
+        ends = "" if np.isnan(row["low"]) else f" [{times(row['low'])}, {times(row['high'])}]"
+        ratio = f"{times(row['ratio'])}{ends}"
         n = "exact" if np.isnan(row["n"]) else str(int(row["n"]))
         p = "–" if np.isnan(row["p_holm"]) else "<0.0001" if row["p_holm"] < 1e-4 else f"{row['p_holm']:.3g}"
         rates = " / ".join(f"{rate:g}" for rate in (row["lr"], row["lr_baseline"]) if not np.isnan(rate)) or "–"
@@ -105,9 +104,8 @@ def _cells(measured: pd.DataFrame) -> list[str]:
     return out
 
 
-def figure(study: Path, measured: pd.DataFrame) -> str:
+def figure(given: Prediction, measured: pd.DataFrame) -> str:
     """An SVG: every test's ratio with its 95% interval, one panel per part; the same bytes for the same table."""
-    given = load(study)
     parts = [part.name for part in given.parts if len(measured[measured["part"] == part.name])]
     most = max((len(measured[measured["part"] == part]) for part in parts), default=1)
     drawing = {"svg.hashsalt": "initbench", "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 8}

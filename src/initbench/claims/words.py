@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from initbench.claims.cells import Entry, sampled
-from initbench.claims.prediction import Part, load
-from initbench.reproduce import Verdict
+from initbench.claims.prediction import Part
+from initbench.report.numbers import times
 from initbench.stats import remedy, verdict
 from initbench.stats.rates import GATE
 
@@ -39,12 +38,12 @@ def corrected(entries: Sequence[Entry], family: int, digest: str = "") -> pd.Dat
     ratio, low, high: to the baseline, or the level itself, with its 95% interval. The tests of the family that are not
     among the entries count as tests that showed nothing.
     """
-    raced = [one for one in entries if one.contrast is not None]
+    raced = [entry for entry in entries if entry.contrast is not None]
     found = iter(_verdicts(raced, family))
     rows = []
-    for one in entries:
-        said = next(found) if one.contrast is not None else None
-        rows.append(_exact_row(one) if said is None else _row(one, said))
+    for entry in entries:
+        said = next(found) if entry.contrast is not None else None
+        rows.append(_exact_row(entry) if said is None else _row(entry, said))
     return pd.DataFrame(rows, columns=COLUMNS).assign(family=family, predictions=digest)
 
 
@@ -56,12 +55,12 @@ def _verdicts(entries: Sequence[Entry], family: int) -> list[verdict.Verdict]:
 
     def words(contrasts: list[verdict.Contrast]) -> list[verdict.Verdict]:
         given = [*contrasts, *[sampled(np.zeros(0))] * absent]
-        ours = [*(one.side for one in entries), *[closed] * absent]
-        theirs = [*(one.base for one in entries), *[closed] * absent]
+        ours = [*(entry.side for entry in entries), *[closed] * absent]
+        theirs = [*(entry.base for entry in entries), *[closed] * absent]
         return verdict.verdicts(given, ours, theirs)[: len(entries)]
 
-    first = words([one.contrast for one in entries if one.contrast is not None])
-    again = words([one.earlier or one.contrast for one in entries if one.contrast is not None])
+    first = words([entry.contrast for entry in entries if entry.contrast is not None])
+    again = words([entry.earlier or entry.contrast for entry in entries if entry.contrast is not None])
     return [verdict.stands(one, other) for one, other in zip(first, again)]
 
 
@@ -136,30 +135,4 @@ def spread(rows: pd.DataFrame) -> str:
     if ratios.empty:
         return "no ratio"
     low, middle, high = ratios.min(), ratios.median(), ratios.max()
-    return f"{number(middle)} ({number(low)} to {number(high)})"
-
-
-def number(value: float) -> str:
-    """
-    >>> number(0.7049), number(35.21), number(412.0)
-    ('0.70x', '35.2x', '412x')
-    """
-    return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f}x"
-
-
-def judged(study: Path, measured: pd.DataFrame) -> Verdict:
-    """The verdict of a claim from its table of words alone."""
-    parts = load(study).parts
-    words = part_words(measured, parts)
-    said = []
-    for name, word in words.items():
-        rows = measured[measured["part"] == name]
-        said.append(f"{name} {word}, holds in {(rows['word'] == 'holds').sum()} of {len(rows)}, median {spread(rows)}")
-    seeds = measured["n"].dropna()
-    text = f"95% intervals cell by cell in the table, n={int(seeds.min())} to {int(seeds.max())}" if len(seeds) else ""
-    return Verdict(claim_word(list(words.values())), "; ".join(said), text)
-
-
-def predicted(study: Path) -> str:
-    """What each part says, and the word that was expected before the first run."""
-    return "; ".join(f"{part.name}: {part.says} [expected: {part.expected}]" for part in load(study).parts)
+    return f"{times(middle)} ({times(low)} to {times(high)})"

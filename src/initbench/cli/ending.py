@@ -10,12 +10,18 @@ from collections.abc import Callable
 from initbench.cli import streams
 from initbench.errors import InputError, printable
 
-# what a disk may answer to any write: full, over quota, read-only, not ours, a file or a folder in the way
-NO_FAULT = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
-    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.EMFILE, errno.ENOENT),
-)
-GOES_ON = "finished runs are stored, the same command goes on"
+# what a disk may answer to any write, and what to do then
+ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make its folder writable"),
+    **dict.fromkeys((errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY), "move it away"),
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOENT: "make its folder",
+    errno.EIO: "check the disk",
+}
+STORED = "finished runs are stored"
 
 
 def answered(name: str, body: Callable[[], int], goes_on: bool = False) -> int:
@@ -26,7 +32,6 @@ def answered(name: str, body: Callable[[], int], goes_on: bool = False) -> int:
     0
     """
     streams.encodable()
-    then = f"; {GOES_ON}" if goes_on else ""
     try:
         return body()
     except InputError as error:
@@ -35,23 +40,25 @@ def answered(name: str, body: Callable[[], int], goes_on: bool = False) -> int:
         streams.unread(sys.stdout)
         return 0
     except OSError as error:
-        if error.errno not in NO_FAULT:
+        if error.errno not in ADVICE and not error.filename:
             raise
+        then = f": {STORED}" if goes_on else ""
         return ended(f"{name}: {disk_said(error)}{then}", 1 if goes_on else 2, error)
     except KeyboardInterrupt as error:
+        then = f"; {STORED}, the same command goes on" if goes_on else ""
         return ended(f"{name}: interrupted{then}", 130, error)
     finally:
         streams.flush()
 
 
 def disk_said(error: OSError) -> str:
-    """What a disk answered, after the file that it is about where that is known.
+    """What a disk answered, after the file that it is about where that is known, and what to do.
 
     >>> disk_said(OSError(28, "No space left on device", "runs.parquet"))
-    'runs.parquet: No space left on device'
+    'runs.parquet: No space left on device; free some space, then run the same command again'
     """
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    return f"{error.filename}: {reason}" if error.filename else f"{error.strerror or reason}"
+    said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{said}; {ADVICE.get(error.errno or 0, ADVICE[errno.EIO])}, then run the same command again"
 
 
 def ended(text: str, status: int, error: BaseException) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, version
 from pathlib import Path
 
-from initbench.overrides.expand import config_folder
+from initbench.disk import conf_folder
 from initbench.own.plugins import INITIALIZERS, SHARING, installed, source
 
 USAGE = """\
@@ -25,7 +25,7 @@ Flags: --config-dir DIR (your own option files, e.g. DIR/init/mine.yaml), --cfg 
 
 def help_text() -> str:
     """Usage, then every group with its options, then the keys."""
-    folder = config_folder()
+    folder = conf_folder()
     parts = [USAGE]
     for group in sorted(path for path in folder.iterdir() if path.is_dir()):
         parts.append(f"{group.name}=")

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from initbench.config.checks import check_target, is_whole
 from initbench.config.estimate import check_memory
@@ -26,6 +26,22 @@ from initbench.config.groups import (
     TrainConfig,
 )
 from initbench.errors import refusal, shown
+
+
+def dotted(config: Mapping[Any, Any], empty: bool = False, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys; lists stay values. empty: an empty mapping is a value too.
+
+    >>> dotted({"a": {"b": 1}, "c": [2], "d": {}})
+    {'a.b': 1, 'c': [2]}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and (value or not empty):
+            flat |= dotted(value, empty, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
 
 # Raised by hand whenever a change alters the numbers of a run: results of older numerics are trained anew.
 NUMERICS_VERSION = 6
@@ -65,9 +81,9 @@ class ArmConfig:
     seeds: tuple[int, ...]
 
     @property
-    def runs(self) -> tuple[tuple[int, float], ...]:
-        """(seed, lr) of each run, sorted."""
-        return tuple((seed, lr) for seed in self.seeds for lr in self.optim.lrs)
+    def runs(self) -> tuple[Run, ...]:
+        """Every run, sorted."""
+        return tuple(Run(seed, lr) for seed in self.seeds for lr in self.optim.lrs)
 
     def plain(self) -> dict[str, Any]:
         """The configuration as plain nested values (JSON), lists of seeds and learning rates included."""
@@ -116,6 +132,13 @@ def digest(value: Any) -> str:
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+class Run(NamedTuple):
+    """One training of one arm."""
+
+    seed: int
+    lr: float
 
 
 def run_key(arm_key: str, seed: int, lr: float) -> str:

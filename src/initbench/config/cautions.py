@@ -40,8 +40,8 @@ def lines(cautions: Iterable[dict[str, object]], arms: int) -> list[str]:
     ['T: x [a]']
     """
     out = []
-    for one in cautions:
-        labels = [str(label) for label in one["arms"]]  # type: ignore[attr-defined]
+    for caution in cautions:
+        labels = [str(label) for label in caution["arms"]]  # type: ignore[attr-defined]
         about = "" if len(labels) == arms else f" [{', '.join(labels[:4])}{', …' if len(labels) > 4 else ''}]"
-        out.append(f"{one['title']}: {one['text']}{about}")
+        out.append(f"{caution['title']}: {caution['text']}{about}")
     return out

@@ -50,6 +50,12 @@ class LayerSpec:
         """`(fan_out, fan_in)` of the weight."""
         return (self.fan_out, self.fan_in)
 
+    def called(self, place: str | int) -> bool:
+        """Whether this is the layer, or one of those, of a place: 2, -1 (the last), first, hidden or last."""
+        if isinstance(place, int):
+            return self.index == (place if place >= 0 else self.depth + 1 + place)
+        return {"first": self.first, "last": self.last, "hidden": not (self.first or self.last)}[place]
+
 
 # ------------------------------------------------------------------------------------------------ the groups
 

@@ -5,13 +5,11 @@ Both are kept as small .npz files afterwards: every worker process of a study lo
 
 from __future__ import annotations
 
-import os
-import random
 import socket
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,18 +19,13 @@ import numpy as np
 from initbench import rng
 from initbench.config.checks import check_whole
 from initbench.data.dataset import Dataset, checked
+from initbench.disk import cache_folder, published
 from initbench.errors import refusal
 from initbench.memory import check_fits
+from initbench.own.code import state_kept
 
 NETWORK_TIMEOUT = 5.0  # seconds without an answer
 ALIASES = {"mnist": "mnist_784", "fashion_mnist": "Fashion-MNIST", "fashion-mnist": "Fashion-MNIST"}
-
-
-def cache_folder(cache: str | None) -> Path:
-    """The folder asked for, else initbench's own below XDG_CACHE_HOME or ~/.cache."""
-    if cache is not None:
-        return Path(cache).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "initbench"
 
 
 def kept(file: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -47,21 +40,9 @@ def kept(file: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, 
         arrays = dict(make())
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent) as part:
-            np.savez(Path(part) / "part.npz", **arrays)  # type: ignore[arg-type]
-            os.replace(Path(part) / "part.npz", file)  # whole or absent, also with two writers
+        with published(file) as new, new.open("wb") as out:
+            np.savez(out, **arrays)  # type: ignore[arg-type]
     return arrays
-
-
-@contextmanager
-def global_generators_untouched() -> Iterator[None]:
-    """Put the states of random's and NumPy's global generators back afterwards."""
-    before = random.getstate(), np.random.get_state()
-    try:
-        yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
 
 
 def mnist1d(samples: int = 5000, seed: int = 42, cache: str | None = None) -> Dataset:
@@ -81,7 +62,7 @@ def mnist1d(samples: int = 5000, seed: int = 42, cache: str | None = None) -> Da
     check_whole("data.seed", seed, low=0)
 
     def make() -> dict[str, np.ndarray]:
-        with global_generators_untouched():
+        with state_kept(environment=False):  # it seeds the global generators
             from mnist1d.data import get_dataset_args, make_dataset
 
             args = get_dataset_args()
@@ -90,7 +71,8 @@ def mnist1d(samples: int = 5000, seed: int = 42, cache: str | None = None) -> Da
         return {name: np.concatenate([made[name], made[f"{name}_test"]]) for name in ("x", "y")}
 
     check_fits(f"data.samples={samples}", 1000 * samples, "give fewer")  # 40 numbers, and what making them takes
-    arrays = kept(cache_folder(cache) / f"mnist1d-{version('mnist1d')}-{samples}-{seed}.npz", make)
+    folder = cache_folder() or Path(tempfile.gettempdir()) if cache is None else Path(cache).expanduser()
+    arrays = kept(folder / f"mnist1d-{version('mnist1d')}-{samples}-{seed}.npz", make)
     return Dataset(arrays["x"].astype(np.float64), arrays["y"].astype(np.int64))
 
 

@@ -20,7 +20,7 @@ from initbench.config.groups import LayerSpec
 from initbench.data import Dataset, Split, split
 from initbench.engine.netstart import net_start, training_targets
 from initbench.errors import refusal
-from initbench.initializers import initialize, needs
+from initbench.initializers import Initializer
 from initbench.measure import PROBE_SAMPLES
 from initbench.nets.net import Net, net
 from initbench.sharing import Scheme
@@ -36,6 +36,11 @@ class Material:
     @cached_property
     def layers(self) -> tuple[LayerSpec, ...]:
         return self.arm.model.layers(self.data.inputs, self.data.outputs)
+
+    @cached_property
+    def initializer(self) -> Initializer:
+        init = self.arm.init
+        return Initializer.of(init.target, init.args, init.bias, init.name)
 
     @cached_property
     def net(self) -> Net:
@@ -183,12 +188,9 @@ class Draws:
             path = (index, copy) if copy else (index,)
             weight = torch.zeros(spec.shape, dtype=torch.float64)
             bias = torch.zeros(spec.fan_out, dtype=torch.float64) if arm.model.bias else None
-            initialize(
+            self.material.initializer.start_(
                 weight,
                 bias,
-                function_or_target=arm.init.target,
-                args=arm.init.args,
-                bias_rule=arm.init.bias,
                 layer=spec,
                 generator=self.stream("weight", *path),
                 bias_generator=self.stream("bias", *path),
@@ -212,7 +214,7 @@ def start_of_seed(material: Material, seed: int) -> Mapping[str, Tensor]:
     """Every stored tensor of one seed, each filled once with the fans of its first use, cast to the arm's dtype, so that
     float32 and float64 runs start alike."""
     arm, scheme, draws = material.arm, material.scheme, Draws(material, seed)
-    if needs(arm.init.target) != "nothing":
+    if material.initializer.needs != "nothing":
         stored = dict(net_start(arm, material.data, material.net, material.loss, seed))
     else:
         stored = scheme.start(draws)

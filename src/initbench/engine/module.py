@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from initbench import initializers, rng
+from initbench import rng
 from initbench.config.arm import ArmConfig
 from initbench.config.cautions import Caution
 from initbench.config.checks import one_of
@@ -283,22 +283,21 @@ def share_calls_(module: nn.Module, calls: list[nn.Linear], arm: ArmConfig) -> N
             "it computes weights by a formula, and a module's layers can only be tied",
             "use a scheme that ties layers, e.g. sharing=all",
         )
-    for attribute, found in (("weight", asked.weights), ("bias", asked.biases)):
-        groups = [[f"{names[id(calls[i])]}.{attribute}" for i in slot.layers] for slot in found if len(slot.layers) > 1]
-        share_(module, groups)
+    for attribute, slot in asked.by_attribute:
+        if len(slot.layers) > 1:
+            share_(module, [[f"{names[id(calls[i])]}.{attribute}" for i in slot.layers]])
 
 
 def tied(module: nn.Module, material: ModuleMaterial) -> nn.Module:
     """A new module with the ties of the structure, and the mean over uses where that is asked."""
     found = material.structure
-    for attribute, its in (("weight", found.scheme.weights), ("bias", found.scheme.biases)):
-        for slot in its:
-            members = list(dict.fromkeys(f"{found.names[i]}.{attribute}" for i in slot.layers))
-            if len(members) > 1:
-                share_(module, [members])
-            if material.arm.sharing.reduce == "mean" and len(slot.layers) > 1:
-                parameter = getattr(module.get_submodule(found.names[slot.layers[0]]), attribute)
-                parameter.register_hook(partial(mean_of_uses, len(slot.layers)))
+    for attribute, slot in found.scheme.by_attribute:
+        members = list(dict.fromkeys(f"{found.names[i]}.{attribute}" for i in slot.layers))
+        if len(members) > 1:
+            share_(module, [members])
+        if material.arm.sharing.reduce == "mean" and len(slot.layers) > 1:
+            parameter = getattr(module.get_submodule(found.names[slot.layers[0]]), attribute)
+            parameter.register_hook(partial(mean_of_uses, len(slot.layers)))
     return module
 
 
@@ -309,21 +308,19 @@ def mean_of_uses(uses: int, gradient: Tensor) -> Tensor:
 
 def start_(module: nn.Module, material: ModuleMaterial, seed: int) -> None:
     """Fill the layers of a module by the arm's initializer, each slot once with the fans of its first use."""
-    arm, found = material.arm, material.structure
-    function = initializers.resolve(arm.init.target)
-    if initializers.needs(function) != "nothing":
-        start_whole_(module, material, seed, function)
+    found = material.structure
+    if material.initializer.needs != "nothing":
+        start_whole_(module, material, seed)
         return
     draws = Draws(material, seed)
     with torch.no_grad():
-        for attribute, its in (("weight", found.scheme.weights), ("bias", found.scheme.biases)):
-            for slot in its:
-                first = slot.layers[0]
-                values = draws(first) if attribute == "weight" else draws.bias(first)
-                getattr(module.get_submodule(found.names[first]), attribute).copy_(values)
+        for attribute, slot in found.scheme.by_attribute:
+            first = slot.layers[0]
+            values = draws(first) if attribute == "weight" else draws.bias(first)
+            getattr(module.get_submodule(found.names[first]), attribute).copy_(values)
 
 
-def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int, function: Callable[..., Any]) -> None:
+def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int) -> None:
     """An initializer that sees the net, a batch or gradients: the module itself, if it calls each layer once, in order.
 
     Computed once per seed; all learning rates share it.
@@ -342,13 +339,11 @@ def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int, functio
             "it needs a module that calls each nn.Linear once, in the order of definition",
             "use an initializer of single matrices, e.g. init=kaiming_normal",
         )
-    x, y = training_batch(arm, material.data, material.loss, seed)
+    x, y = training_batch(material.data, material.loss, seed)
     layers = range(len(found.layers))
     flops = initialize_net(
         module,
-        function_or_target=function,
-        args=arm.init.args,
-        bias_rule=arm.init.bias,
+        material.initializer,
         layers=found.layers,
         batch=(x.to(material.dtype), y.to(material.dtype) if y.is_floating_point() else y),
         loss=nn.functional.cross_entropy if material.loss == "cross_entropy" else nn.functional.mse_loss,

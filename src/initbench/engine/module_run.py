@@ -47,8 +47,7 @@ class OwnModule:
         names, scheme = self.material.structure.names, self.material.scheme
         return {
             slot.name: getattr(self.module.get_submodule(names[slot.layers[0]]), attribute).detach().clone()[None]
-            for attribute, slots in (("weight", scheme.weights), ("bias", scheme.biases))
-            for slot in slots
+            for attribute, slot in scheme.by_attribute
         }
 
     def probe(self, x: Tensor, y: Tensor, previous: dict[str, Tensor] | None, start: Sequence[Tensor] | None) -> Probe:
@@ -68,16 +67,16 @@ class OwnModule:
             filled = [torch.zeros_like(one.output) if g is None else g for one, g in zip(layer, found)]
             dzs.append(torch.cat([g.flatten(0, -2) for g in filled]))
         return Probe(
-            material.scheme,
-            material.arm.model.activation,
-            self.stored(),
-            previous,
-            [z.T[None] for z in zs],
-            [h.T[None] for h in hs],
-            [(dz.T @ h)[None] for dz, h in zip(dzs, hs)],
-            [dz.sum(0)[None] for dz in dzs],
-            [dz.T[None] for dz in dzs],
-            start,
+            scheme=material.scheme,
+            activation=material.arm.model.activation,
+            stored=self.stored(),
+            previous=previous,
+            zs=[z.T[None] for z in zs],
+            hs=[h.T[None] for h in hs],
+            dws=[(dz.T @ h)[None] for dz, h in zip(dzs, hs)],
+            dbs=[dz.sum(0)[None] for dz in dzs],
+            dzs=[dz.T[None] for dz in dzs],
+            start_outputs=start,
         )
 
 

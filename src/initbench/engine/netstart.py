@@ -21,7 +21,7 @@ from initbench.config.activations import ACTIVATIONS
 from initbench.config.arm import ArmConfig, digest
 from initbench.data import Dataset, inputs_of, split, targets_of
 from initbench.errors import inapplicable
-from initbench.initializers import initialize_net, resolve, source_hash
+from initbench.initializers import Initializer, initialize_net, source_hash
 from initbench.nets.net import Net
 
 BATCH_SAMPLES = 512  # samples of the training part that an initializer sees; all, if fewer
@@ -53,11 +53,10 @@ class PlainNet(nn.Module):
         with torch.random.fork_rng():  # nn.Linear draws from the global generator
             made = [nn.Linear(one.fan_in, one.fan_out, bias=bool(scheme.biases)).double() for one in wiring.layers]
         self.layers = nn.ModuleList(made)
-        for attribute, slots in (("weight", scheme.weights), ("bias", scheme.biases)):
-            for slot in slots:
-                parameter = getattr(made[slot.origin], attribute)
-                for layer in slot.layers:
-                    setattr(made[layer], attribute, parameter)
+        for attribute, slot in scheme.by_attribute:
+            parameter = getattr(made[slot.origin], attribute)
+            for layer in slot.layers:
+                setattr(made[layer], attribute, parameter)
         self.wiring, self.phi = wiring, torch_function(wiring.model.activation)
         self.own = own_start(wiring)
 
@@ -132,11 +131,9 @@ def _computed(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) 
     net = PlainNet(wiring)
     flops = initialize_net(
         net,
-        function_or_target=resolve(arm.init.target),
-        args=arm.init.args,
-        bias_rule=arm.init.bias,
+        Initializer.of(arm.init.target, arm.init.args, arm.init.bias, arm.init.name),
         layers=[wiring.layers[index] for index in first_of_weight],
-        batch=training_batch(arm, data, loss, seed),
+        batch=training_batch(data, loss, seed),
         loss=F.cross_entropy if loss == "cross_entropy" else F.mse_loss,
         generator=rng.stream(seed, "weight", "net"),
         weight_generators=[rng.stream(seed, "weight", index) for index in first_of_weight],
@@ -144,13 +141,12 @@ def _computed(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) 
         targets=partial(training_targets, data, loss, seed),
     )
     found = dict(net.own)
-    for attribute, slots in (("weight", scheme.weights), ("bias", scheme.biases)):
-        for slot in slots:
-            found[slot.name] = getattr(net.layers[slot.layers[0]], attribute).detach()
+    for attribute, slot in scheme.by_attribute:
+        found[slot.name] = getattr(net.layers[slot.layers[0]], attribute).detach()
     return found, flops
 
 
-def training_batch(arm: ArmConfig, data: Dataset, loss: str, seed: int) -> tuple[Tensor, Tensor]:
+def training_batch(data: Dataset, loss: str, seed: int) -> tuple[Tensor, Tensor]:
     """The first samples of a seed's training part, standardized as its split says: inputs (B, n) float64, targets.
 
     Targets are class numbers (B,), or values (B, k): one-hot for squared error on classes.

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from initbench.config.arm import ArmConfig
+from initbench.config.arm import ArmConfig, Run
 from initbench.data import Dataset
 from initbench.engine.loop import Progress
 from initbench.engine.material import Material
@@ -22,9 +22,7 @@ from initbench.store.chunk import Chunk, joined
 OF_A_CHAIN = ("jacobian_",)
 
 
-def run_chunk(
-    arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Progress = lambda done: None
-) -> Chunk:
+def run_chunk(arm: ArmConfig, runs: Sequence[Run], data: Dataset, progress: Progress = lambda done: None) -> Chunk:
     """Train the runs (seed, lr) of an arm one after another."""
     classes = data.classes is not None
     if arm.model.name != "module":

@@ -282,15 +282,15 @@ class Oracle:
         loss = sample_losses(material.loss, zs[-1], y).mean()
         grads = torch.autograd.grad(loss, [*weights, *zs, *(b for b in biases if b is not None)])
         return Probe(
-            material.scheme,
-            material.arm.model.activation,
-            net.stored(),
-            previous,
-            [z.detach().T[None] for z in zs],
-            [h.detach().T[None] for h in hs],
-            [g[None] for g in grads[:n]],
-            [g[None] for g in grads[2 * n :]],
-            [g.T[None] for g in grads[n : 2 * n]],
-            start,
-            material.net,
+            scheme=material.scheme,
+            activation=material.arm.model.activation,
+            stored=net.stored(),
+            previous=previous,
+            zs=[z.detach().T[None] for z in zs],
+            hs=[h.detach().T[None] for h in hs],
+            dws=[g[None] for g in grads[:n]],
+            dbs=[g[None] for g in grads[2 * n :]],
+            dzs=[g.T[None] for g in grads[n : 2 * n]],
+            start_outputs=start,
+            net=material.net,
         )

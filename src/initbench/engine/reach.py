@@ -125,15 +125,15 @@ def check_storable(module: nn.Module, target: object) -> None:
     where = f"model.target={target}"
     parameters = stored_parameters(module)
     try:
-        check_shaped((one.slot, one.tensor) for one in parameters)
+        check_shaped((parameter.slot, parameter.tensor) for parameter in parameters)
     except InputError:
         raise refusal(where, "it has lazy layers, without shapes yet", "give the layers their sizes") from None
-    if meta := [one.slot for one in parameters if one.tensor.is_meta]:
+    if meta := [parameter.slot for parameter in parameters if parameter.tensor.is_meta]:
         raise refusal(where, f"{listed(meta)} on the meta device", "make the module with numbers")
     for one in computed_tensors(module):
         if isinstance(one.layer, nn.Linear):
             raise refusal(where, one, "an initializer fills stored weights only: leave that layer plain")
-    for i, j in memories([one.tensor for one in parameters]):
+    for i, j in memories([parameter.tensor for parameter in parameters]):
         raise refusal(
             where,
             f"{parameters[i].slot} and {parameters[j].slot} are two parameters in one memory",
@@ -239,9 +239,9 @@ def reach(
 ) -> Reach:
     """What an initializer that fills `layers` reaches; `x`: inputs of a forward pass that is known to work."""
     layers = list(layers)
-    filled = {id(p) for one in layers for p in one.parameters(recurse=False)}
+    filled = {id(p) for layer in layers for p in layer.parameters(recurse=False)}
     stored = stored_parameters(module)
-    calls = Counter(id(p) for one in layers for p in one.parameters(recurse=False))
+    calls = Counter(id(p) for layer in layers for p in layer.parameters(recurse=False))
     uses = count_uses(module, x)
     return Reach(
         tuple((one.slot, one.tensor.numel()) for one in stored if id(one.tensor) in filled),

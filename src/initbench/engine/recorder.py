@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from initbench import measure
+from initbench.config.arm import Run
 from initbench.sharing import Scheme
 from initbench.store.chunk import Chunk, Series, blank_after_divergence
 
@@ -19,7 +20,7 @@ class Recorder:
     `runs`: (seed, lr) of those asked for; the first of the R, of which a padded stack has more.
     """
 
-    def __init__(self, scheme: Scheme, runs: Sequence[tuple[int, float]], trained: int, device: str = "cpu") -> None:
+    def __init__(self, scheme: Scheme, runs: Sequence[Run], trained: int, device: str = "cpu") -> None:
         self.scheme, self.runs, self.asked = scheme, tuple(runs), len(runs)
         self.rows: dict[str, list[tuple[int, Tensor]]] = {}
         self.place = torch.arange(trained, device=device)  # of each run still in training among all R

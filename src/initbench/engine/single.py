@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from initbench.config.arm import Run
 from initbench.config.groups import OptimConfig
 from initbench.config.optimizers import OPTIMIZERS
 from initbench.engine.loop import Progress, train
@@ -62,9 +63,7 @@ class Trainable(Protocol):
         ...
 
 
-def run_one(
-    net: Trainable, material: Material, run: tuple[int, float], schedule: Schedule, progress: Progress
-) -> Chunk:
+def run_one(net: Trainable, material: Material, run: Run, schedule: Schedule, progress: Progress) -> Chunk:
     """Train one run (seed, lr) from its start to its end."""
     recorder = Recorder(material.scheme, [run], 1, material.arm.engine.device)
     with net.randomness():
@@ -75,7 +74,7 @@ def run_one(
 class Single:
     """One run in training, as the loop sees it: tensors are (1,) and (1, k)."""
 
-    def __init__(self, net: Trainable, material: Material, run: tuple[int, float]) -> None:
+    def __init__(self, net: Trainable, material: Material, run: Run) -> None:
         seed, lr = run
         self.net, self.material = net, material
         self.seeds = Seeds(material, (seed,))

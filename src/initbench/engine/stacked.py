@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from initbench.config.arm import ArmConfig
+from initbench.config.arm import ArmConfig, Run
 from initbench.config.groups import OptimConfig
 from initbench.data import Dataset
 from initbench.engine import optim
@@ -30,9 +30,7 @@ from initbench.store.chunk import Chunk
 EVALUATION_BLOCK = 4  # runs evaluated at once: their activations on 1,000 samples fit the cache
 
 
-def run_chunk(
-    arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Progress = lambda done: None
-) -> Chunk:
+def run_chunk(arm: ArmConfig, runs: Sequence[Run], data: Dataset, progress: Progress = lambda done: None) -> Chunk:
     """Train the runs (seed, lr) of an arm at once. `progress(n)` is told of n more run-steps now and then."""
     material = Material(arm, data)
     # A lone run takes another path through BLAS and other bits; so it trains beside a copy of itself.
@@ -229,19 +227,18 @@ class Stack:
         trace = self.net.forward(weights, biases, self.stored, x)
         _, dlogits = self.sample_loss(trace.zs[-1], y)
         dws, dbs, dzs, _ = self.net.backward(weights, self.stored, trace, dlogits.div_(x.shape[2]))
-        activation = self.arm.model.activation
         probe = Probe(
-            self.scheme,
-            activation,
-            self.stored,
-            previous,
-            trace.zs,
-            trace.hs,
-            dws,
-            dbs,
-            dzs,
-            self.start_outputs,
-            self.net,
+            scheme=self.scheme,
+            activation=self.arm.model.activation,
+            stored=self.stored,
+            previous=previous,
+            zs=trace.zs,
+            hs=trace.hs,
+            dws=dws,
+            dbs=dbs,
+            dzs=dzs,
+            start_outputs=self.start_outputs,
+            net=self.net,
         )
         if self.start_outputs is None:
             self.start_outputs = probe.outputs

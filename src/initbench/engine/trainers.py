@@ -11,9 +11,11 @@ starts; importing this imports neither torch nor Numba.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from initbench.config.arm import ArmConfig
+from initbench.config.arm import ArmConfig, Run
 from initbench.config.groups import LayerSpec
 from initbench.engine.kernel import declared
 from initbench.errors import inapplicable
@@ -26,96 +28,42 @@ if TYPE_CHECKING:
 Functions = list[tuple[str, str]]  # (kind, name) of compiled functions
 
 
-class Trainer(Protocol):
+@dataclass(frozen=True)
+class Trainer:
     """One way to train. `name` is its value of `engine=`, and what `runs.path` says."""
 
     name: str
+    module: str  # where its `run_chunk` is
     # bytes of what the runs of a stack touch in one layer, and in all: a stack should fit the cache
     layer_bytes: int
     stack_bytes: int
+    refuses: Callable[[ArmConfig, Material], str]  # why it cannot train an arm, "" if it can
+    functions: Callable[[Iterable[ArmConfig]], Functions]  # what arms call that has to be compiled, slowest first
 
-    def refuses(self, arm: ArmConfig, material: Material) -> str:
-        """Why it cannot train an arm, "" if it can."""
-        ...
-
-    def functions(self, arms: Iterable[ArmConfig]) -> Functions:
-        """What these arms call that has to be compiled, slowest first."""
-        ...
-
-    def train(
-        self, arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Callable[[int], None]
-    ) -> Chunk:
-        """Train the runs (seed, lr) of an arm; `progress(n)` is told of n more run-steps now and then."""
-        ...
+    def train(self, arm: ArmConfig, runs: Sequence[Run], data: Dataset, progress: Callable[[int], None]) -> Chunk:
+        """Train runs of an arm; `progress(n)` is told of n more run-steps now and then."""
+        chunk: Chunk = import_module(self.module).run_chunk(arm, runs, data, progress)
+        return chunk
 
 
-class Kernel:
-    """float32 on the processor, plain nets, look-up sharing. A stack, trained run by run, is only a unit of work."""
-
-    name = "kernel"
-    layer_bytes = stack_bytes = 24 * 2**20
-
-    def refuses(self, arm: ArmConfig, material: Material) -> str:
-        return declared.refuses(arm, material) or declared.not_on_this_machine()
-
-    def functions(self, arms: Iterable[ArmConfig]) -> Functions:
-        return declared.functions(arms)
-
-    def train(
-        self, arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Callable[[int], None]
-    ) -> Chunk:
-        from initbench.engine.kernel.run import run_chunk
-
-        return run_chunk(arm, runs, data, progress)
+def no_kernel(arm: ArmConfig, material: Material) -> str:
+    return declared.refuses(arm, material) or declared.not_on_this_machine()
 
 
-class Stacked:
-    """Everything that is made of matrices.
-
-    A stack should be large enough to hide the cost of calling torch, and what it touches in one layer small enough to
-    stay in cache: 1.5 MiB a layer is best or close to it at widths 16 to 512, depths 2 to 60 and batches of 64 to 1,437
-    (docs/performance.md).
-    """
-
-    name = "stacked"
-    layer_bytes = 3 * 2**19
-    stack_bytes = 256 * 2**20  # of very deep nets
-
-    def refuses(self, arm: ArmConfig, material: Material) -> str:
-        return "model=module: a module is not a stack of matrices" if arm.model.name == "module" else ""
-
-    def functions(self, arms: Iterable[ArmConfig]) -> Functions:
-        return []
-
-    def train(
-        self, arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Callable[[int], None]
-    ) -> Chunk:
-        from initbench.engine.stacked import run_chunk
-
-        return run_chunk(arm, runs, data, progress)
+def no_matrices(arm: ArmConfig, material: Material) -> str:
+    return "model=module: a module is not a stack of matrices" if arm.model.name == "module" else ""
 
 
-class Single:
-    """Whatever is a module, or can be made one."""
-
-    name = "single"
-    layer_bytes = stack_bytes = 24 * 2**20
-
-    def refuses(self, arm: ArmConfig, material: Material) -> str:
-        return ""
-
-    def functions(self, arms: Iterable[ArmConfig]) -> Functions:
-        return []
-
-    def train(
-        self, arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Callable[[int], None]
-    ) -> Chunk:
-        from initbench.engine.one_by_one import run_chunk
-
-        return run_chunk(arm, runs, data, progress)
-
-
-TRAINERS: tuple[Trainer, ...] = (Kernel(), Stacked(), Single())
+TRAINERS = (
+    # float32 on the processor, plain nets, look-up sharing; a stack, trained run by run, is only a unit of work
+    Trainer("kernel", "initbench.engine.kernel.run", 24 * 2**20, 24 * 2**20, no_kernel, declared.functions),
+    # a stack should be large enough to hide the cost of calling torch, and what it touches in one layer small enough to
+    # stay in cache: 1.5 MiB a layer is best or close to it at widths 16 to 512, depths 2 to 60 and batches of 64 to 1,437
+    # (docs/performance.md); the larger bound is that of very deep nets
+    Trainer("stacked", "initbench.engine.stacked", 3 * 2**19, 256 * 2**20, no_matrices, lambda arms: []),
+    # whatever is a module, or can be made one
+    Trainer("single", "initbench.engine.one_by_one", 24 * 2**20, 24 * 2**20, lambda *arm: "", lambda arms: []),
+)
 
 
 def named(name: str) -> Trainer:
@@ -124,7 +72,7 @@ def named(name: str) -> Trainer:
     >>> named("stacked").name
     'stacked'
     """
-    return next(one for one in TRAINERS if one.name == name)
+    return next(trainer for trainer in TRAINERS if trainer.name == name)
 
 
 def chosen(arm: ArmConfig, material: Material) -> tuple[Trainer, str]:

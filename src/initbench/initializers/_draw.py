@@ -1,6 +1,4 @@
-"""Small helpers shared by the initializers: write a matrix without a gradient, draw in the matrix's own
-type.
-"""
+"""Small helpers shared by the initializers: write a matrix without a gradient, draw in the matrix's own type."""
 
 import torch
 from torch import Tensor

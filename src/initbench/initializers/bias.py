@@ -1,7 +1,6 @@
 """Bias rules: how the bias `(fan_out,)` of a layer starts, whatever fills its weight.
 
-A rule is given as a name (`zeros`), a number (a constant), or a mapping with arguments (`{rule: normal, std:
-1e-6}`).
+A rule is given as a name (`zeros`), a number (a constant), or a mapping with arguments (`{rule: normal, std: 1e-6}`).
 """
 
 import inspect
@@ -112,8 +111,7 @@ def neg_log_classes_(bias: Tensor, *, layer: LayerSpec) -> Tensor:
 
 @bias_rule
 def class_log_priors_(bias: Tensor, *, layer: LayerSpec, targets: Tensor) -> Tensor:
-    """Last layer log of the class frequencies (add-one counts), so that the net starts at the class priors;
-    others 0.
+    """Last layer log of the class frequencies (add-one counts), so that the net starts at the class priors; others 0.
 
     `targets`: the training labels, whole numbers below fan_out.
 
@@ -134,8 +132,7 @@ def class_log_priors_(bias: Tensor, *, layer: LayerSpec, targets: Tensor) -> Ten
 
 @bias_rule
 def target_mean_(bias: Tensor, *, layer: LayerSpec, targets: Tensor) -> Tensor:
-    """Last layer the mean of the regression targets `(samples, fan_out)`; others 0 (Sutskever et al. 2013, a
-    table).
+    """Last layer the mean of the regression targets `(samples, fan_out)`; others 0 (Sutskever et al. 2013, a table).
 
     >>> target_mean_(torch.empty(1), layer=LayerSpec(1, 1, 4, 1), targets=torch.tensor([[1.0], [3.0]]))
     tensor([2.])

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from initbench.config.checks import one_of
 from initbench.config.groups import LayerSpec
 from initbench.errors import InputError, inapplicable, refusal, shown
 from initbench.initializers.bias import fill_bias_
-from initbench.initializers.registry import REGISTRY
+from initbench.initializers.registry import REGISTRY, entry_of
 from initbench.own import plugins
 from initbench.own.code import defined_at, failed, guarded
 
@@ -29,8 +29,7 @@ ALLOWED = "must be an option of conf/init or module.function in the current fold
 
 
 def resolve(target: str) -> Callable[..., Any]:
-    """The function of a dotted path, or of a name of the catalogue; an InputError in one line if there is
-    none.
+    """The function of a dotted path, or of a name of the catalogue; an InputError in one line if there is none.
 
     Your own module is looked for in the current folder too.
 
@@ -102,7 +101,7 @@ def catalogued_here(function: Callable[..., Any]) -> bool:
     >>> catalogued_here(resolve("eye")), catalogued_here(print)
     (True, False)
     """
-    return any(entry.function is function for entry in REGISTRY.values())
+    return entry_of(function) is not None
 
 
 def call_(
@@ -115,8 +114,7 @@ def call_(
     generator: Generator,
     edit: bool = False,
 ) -> Tensor:
-    """Fill `weight` (fan_out, fan_in) by a function, which gets `generator`, `bias`, `layer` only if it
-    names them.
+    """Fill `weight` (fan_out, fan_in) by a function, which gets `generator`, `bias`, `layer` only if it names them.
 
     A function from outside the catalogue fills a tensor of NaN in the weight's place, so that what it leaves unfilled
     is seen; with `edit` it gets a copy of what is there. It may draw from the global generators: they are seeded by `generator` for the call, so its numbers repeat. If it returns a tensor of
@@ -210,46 +208,84 @@ def initialize(
     function_or_target: Target,
     args: Mapping[str, Any] | None = None,
     bias_rule: Any = "zeros",
-    layer: LayerSpec,
-    generator: Generator,
-    bias_generator: Generator = None,
-    targets: Tensor | Callable[[], Tensor] | None = None,
+    **given: Any,
 ) -> None:
-    """Fill the weight `(fan_out, fan_in)` and bias `(fan_out,)` (or None) of one layer of one run, in place.
-
-    First the bias rule fills the bias, then the function the weight, and the bias too if it names `bias`.
-    `layer` is passed only if named. `targets` (the training targets, or a function that returns them) are needed
-    by two bias rules alone.
-    Raises InputError for unknown arguments or rules, NotApplicable where the initializer does not fit this
-    layer.
+    """Fill the weight `(fan_out, fan_in)` and bias `(fan_out,)` (or None) of one layer of one run, in place; `given` as
+    `Initializer.start_` takes it.
 
     >>> w, b = torch.empty(1, 2), torch.empty(1)
     >>> initialize(w, b, function_or_target="eye", bias_rule=0.5, layer=LayerSpec(0, 1, 2, 1), generator=None)
     >>> w, b
     (tensor([[1., 0.]]), tensor([0.5000]))
     """
-    function = resolve(function_or_target) if isinstance(function_or_target, str) else function_or_target
-    args = dict(args or {})
-    delegate = getattr(function, "delegate", None)
-    if delegate is not None:  # per_layer: another function, with its own arguments and bias rule, for this layer
-        function, args, bias_rule = delegate(layer=layer, bias_rule=bias_rule, **args)
-    check_args(function, args)
-    if needs(function) != "nothing":
-        name = getattr(function, "__name__", str(function)).removesuffix("_")
-        raise refusal(
-            f"init={name}",
-            f"it fills a whole net from {needs(function)}, not one matrix",
-            "use an initializer of single matrices here, e.g. kaiming_normal",
-        )
-    if bias is not None:
-        fill_bias_(bias, bias_rule, layer=layer, generator=bias_generator, targets=targets)
-    call_(function, weight, bias, args=args, layer=layer, generator=generator)
+    Initializer.of(function_or_target, args or {}, bias_rule).start_(weight, bias, **given)
+
+
+class Initializer(NamedTuple):
+    """An initializer looked up, its arguments checked: what starts a layer, or a net."""
+
+    function: Callable[..., Any]
+    args: Mapping[str, Any]
+    bias_rule: Any
+
+    @staticmethod
+    def of(target: Target, args: Mapping[str, Any], bias_rule: Any = "zeros", name: str | None = None) -> "Initializer":
+        """Raises InputError for an unknown name or argument; `name`: of the option, for its words.
+
+        >>> Initializer.of("constant", {"value": 42}).args
+        {'value': 42}
+        """
+        function = resolve(target) if isinstance(target, str) else target
+        check_args(function, args, name)
+        return Initializer(function, args, bias_rule)
+
+    @property
+    def needs(self) -> str:
+        """What it must see besides one matrix: nothing, module, data or gradient."""
+        return needs(self.function)
+
+    @property
+    def label(self) -> str:
+        return called(self.function).removesuffix("_")
+
+    def at(self, layer: LayerSpec) -> "Initializer":
+        """What starts this layer: itself, but of per_layer what its map names."""
+        delegate = getattr(self.function, "delegate", None)
+        return self if delegate is None else delegate(layer=layer, bias_rule=self.bias_rule, **self.args)
+
+    def call_(self, weight: Tensor, bias: Tensor | None = None, **given: Any) -> Tensor:
+        """Fill a weight: `call_` with `layer`, `generator` and `edit` as given."""
+        return call_(self.function, weight, bias, args=self.args, **given)
+
+    def start_(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        *,
+        layer: LayerSpec,
+        generator: Generator,
+        bias_generator: Generator = None,
+        targets: Tensor | Callable[[], Tensor] | None = None,
+    ) -> None:
+        """First the bias rule fills the bias, then the function the weight, and the bias too if it names `bias`.
+
+        `targets` (the training targets, or a function that returns them) are needed by two bias rules alone.
+        Raises InputError for unknown rules, NotApplicable where the initializer does not fit this layer.
+        """
+        start = self.at(layer)
+        if start.needs != "nothing":
+            raise refusal(
+                f"init={start.label}",
+                f"it fills a whole net from {start.needs}, not one matrix",
+                "use an initializer of single matrices here, e.g. kaiming_normal",
+            )
+        if bias is not None:
+            fill_bias_(bias, start.bias_rule, layer=layer, generator=bias_generator, targets=targets)
+        start.call_(weight, bias, layer=layer, generator=generator)
 
 
 def check_shared(
-    function: Target,
-    args: Mapping[str, Any],
-    bias_rule: Any,
+    start: Initializer,
     layers: Sequence[LayerSpec],
     weights: Sequence[Sequence[int]],
     biases: Sequence[Sequence[int]] = (),
@@ -260,20 +296,19 @@ def check_shared(
     biases.
 
     >>> layers = [LayerSpec(i, 2, 4, 4) for i in range(3)]
-    >>> check_shared("per_layer", {"map": {1: "eye"}}, None, layers, [[0, 1], [2]])
+    >>> check_shared(Initializer.of("per_layer", {"map": {1: "eye"}}, None), layers, [[0, 1], [2]])
     Traceback (most recent call last):
     initbench.errors.NotApplicable: init.map: layers 0 and 1 share one weight, but init.map gives them kaiming_normal and eye; give both the same initializer
     """
-    function = resolve(function) if isinstance(function, str) else function
-    delegate = getattr(function, "delegate", None)
-    if delegate is None:
+    if not hasattr(start.function, "delegate"):
         return
-    function.check_keys(args.get("map") or {}, layers)  # type: ignore[attr-defined]
-    starts = {layer.index: delegate(layer=layer, bias_rule=bias_rule, **args) for layer in layers}
-    fills = {i: (f, own) for i, (f, own, _) in starts.items()}
-    _check_one_start("weight", weights, fills, {i: _name(f) for i, (f, _) in fills.items()})
-    both = {i: (rule, fills[i] if names(f, "bias") else None) for i, (f, _, rule) in starts.items()}
-    words = {i: f"{rule} ({_name(by[0])})" if by else str(rule) for i, (rule, by) in both.items()}
+    start.function.check_keys(start.args.get("map") or {}, layers)  # type: ignore[attr-defined]
+    starts = {layer.index: start.at(layer) for layer in layers}
+    names_of = {i: one.label for i, one in starts.items()}
+    _check_one_start("weight", weights, {i: one[:2] for i, one in starts.items()}, names_of)
+    fills_bias = {i: names(one.function, "bias") for i, one in starts.items()}
+    both = {i: (one.bias_rule, one[:2] if fills_bias[i] else None) for i, one in starts.items()}
+    words = {i: f"{one.bias_rule}" + (f" ({one.label})" if fills_bias[i] else "") for i, one in starts.items()}
     _check_one_start("bias", biases, both, words)
 
 
@@ -292,20 +327,15 @@ def _check_one_start(
                 )
 
 
-def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__name__", str(function)).removesuffix("_")
-
-
-def may_repeat(function: Target, args: Mapping[str, Any]) -> bool:
+def may_repeat(start: Initializer) -> bool:
     """Whether a start may be the same for every seed, as far as is known without drawing: of your own functions, of
     those whose contract states values or zeros, and of those that are made of others.
 
-    >>> may_repeat("eye", {}), may_repeat("kaiming_normal", {}), may_repeat("zero_head", {"base": "eye"})
-    (True, False, True)
+    >>> may_repeat(Initializer.of("eye", {})), may_repeat(Initializer.of("kaiming_normal", {}))
+    (True, False)
     """
-    function = resolve(function) if isinstance(function, str) else function
-    entry = next((entry for entry in REGISTRY.values() if entry.function is function), None)
-    if entry is None or args.keys() & {"base", "map", "multiply"}:
+    entry = entry_of(start.function)
+    if entry is None or start.args.keys() & {"base", "map", "multiply"}:
         return True
     return bool(entry.contract.deterministic or entry.contract.values or entry.contract.zeros)
 

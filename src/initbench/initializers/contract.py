@@ -1,8 +1,6 @@
-"""What an initializer promises, as data: the contract written beside each function, and the case it is asked
-about.
+"""What an initializer promises, as data: the contract written beside each function, and the case it is asked about.
 
-A contract states the law with its own closed form, never by calling the function it is about; `verify.py`
-compares.
+A contract states the law with its own closed form, never by calling the function it is about; `verify.py` compares.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -91,9 +89,7 @@ class Contract:
 
 @dataclass(frozen=True)
 class NetDraw:
-    """A net filled by an initializer that sees a whole net: what the statements of `Contract.net` are
-    about.
-    """
+    """A net filled by an initializer that sees a whole net: what the statements of `Contract.net` are about."""
 
     module: nn.Module
     linears: Sequence[nn.Linear]  # in forward order

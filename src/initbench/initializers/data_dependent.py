@@ -58,8 +58,7 @@ def lsuv_(
     iterations: int = 10,
     center: bool = False,
 ) -> nn.Module:
-    """Layer-sequential unit variance on one batch, last layer included; gives up after iterations + 1
-    corrections.
+    """Layer-sequential unit variance on one batch, last layer included; gives up after iterations + 1 corrections.
 
     W orthonormal by SVD, b = 0; s, mu = std and mean of all pre-activations of the layer; while |s - 1| > tol:
     W /= s + 1e-8, and with `center` (the PyTorch code, not the paper) b -= mu/s. The tolerance is on the

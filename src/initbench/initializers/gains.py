@@ -43,8 +43,7 @@ def gaussian_nodes() -> tuple[np.ndarray, np.ndarray]:
 
 
 def gaussian_mean(function: Function, variance: float = 1.0, mean: float = 0.0) -> float:
-    """E function(x) for x ~ N(mean, variance), by quadrature (error below 1e-12 for every activation here at
-    mean 0).
+    """E function(x) for x ~ N(mean, variance), by quadrature (error below 1e-12 for every activation here at mean 0).
 
     >>> round(gaussian_mean(lambda x: x * x, variance=3.0), 10)
     3.0
@@ -60,8 +59,7 @@ def calculate_gain(name: str, param: float | None = None) -> float:
     them.
     The others, which torch refuses: 1/sqrt(E phi(z)^2), z ~ N(0, 1); the same formula gives relu's sqrt 2.
 
-    Source: torch.nn.init.calculate_gain; He et al. 2015 for the formula. Raises InputError for an unknown
-    name.
+    Source: torch.nn.init.calculate_gain; He et al. 2015 for the formula. Raises InputError for an unknown name.
 
     >>> calculate_gain("tanh"), round(calculate_gain("gelu"), 4)
     (1.6666666666666667, 1.5335)

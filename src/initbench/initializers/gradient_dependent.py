@@ -31,8 +31,7 @@ _RESCALES = {"W stays proportional to its start": _same_directions, "some norm h
 
 
 def gradient_quotient(module: nn.Module, loss: Tensor, eps: float = 1e-5) -> Tensor:
-    """Mean over all parameters of |(g - Hg)/(g + eps sign g) - 1|, sign 0 = +1: 0 for a loss without
-    curvature.
+    """Mean over all parameters of |(g - Hg)/(g + eps sign g) - 1|, sign 0 = +1: 0 for a loss without curvature.
 
     >>> net = nn.Linear(2, 1, bias=False)
     >>> loss = nn.init.ones_(net.weight).sum() ** 3  # g = 12 and H g = 12 (12 + 12) for both weights
@@ -259,8 +258,7 @@ def nio_(
     samples: int = 64,
     norm_weight: float = 0.0,
 ) -> nn.Module:
-    """NIO / GradCosine: one scale a tensor, so that the gradients of the two halves of a batch point the
-    same way.
+    """NIO / GradCosine: one scale a tensor, so that the gradients of the two halves of a batch point the same way.
 
     Each iteration: g_1, g_2 on the halves of `samples` of the batch; mean |g| above gamma: one step on it,
     else one on -cos(g_1, g_2) - `norm_weight` (|g_1|^2 + |g_2|^2). Source: GradCosInitializer in a public repository (not confirmed: the

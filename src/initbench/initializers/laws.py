@@ -99,8 +99,7 @@ class TwoSigma:
 
 
 def sphere_entry(dimension: int, radius: float = 1.0) -> Any:
-    """Law of one coordinate of a uniform point on the sphere of that radius: also of an entry of a Haar
-    matrix.
+    """Law of one coordinate of a uniform point on the sphere of that radius: also of an entry of a Haar matrix.
 
     (1 + x/radius)/2 ~ Beta((d-1)/2, (d-1)/2); in one dimension +-radius.
 

@@ -20,8 +20,7 @@ Generator = torch.Generator | None
 
 
 def read_arrays(file: str) -> dict[str, Tensor]:
-    """The tensors of a file by name, in its order: .pt, .pth (a state_dict or tensors), .npz, .npy, .json,
-    .csv.
+    """The tensors of a file by name, in its order: .pt, .pth (a state_dict or tensors), .npz, .npy, .json, .csv.
 
     InputError if it cannot be read, NotApplicable if none is named; the message says why. A .json holds a mapping name -> nested lists, or
     one list.
@@ -80,9 +79,7 @@ def _csv(path: Path) -> np.ndarray:
 
 
 def _pick(arrays: dict[str, Tensor], key: str, dimensions: int, layer: LayerSpec, file: str) -> Tensor | None:
-    """By name ({index} stands for the layer's number), or `auto`: the index-th array of that many
-    dimensions.
-    """
+    """By name ({index} stands for the layer's number), or `auto`: the index-th array of that many dimensions."""
     if key != "auto":
         name = key.format(index=layer.index)
         if name not in arrays:

@@ -1,6 +1,4 @@
-"""Mean field: weight and bias variances at which signals neither die nor explode, and laws that standardize
-rows.
-"""
+"""Mean field: weight and bias variances at which signals neither die nor explode, and laws that standardize rows."""
 
 import math
 from functools import cache
@@ -35,8 +33,7 @@ def _point(name: str, q: float) -> tuple[float, float]:
 
 @cache
 def critical_point(name: str, q: float) -> tuple[float, float]:
-    """(sigma_w^2, sigma_b^2) on the edge of chaos at length q: chi = sigma_w^2 E phi'^2 = 1 and q a fixed
-    point.
+    """(sigma_w^2, sigma_b^2) on the edge of chaos at length q: chi = sigma_w^2 E phi'^2 = 1 and q a fixed point.
 
     NotApplicable where sigma_b^2 would be negative (sigmoid, always). relu has (2, 0) for every q.
     Source: Poole et al. 2016; Schoenholz et al. 2017.
@@ -267,8 +264,7 @@ def row_standardized_(
     layer: LayerSpec | None = None,
     gamma: float | str = "auto",
 ) -> Tensor:
-    """Gaussian rows, each centred and rescaled to norm gamma: entries of variance gamma^2/n; (fan_out,
-    fan_in).
+    """Gaussian rows, each centred and rescaled to norm gamma: entries of variance gamma^2/n; (fan_out, fan_in).
 
     W_i <- gamma n^-1/2 (W_i - mean_i)/std_i, std over n (not n - 1) entries. gamma auto = 1/std of phi(z):
     1.71286 for relu. Done once, at the start; NF-nets keep it up during training.

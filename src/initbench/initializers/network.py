@@ -1,10 +1,8 @@
-"""Initializers that look at the layer's place in the net, or are made of others: mirrored nets, zero heads,
-edits.
-"""
+"""Initializers that look at the layer's place in the net, or are made of others: mirrored nets, zero heads, edits."""
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -16,12 +14,12 @@ from initbench.config.checks import unknown
 from initbench.config.groups import LayerSpec
 from initbench.errors import inapplicable, refusal, shown
 from initbench.initializers._draw import fans, gaussian, put_
-from initbench.initializers.calling import call_, options
+from initbench.initializers.calling import Initializer, options
 from initbench.initializers.contract import Case, Contract
 from initbench.initializers.laws import sphere_entry
 from initbench.initializers.option_files import base as base_of
 from initbench.initializers.orthogonal import orthogonal_
-from initbench.initializers.registry import REGISTRY, catalogued
+from initbench.initializers.registry import catalogued, entry_of
 from initbench.startup.late import stats
 
 Generator = torch.Generator | None
@@ -172,10 +170,9 @@ def asi_(
             [1.]])
     """
     m, n = _half_shape(weight, layer, "asi")
-    function, args, _ = base_of(base)
     part = weight.new_empty(m, n)
     half_bias = None if bias is None else (bias if layer.last else bias[:m].clone())
-    call_(function, part, half_bias, args=args, layer=replace(layer, fan_in=n, fan_out=m), generator=generator)
+    base_of(base).call_(part, half_bias, layer=replace(layer, fan_in=n, fan_out=m), generator=generator)
     if bias is not None and half_bias is not None:
         put_(bias, torch.zeros_like(bias) if layer.last else torch.cat([half_bias, half_bias]))
     if layer.last:
@@ -185,9 +182,10 @@ def asi_(
 
 def _of_base(c: Case, statement: str) -> Any:
     """What the contract of the base states here."""
-    function, args, _ = base_of(c["base"])
-    stated = getattr(next(entry.contract for entry in REGISTRY.values() if entry.function is function), statement)
-    return None if stated is None else stated(Case(c.layer, {**options(function), **args}))
+    start = base_of(c["base"])
+    entry = entry_of(start.function)
+    stated = None if entry is None else getattr(entry.contract, statement)
+    return None if stated is None else stated(Case(c.layer, {**options(start.function), **start.args}))
 
 
 @catalogued(
@@ -215,17 +213,16 @@ def zero_head_(
 ) -> Tensor:
     """Any base initializer, but the last layer's weight is 0; shape (fan_out, fan_in).
 
-    `base`: an option's name, module.function, or {name: ..., <arguments>}. The last bias follows the bias
-    rule: zeros, or neg_log_classes for sigmoid heads. Source: timm (vision transformer, mixer). zas =
-    zero_head with base eye.
+    `base`: an option's name, module.function, or {name: ..., <arguments>}. The last bias follows the bias rule: zeros,
+    or neg_log_classes for sigmoid heads. Source: timm (vision transformer, mixer). zas = zero_head with base eye.
 
     >>> zero_head_(torch.ones(1, 2), layer=LayerSpec(1, 1, 2, 1))
     tensor([[0., 0.]])
     """
-    function, args, _ = base_of(base)
+    start = base_of(base)
     if layer.last:
         return put_(weight, torch.zeros_like(weight))
-    return call_(function, weight, bias, args=args, layer=layer, generator=generator)
+    return start.call_(weight, bias, layer=layer, generator=generator)
 
 
 @catalogued(
@@ -251,8 +248,7 @@ def edited_(
     add: float = 0.0,
     entries: Sequence[Sequence[float]] = (),
 ) -> Tensor:
-    """Another initializer, then an edit in place: W = multiply W + add, single entries set; (fan_out,
-    fan_in).
+    """Another initializer, then an edit in place: W = multiply W + add, single entries set; (fan_out, fan_in).
 
     `entries`: a list of [row, column, value]; InputError if one lies outside the matrix.
     Source: "Dive into Deep Learning" 6.3: net[0].weight.data[:] += 1, net[0].weight.data[0, 0] = 42.
@@ -260,8 +256,7 @@ def edited_(
     >>> edited_(torch.empty(1, 2), layer=LayerSpec(0, 0, 2, 1), base="zeros", add=1, entries=[[0, 0, 42]])
     tensor([[42.,  1.]])
     """
-    function, args, _ = base_of(base)
-    call_(function, weight, bias, args=args, layer=layer, generator=generator)
+    base_of(base).call_(weight, bias, layer=layer, generator=generator)
     put_(weight, multiply * weight + add)
     for entry in entries:
         if len(entry) != 3:
@@ -282,9 +277,9 @@ def _pattern_fits(pattern: Any, layer: LayerSpec) -> bool:
     """Whether a key of `map` names this layer: first, last, hidden, 2, -1, "1-3", or a glob of layer_03."""
     text = str(pattern)
     if text in ("first", "last", "hidden"):
-        return {"first": layer.first, "last": layer.last, "hidden": not (layer.first or layer.last)}[text]
+        return layer.called(text)
     if re.fullmatch(r"-?[0-9]{1,9}", text):
-        return layer.index == (int(text) if int(text) >= 0 else layer.depth + 1 + int(text))
+        return layer.called(int(text))
     if re.fullmatch(r"[0-9]{1,9}-[0-9]{1,9}", text):
         low, high = text.split("-")
         return int(low) <= layer.index <= int(high)
@@ -352,7 +347,7 @@ def _delegate(
     bias_rule: Any,
     map: Mapping[Any, Any],
     default: Any = "kaiming_normal",
-) -> tuple[Callable[..., Any], dict[str, Any], Any]:
+) -> Initializer:
     return base_of(choose(map, default, layer), bias_rule)
 
 
@@ -388,8 +383,8 @@ def per_layer_(
     >>> per_layer_(torch.empty(1, 2), layer=first, map={"first": {"name": "constant", "value": 42}})
     tensor([[42., 42.]])
     """
-    function, args, _ = _delegate(layer=layer, bias_rule=None, map=map or {}, default=default)
-    return call_(function, weight, bias, args=args, layer=layer, generator=generator)
+    start = _delegate(layer=layer, bias_rule=None, map=map or {}, default=default)
+    return start.call_(weight, bias, layer=layer, generator=generator)
 
 
 per_layer_.delegate = lambda *, layer, bias_rule, map=None, default="kaiming_normal": _delegate(  # type: ignore

@@ -1,28 +1,20 @@
 """The option files conf/init/*.yaml, for the initializers that name another one as their base."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from initbench.disk import conf_folder
 from initbench.errors import refusal, shown
-from initbench.initializers.calling import RESERVED_KEYS, check_args, needs, resolve
+from initbench.initializers.calling import RESERVED_KEYS, Initializer, needs, resolve
 
 
-@cache
 def folder() -> Path:
-    """conf/init: beside the repository first, then inside the installed package.
-
-    >>> (folder() / "eye.yaml").exists()
-    True
-    """
-    here = Path(__file__).resolve()
-    found = [path for path in (here.parents[3] / "conf" / "init", here.parents[1] / "conf" / "init") if path.is_dir()]
-    if not found:
-        raise refusal("conf/init", "this installation has no option files", "install initbench again")
-    return found[0]
+    """conf/init."""
+    return conf_folder() / "init"
 
 
 @cache
@@ -38,14 +30,13 @@ def load_option(name: str) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def base(spec: str | Mapping[str, Any], bias: Any = None) -> tuple[Callable[..., Any], dict[str, Any], Any]:
-    """(function, arguments, bias rule) of another initializer: an option's name, module.function, or a
-    mapping.
+def base(spec: str | Mapping[str, Any], bias: Any = None) -> Initializer:
+    """Another initializer: an option's name, module.function, or a mapping.
 
     The mapping is `{name: <option or module.function>, bias: <rule>, <arguments>}`. `bias` is the rule where
     the spec has none. Raises InputError for an unknown name or argument, and for one that fills a whole net.
 
-    >>> base({"name": "constant", "value": 42})[1]
+    >>> base({"name": "constant", "value": 42}).args
     {'value': 42}
     """
     given = {"name": spec} if isinstance(spec, str) else dict(spec) if isinstance(spec, Mapping) else {}
@@ -64,8 +55,7 @@ def base(spec: str | Mapping[str, Any], bias: Any = None) -> tuple[Callable[...,
         )
     rule = given.pop("bias", option.get("bias", "zeros") if bias is None else bias)
     args = {**{k: v for k, v in option.items() if k not in RESERVED_KEYS}, **given}
-    check_args(function, args, name)
-    return function, args, rule
+    return Initializer.of(function, args, rule, name)
 
 
 def target_of(spec: str | Mapping[str, Any]) -> str:

@@ -175,8 +175,7 @@ def trunc_normal_(
     ),
 )
 def trunc_normal_2sigma_(weight: Tensor, *, generator: Generator = None, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    """Normal cut at 2 std, not corrected: W = mean + std z, |z| <= 2, true std .87962566 std, (fan_out,
-    fan_in).
+    """Normal cut at 2 std, not corrected: W = mean + std z, |z| <= 2, true std .87962566 std, (fan_out, fan_in).
 
     Source: jax.nn.initializers.truncated_normal, keras TruncatedNormal, timm trunc_normal_tf_.
 

@@ -1,6 +1,4 @@
-"""What the catalogue knows of an initializer: its entry, and the decorator that writes it down beside the
-function.
-"""
+"""What the catalogue knows of an initializer: its entry, and the decorator that writes it down beside the function."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,11 +34,18 @@ class Entry:
         return f"initbench.initializers.{self.function.__name__}"
 
 
+def entry_of(function: Callable[..., Any]) -> Entry | None:
+    """The entry of a function of the catalogue, or None.
+
+    >>> entry_of(print)
+    """
+    return next((entry for entry in REGISTRY.values() if entry.function is function), None)
+
+
 def catalogued(
     *, formula: str, source: str, meant_for: str, contract: Contract, needs: str = "nothing", note: str = ""
 ) -> Callable[[F], F]:
-    """Register an initializer under its name without the trailing underscore; the function itself stays as
-    it is.
+    """Register an initializer under its name without the trailing underscore; the function itself stays as it is.
 
     >>> REGISTRY["xavier_normal"].source
     'Glorot & Bengio 2010'

@@ -33,9 +33,8 @@ def _from(target: str, function: Callable[..., Any], args: Mapping[str, Any]) ->
     roots: list[str] = []
     files = [path for path in paths if path.is_file()]
     for spec in specs(args):
-        inner, inner_args, _ = base_of(spec)
-        named = target_of(spec)
-        more = _from(named, inner, inner_args)
+        inner = base_of(spec)
+        more = _from(target_of(spec), inner.function, inner.args)
         roots, files = roots + more[0], files + more[1]
     return roots, files
 

@@ -17,9 +17,7 @@ Generator = torch.Generator | None
 
 
 def _order(weight: Tensor, dim: int, generator: Generator) -> Tensor:
-    """Random ranks along a dimension, `(fan_out, fan_in)`: a permutation of 0.. in each column (dim 0) or
-    row.
-    """
+    """Random ranks along a dimension, `(fan_out, fan_in)`: a permutation of 0.. in each column (dim 0) or row."""
     noise = torch.rand(weight.shape, generator=generator, dtype=torch.float64)
     return noise.argsort(dim).argsort(dim).to(weight.device)
 

@@ -1,6 +1,4 @@
-"""Laws whose variance follows the fans: one family, `variance_scaling_`, and the classics as one line over
-it.
-"""
+"""Laws whose variance follows the fans: one family, `variance_scaling_`, and the classics as one line over it."""
 
 import math
 
@@ -31,11 +29,9 @@ MODES = {
 
 
 def draw_(weight: Tensor, distribution: str, std: float, *, degrees: float, generator: Generator = None) -> Tensor:
-    """Fill with draws of mean 0 and standard deviation `std` from a named distribution; shape (fan_out,
-    fan_in).
+    """Fill with draws of mean 0 and standard deviation `std` from a named distribution; shape (fan_out, fan_in).
 
-    rademacher = +-std; student_t has `degrees` degrees of freedom (> 2); arcsine = sqrt 2 std sin(U(0, 2
-    pi)).
+    rademacher = +-std; student_t has `degrees` degrees of freedom (> 2); arcsine = sqrt 2 std sin(U(0, 2 pi)).
 
     >>> draw_(torch.empty(1, 2), "rademacher", 3.0, degrees=5.0).abs()
     tensor([[3., 3.]])
@@ -300,8 +296,7 @@ def lecun_normal_(weight: Tensor, *, generator: Generator = None) -> Tensor:
     ),
 )
 def torch_default_(weight: Tensor, *, generator: Generator = None) -> Tensor:
-    """torch's nn.Linear: W ~ U(+-1/sqrt n), shape (fan_out, fan_in); its bias is the rule `torch`, the same
-    law.
+    """torch's nn.Linear: W ~ U(+-1/sqrt n), shape (fan_out, fan_in); its bias is the rule `torch`, the same law.
 
     Source: torch.nn.Linear.reset_parameters, which writes it as kaiming_uniform_(a=sqrt 5).
 

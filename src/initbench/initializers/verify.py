@@ -1,9 +1,8 @@
 """Does an initializer keep its contract? Draws of it at one case against every statement of the contract.
 
-Random statements are interval tests at fixed seeds: a mean over K independent matrices against its
-expectation by a t statistic over the matrices (so entries may depend on each other), a law by
-Kolmogorov-Smirnov. LEVEL is so small that a true statement practically never fails, while a 5% error of a
-constant does.
+Random statements are interval tests at fixed seeds: a mean over K independent matrices against its expectation by a t
+statistic over the matrices (so entries may depend on each other), a law by Kolmogorov-Smirnov. LEVEL is so small that a
+true statement practically never fails, while a 5% error of a constant does.
 """
 
 import inspect
@@ -52,8 +51,7 @@ def case(
 
 
 def cases(function: Function, contract: Contract, shapes: tuple = SHAPES) -> Iterator[Case]:
-    """All cases a contract is tested at: defaults at every shape and place; variants and other nets at a few
-    shapes.
+    """All cases a contract is tested at: defaults at every shape and place; variants and other nets at a few shapes.
 
     >>> from initbench.initializers.registry import REGISTRY
     >>> entry = REGISTRY["zeros"]
@@ -307,9 +305,7 @@ def _moments(contract: Contract, c: Case, law: Any, share: float) -> tuple[float
 
 
 def _mean_test(words: str, got: np.ndarray, expected: float, tolerance: float, scale: float | None = None) -> list[str]:
-    """Is `expected` inside the t interval of the mean over matrices `(K,)`? A number without spread must be
-    equal.
-    """
+    """Is `expected` inside the t interval of the mean over matrices `(K,)`? A number without spread must be equal."""
     scale = max(abs(expected), 1e-300) if scale is None else scale
     error = float(got.mean()) - expected
     spread = float(got.std(ddof=1)) / math.sqrt(len(got))
@@ -331,9 +327,7 @@ def _sample(weights: Tensor, independent: str, skip_zeros: bool) -> np.ndarray:
 
 
 def _law_test(words: str, sample: np.ndarray, law: Any) -> list[str]:
-    """Kolmogorov-Smirnov, for laws with atoms too: both distribution functions just below and above each
-    draw.
-    """
+    """Kolmogorov-Smirnov, for laws with atoms too: both distribution functions just below and above each draw."""
     if len(sample) < 20:
         return []
     ordered = np.sort(sample)

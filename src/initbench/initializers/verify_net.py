@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from initbench.config.groups import LayerSpec, ModelConfig
-from initbench.initializers.calling import options
+from initbench.initializers.calling import Initializer, options
 from initbench.initializers.contract import NetDraw
 from initbench.initializers.registry import Entry
 from initbench.initializers.whole_net import fill_base_, initialize_net, linears
@@ -86,9 +86,7 @@ def filled(
         module, layers = plain_net(dtype=dtype, **shape)
     initialize_net(
         module,
-        function_or_target=entry.function,
-        args={**QUICK.get(entry.name, {}), **(args or {})},
-        bias_rule=bias_rule,
+        Initializer.of(entry.function, {**QUICK.get(entry.name, {}), **(args or {})}, bias_rule),
         layers=layers,
         batch=sample(dtype=dtype) if batch is None else batch,
         loss=nn.functional.cross_entropy,

@@ -1,8 +1,7 @@
 """The second protocol: initializers that see a whole net, and what they share.
 
-`name_(module, *, generator, batch, loss, layers, <own arguments>)`: `module` is one run's plain nn.Module
-whose nn.Linear layers are in forward order, `batch` = (inputs (B, features), targets), `loss(outputs,
-targets)` a mean.
+`name_(module, *, generator, batch, loss, layers, <own arguments>)`: `module` is one run's plain nn.Module whose
+nn.Linear layers are in forward order, `batch` = (inputs (B, features), targets), `loss(outputs, targets)` a mean.
 """
 
 import math
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from initbench.config.groups import LayerSpec
 from initbench.errors import inapplicable, refusal
 from initbench.initializers.bias import fill_bias_
-from initbench.initializers.calling import call_, called, catalogued_here, check_args, names, needs, resolve
+from initbench.initializers.calling import Initializer, catalogued_here, names
 from initbench.initializers.contract import Contract, NetDraw
 from initbench.initializers.option_files import base as base_of
 from initbench.initializers.passes import counted
@@ -62,10 +61,8 @@ def all_linears(module: nn.Module) -> list[nn.Linear]:
 
 def initialize_net(
     module: nn.Module,
+    start: Initializer,
     *,
-    function_or_target: str | Callable[..., Any],
-    args: Mapping[str, Any] | None = None,
-    bias_rule: Any = "zeros",
     layers: Sequence[LayerSpec],
     batch: Batch,
     loss: Loss,
@@ -81,24 +78,22 @@ def initialize_net(
     gets `batch`, `loss`, `layers`, `generator` and `generators` (one per layer, for its base) only if it names them;
     gradients are left at None. `targets`, all those of the training part, are for the bias rules that need them (else
     the batch's). `layers` are those that hold a weight of their own (of tied ones, the first).
-    Raises InputError for unknown arguments, NotApplicable where it does not fit the net.
+    Raises NotApplicable where it does not fit the net.
 
     >>> net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
     >>> specs = [LayerSpec(0, 1, 2, 4), LayerSpec(1, 1, 4, 1)]
     >>> data = torch.randn(64, 2), torch.zeros(64, 1)
-    >>> asked = {"function_or_target": "lsuv", "batch": data, "loss": nn.functional.mse_loss}
-    >>> flops = initialize_net(net, layers=specs, generator=None, **asked)
+    >>> asked = {"batch": data, "loss": nn.functional.mse_loss, "generator": None}
+    >>> flops = initialize_net(net, Initializer.of("lsuv", {}), layers=specs, **asked)
     >>> flops >= 2 * 2 * 64 * (2 * 4 + 4 * 1)  # a forward pass or more a layer
     True
     >>> bool(abs(net[0](data[0]).std() - 1) < 0.2)
     True
     """
-    function = resolve(function_or_target) if isinstance(function_or_target, str) else function_or_target
-    args = dict(args or {})
-    check_args(function, args)
-    if needs(function) == "nothing":
+    function, args, bias_rule = start
+    if start.needs == "nothing":
         raise refusal(
-            f"init={function.__name__.removesuffix('_')}",
+            f"init={start.label}",
             "it fills one matrix, not a whole net",
             "use an initializer of whole nets, e.g. lsuv",
         )
@@ -119,7 +114,7 @@ def initialize_net(
     module.eval()
     passed = {k: v for k, v in given.items() if names(function, k)}
     own = not catalogued_here(function)
-    what = f"init={called(function).removesuffix('_')}"
+    what = f"init={start.label}"
     shapes = [(part.weight, part.weight.shape) for part in parts]
     if own:  # what it leaves unfilled is seen
         with torch.no_grad():
@@ -145,8 +140,7 @@ def fill_base_(
     generator: Generator,
     generators: Sequence[Generator] | None = None,
 ) -> None:
-    """Fill all weights by an initializer of one matrix; biases keep what their rule gave unless it names
-    them.
+    """Fill all weights by an initializer of one matrix; biases keep what their rule gave unless it names them.
 
     `generators`, one per layer: the draws of the base alone, so that both start from the same matrices.
 
@@ -155,9 +149,9 @@ def fill_base_(
     >>> float(net[0].weight.detach())
     1.0
     """
-    function, args, _ = base_of(base)
+    start = base_of(base)
     for part, layer, draws in zip(linears(module), layers, generators or [generator] * len(layers)):
-        call_(function, part.weight, part.bias, args=args, layer=layer, generator=draws)
+        start.call_(part.weight, part.bias, layer=layer, generator=draws)
 
 
 def output_of(module: nn.Module, part: nn.Module, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -203,8 +197,7 @@ def _gaussian_product(d: NetDraw) -> bool:
 def balanced_(
     module: nn.Module, *, generator: Generator = None, layers: Sequence[LayerSpec], scale: float = 1.0
 ) -> nn.Module:
-    """Balanced weights of a deep linear net from one SVD: W_{l+1}^T W_{l+1} = W_l W_l^T; biases as by their
-    rule.
+    """Balanced weights of a deep linear net from one SVD: W_{l+1}^T W_{l+1} = W_l W_l^T; biases as by their rule.
 
     A (m_last, n_first) ~ scale N(0, 1/n_first) = U S V^T; W_l = Q_{l+1} S^(1/N) Q_l^T with Q_0 = V, Q_N = U
     and random orthonormal (width, r) between, r = min(n_first, m_last). NotApplicable if a hidden width is

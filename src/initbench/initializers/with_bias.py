@@ -1,6 +1,4 @@
-"""Laws that include the bias: weight and bias are drawn together, so the bias rule of the option is
-overruled.
-"""
+"""Laws that include the bias: weight and bias are drawn together, so the bias rule of the option is overruled."""
 
 import math
 
@@ -248,9 +246,7 @@ def sklearn_mlp_(
 
 
 def _convex_moments(n: int, rho: float) -> tuple[float, float]:
-    """(E w)^2 and Var w of the weights of an input-convex ReLU layer with fixed points variance 1,
-    correlation rho.
-    """
+    """(E w)^2 and Var w of the weights of an input-convex ReLU layer with fixed points variance 1, correlation rho."""
     mixed = math.sqrt(1 - rho**2) + rho * math.acos(-rho)
     f = n * (math.pi - n + (n - 1) * mixed) / (2 * math.pi)
     return rho / f, 2 * (1 - rho) / n
@@ -312,8 +308,7 @@ def convex_init_(
     layer: LayerSpec | None = None,
     rho: float = 0.5,
 ) -> Tensor:
-    """Log-normal, so non-negative, weights that keep a ReLU layer's variance 1 and correlation rho;
-    (fan_out, fan_in).
+    """Log-normal, so non-negative, weights that keep a ReLU layer's variance 1 and correlation rho; (fan_out, fan_in).
 
     (E w)^2 = rho/f, Var w = 2(1-rho)/n, f = n(pi - n + (n-1)(sqrt(1-rho^2) + rho acos(-rho)))/(2 pi);
     b = -n E w/sqrt(2 pi). The first layer, which may have any sign, is LeCun's uniform and keeps its bias.

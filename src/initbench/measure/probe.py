@@ -20,7 +20,7 @@ PROBE_SAMPLES = 256
 JACOBIAN_SAMPLES = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Probe:
     """R runs at one step: forward and backward pass of the mean loss on the first 256 training samples of the
     seed's split, before the next update. Lists have one entry per layer.

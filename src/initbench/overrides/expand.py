@@ -24,6 +24,7 @@ from initbench.config.arm import (
     register_schema,
     study_from_hydra,
 )
+from initbench.disk import conf_folder
 from initbench.errors import refusal, shown
 from initbench.memory import check_fits
 from initbench.overrides.effect import check_effect
@@ -52,16 +53,6 @@ class Expanded:
     jobs: list[tuple[str, ...]]  # the overrides of each
     hydra: Any  # Hydra's own node: launcher, output folder
     lines: tuple[str, ...]  # the overrides as Hydra reads them, text quoted
-
-
-def config_folder() -> Path:
-    """The folder conf/: at the top of the repository in a clone, inside the package in a wheel."""
-    package = Path(__file__).parents[1]
-    # the repository first: an editable install may have left a stale copy in site-packages
-    for folder in (package.parent.parent / "conf", package / "conf"):
-        if (folder / f"{CONFIG_NAME}.yaml").is_file():
-            return folder
-    raise refusal("conf", f"no configuration found beside {package}", "install initbench again")
 
 
 def expand(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[ArmConfig]:
@@ -117,7 +108,7 @@ def check_own_options(made: Sequence[Composed], config_dirs: Sequence[str]) -> N
     """Refuse an option file of your own with the name of a built-in one: the built-in one would be used."""
     for folder in config_dirs:
         for group, option in dict.fromkeys(item for one in made for item in one.choices.items()):
-            own, ours = (Path(one, str(group), f"{option}.yaml") for one in (folder, config_folder()))
+            own, ours = (Path(one, str(group), f"{option}.yaml") for one in (folder, conf_folder()))
             if own.is_file() and ours.is_file() and own.read_bytes() != ours.read_bytes():
                 raise refusal(f"{group}/{option}.yaml", "another option has this name", "rename the file")
 
@@ -141,7 +132,7 @@ def own_option(name: str, search: Sequence[str] = ()) -> Mapping[str, Any] | Non
     from hydra import compose
     from hydra.errors import MissingConfigException
 
-    if (config_folder() / "init" / f"{name}.yaml").is_file() or not re.fullmatch(r"\w+", name):
+    if (conf_folder() / "init" / f"{name}.yaml").is_file() or not re.fullmatch(r"\w+", name):
         return None
     try:
         content = container(compose(CONFIG_NAME, overrides=[f"init={name}", *search]).init)
@@ -209,7 +200,7 @@ def composer(given: Sequence[Any], config_dirs: Sequence[str] = ()) -> Iterator[
     GlobalHydra.instance().clear()
     try:
         with (
-            initialize_config_dir(str(config_folder()), version_base="1.3", job_name="initbench"),
+            initialize_config_dir(str(conf_folder()), version_base="1.3", job_name="initbench"),
             files_checked(cache(check_own_file)),
         ):
             for override in given:  # glob(*) looks options up
@@ -221,7 +212,7 @@ def composer(given: Sequence[Any], config_dirs: Sequence[str] = ()) -> Iterator[
 
 def check_own_file(path: Path) -> None:
     """Check an option file of your own; the built-in ones are right."""
-    if config_folder() not in path.parents:
+    if conf_folder() not in path.parents:
         check_file(path)
 
 
@@ -246,7 +237,7 @@ def register_installed(override: Any) -> None:
     group = {"init": plugins.INITIALIZERS, "sharing": plugins.SHARING}[override.key_or_group]
     asked = plugins.installed(group) if is_glob(override) else values(override)
     for name in asked:
-        if name in plugins.installed(group) and not (config_folder() / override.key_or_group / f"{name}.yaml").exists():
+        if name in plugins.installed(group) and not (conf_folder() / override.key_or_group / f"{name}.yaml").exists():
             REGISTER[override.key_or_group](name)
 
 

@@ -217,7 +217,11 @@ def elements(override: Any) -> list[Any]:
 
 def check_sweep(override: Any, text: str) -> None:
     """Refuse sweeps that make no arms, or not always the same."""
+    from hydra.core.override_parser.types import Sweep
+
     key, value = override.key_or_group, override.value()
+    if any(isinstance(one, Sweep) for one in getattr(value, "list", [])):
+        raise refusal(shown(text), "a sweep inside a sweep", f"list the values: {key}=A,B,C")
     if key in LISTS:
         raise refusal(
             shown(text), "it would be a sweep of jobs, but these values train together", f"write {LISTS[key]}"

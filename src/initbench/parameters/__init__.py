@@ -9,14 +9,3 @@ from initbench.parameters.naming import parameter
 from initbench.parameters.table import constant_table, parameter_table
 from initbench.parameters.ties import share_, untie_
 from initbench.parameters.uses import count_uses, use_gradients
-
-__all__ = [
-    "constant_table",
-    "count_uses",
-    "initialize_",
-    "parameter",
-    "parameter_table",
-    "share_",
-    "untie_",
-    "use_gradients",
-]

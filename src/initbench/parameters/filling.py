@@ -15,11 +15,11 @@ from initbench.config.groups import LayerSpec
 from initbench.errors import InputError, refusal
 from initbench.errors import shown as brief
 from initbench.initializers.bias import fill_bias_
-from initbench.initializers.calling import call_, catalogued_here
+from initbench.initializers.calling import Initializer, catalogued_here
 from initbench.initializers.option_files import base
 from initbench.parameters.given import EDITS, edit, put_values
 from initbench.parameters.naming import check_module, nearest, stored_parameters
-from initbench.parameters.patterns import Place, all_places, fits, names_parameter, same, shown
+from initbench.parameters.patterns import Place, all_places, fits, names_parameter, pattern_text, same
 from initbench.parameters.storage import (
     Computed,
     check_fits,
@@ -93,7 +93,7 @@ def initialize_(
     places = {place.name: place for place in all_places(module, activation)}
     for pattern in spec:
         if not any(fits(pattern, place) for place in places.values()):
-            raise refusal(f"initialize_: {shown(pattern)}", "fits no parameter", nearest(str(pattern), places))
+            raise refusal(f"initialize_: {pattern_text(pattern)}", "fits no parameter", nearest(str(pattern), places))
     units = all_units(module)
     through = {
         name: unit.slot
@@ -160,7 +160,7 @@ def rule_of(unit: Unit, spec: Mapping[Any, Any], places: Mapping[str, Place]) ->
         if not same(spec[pattern], spec[found[0][1]]):
             raise refusal(
                 "initialize_",
-                f"{found[0][0]} and {name} are one parameter under two rules, {shown(found[0][1])} and {shown(pattern)}",
+                f"{found[0][0]} and {name} are one parameter under two rules, {pattern_text(found[0][1])} and {pattern_text(pattern)}",
                 "give both the same",
             )
     return found[0] if found else None
@@ -179,7 +179,7 @@ def rows_of(
     what = described(spec[pattern], places[name], names_parameter(pattern, places[name]))
     done = "filled" if unit.computed is None else f"filled, through {unit.computed.how}"
     return [
-        (name, shape, shown(pattern), what, done if name == unit.slot else f"tied to {unit.slot}, filled there")
+        (name, shape, pattern_text(pattern), what, done if name == unit.slot else f"tied to {unit.slot}, filled there")
         for name in unit.names
     ]
 
@@ -197,7 +197,7 @@ def tasks(units: Sequence[Unit], spec: Mapping[Any, Any], places: Mapping[str, P
         if whole is not None and whole.slot in asked:
             raise refusal(
                 "initialize_",
-                f"{whole.computed}, and {shown(asked[whole.slot][1])} and {shown(pattern)} fill both",
+                f"{whole.computed}, and {pattern_text(asked[whole.slot][1])} and {pattern_text(pattern)} fill both",
                 "give a rule to only one of them",
             )
         place, rule, alone = places[name], spec[pattern], names_parameter(pattern, places[name])
@@ -261,7 +261,7 @@ def described(rule: Any, place: Place, alone: bool) -> str:
     given = dict(rule) if isinstance(rule, Mapping) else {"name": rule}
     name, bias = given.pop("name"), given.pop("bias", None)
     if place.last == "bias" and not alone:
-        return f"bias {initializer(rule)[2] if bias is None else bias}"
+        return f"bias {initializer(rule).bias_rule if bias is None else bias}"
     inner = ", ".join(f"{key}={value}" for key, value in given.items())
     label = getattr(name, "__name__", str(name))
     return f"{label}({inner})" if inner else label
@@ -283,12 +283,11 @@ def fill(task: Task, generator: Generator, todo: Mapping[int, Task]) -> None:
     elif not values.numel():
         return
     elif callable(named) and not catalogued_here(named) and task.alone:
-        args, draws = initializer(rule)[1], child(generator)
-        call_(named, values, args=args, layer=layer, generator=draws, edit=True)
+        initializer(rule).call_(values, layer=layer, generator=child(generator), edit=True)
     elif values.ndim == 1 and task.place.last == "bias":
         weight = beside(task, "weight", todo)
         if task.alone or weight is None or not weight.values.numel():  # else it is filled together with its weight
-            bias_rule = bias_alone(rule) if task.alone else initializer(rule)[2]
+            bias_rule = bias_alone(rule) if task.alone else initializer(rule).bias_rule
             fill_bias_(values, bias_rule, layer=layer or anywhere(values), generator=generator)
     elif values.ndim == 2:
         fill_matrix(task, generator, todo)
@@ -317,29 +316,29 @@ def beside(task: Task, name: str, todo: Mapping[int, Task]) -> Task | None:
 def fill_matrix(task: Task, generator: Generator, todo: Mapping[int, Task]) -> None:
     """A weight by an initializer, first its layer's bias by the bias rule that comes with it."""
     values = task.values
-    function, args, bias_rule = initializer(task.rule)
+    start = initializer(task.rule)
     layer = task.place.layer or LayerSpec(0, 0, values.shape[1], values.shape[0])
     with_bias = beside(task, "bias", todo)
     # a law that draws weight and bias together gets a bias to fill, if only a passing one
     bias = torch.zeros_like(values[:, 0]) if with_bias is None else with_bias.values
     if with_bias is not None:
-        fill_bias_(bias, bias_rule, layer=layer, generator=generator)
-    own = not catalogued_here(function)
+        fill_bias_(bias, start.bias_rule, layer=layer, generator=generator)
+    own = not catalogued_here(start.function)
     if not own:
         values.fill_(torch.nan)  # an entry that it leaves alone shows
-    call_(function, values, bias, args=args, layer=layer, generator=child(generator) if own else generator)
+    start.call_(values, bias, layer=layer, generator=child(generator) if own else generator)
     if not bool(torch.isfinite(values).all() and torch.isfinite(bias).all()):
         raise refusal(
-            f"initialize_: {task.one.slot}", f"{function.__name__} left NaN or infinity", "choose another rule"
+            f"initialize_: {task.one.slot}", f"{start.function.__name__} left NaN or infinity", "choose another rule"
         )
 
 
-def initializer(rule: Any) -> tuple[Callable[..., Any], dict[str, Any], Any]:
-    """(function, arguments, bias rule) of a rule that names an initializer."""
+def initializer(rule: Any) -> Initializer:
+    """The initializer that a rule names."""
     if isinstance(rule, Mapping) and callable(rule["name"]):
         given = {key: value for key, value in rule.items() if key not in ("name", "bias")}
-        return rule["name"], given, rule.get("bias", "zeros")
-    return (rule, {}, "zeros") if callable(rule) else base(rule)
+        return Initializer(rule["name"], given, rule.get("bias", "zeros"))
+    return Initializer(rule, {}, "zeros") if callable(rule) else base(rule)
 
 
 def bias_alone(rule: Any) -> Any:
@@ -360,6 +359,3 @@ def child(generator: Generator) -> torch.Generator:
     """
     seed = int(torch.randint(2**62, (), generator=generator))
     return torch.Generator().manual_seed(seed)
-
-
-__all__: Sequence[str] = ["initialize_"]

@@ -121,6 +121,3 @@ def owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
     """
     path, _, last = name.rpartition(".")
     return layer(module, path), last
-
-
-__all__ = ["Stored", "check_module", "constants", "layer", "nearest", "owner", "parameter", "stored_parameters"]

@@ -64,13 +64,11 @@ def fits(pattern: Any, place: Place) -> bool:
     if isinstance(pattern, type):
         return isinstance(place.owner, pattern)
     if isinstance(pattern, int) and not isinstance(pattern, bool):
-        layer = place.layer
-        return layer is not None and layer.index == (pattern if pattern >= 0 else layer.depth + 1 + pattern)
+        return place.layer is not None and place.layer.called(pattern)
     if pattern in (place.name, place.path):
         return True
     if pattern in ("first", "hidden", "last") and place.layer is not None:
-        layer = place.layer
-        return {"first": layer.first, "last": layer.last, "hidden": not (layer.first or layer.last)}[pattern]
+        return place.layer.called(pattern)
     return any(fnmatchcase(text, str(pattern)) for text in (place.name, place.path))
 
 
@@ -79,7 +77,7 @@ def names_parameter(pattern: Any, place: Place) -> bool:
     return isinstance(pattern, str) and fnmatchcase(place.name, pattern) and not fnmatchcase(place.path, pattern)
 
 
-def shown(pattern: Any) -> str:
+def pattern_text(pattern: Any) -> str:
     """A pattern as a person would write it."""
     return pattern.__name__ if isinstance(pattern, type) else str(pattern)
 

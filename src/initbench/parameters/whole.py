@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from initbench.errors import refusal
-from initbench.initializers.calling import needs, resolve
+from initbench.initializers.calling import Initializer, needs, resolve
 from initbench.initializers.whole_net import initialize_net
 from initbench.parameters.naming import stored_parameters
 from initbench.parameters.patterns import all_places
@@ -71,14 +71,12 @@ def fill_whole_net(
         raise refusal(f"initialize_: {label}", f"{first} and {other} share memory", "tie them by ib.share_ instead")
     places = all_places(module, activation)
     layers = {place.layer.index: place.layer for place in places if place.layer is not None}
-    targets = torch.zeros(1)
+    args = {key: value for key, value in rule.items() if key not in ("name", "bias")}
     initialize_net(
         module,
-        function_or_target=function,
-        args={key: value for key, value in rule.items() if key not in ("name", "bias")},
-        bias_rule=rule.get("bias", "zeros"),
+        Initializer.of(function, args, rule.get("bias", "zeros")),
         layers=[layers[index] for index in sorted(layers)],
-        batch=batch or (torch.zeros(1), targets),
+        batch=batch or (torch.zeros(1), torch.zeros(1)),
         loss=loss or nn.functional.mse_loss,
         generator=generator,
     )

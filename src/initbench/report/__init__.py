@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from initbench.config.checks import one_of
+from initbench.disk import naming, published
 from initbench.errors import refusal, shown
 from initbench.report.source import Source, open_source
 
@@ -40,7 +39,8 @@ def build(
     wanted = _wanted(formats)
     source = open_source(results, baseline=baseline, target=target)
     files = _files(wanted, source)
-    _made(source.folder)
+    with naming(source.folder):
+        source.folder.mkdir(parents=True, exist_ok=True)
     return {name: _write(source.folder / name, content) for name, content in files.items()}
 
 
@@ -59,7 +59,8 @@ def build_versus(
     both = versus.Versus(*(open_source(one, target=target) for one in (first, second)))
     folder = both.b.folder
     contents = versus.files(both, wanted)
-    _made(folder)
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return {name: _write(folder / name, content) for name, content in contents.items()}
 
 
@@ -111,35 +112,17 @@ def _files(wanted: list[str], source: Source) -> dict[str, Content]:
     return files
 
 
-def _made(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise refusal(
-            folder, f"no folder can be made here ({error.strerror or error})", "move what is in the way"
-        ) from None
-
-
 def _write(path: Path, content: Content) -> Path:
     """Whole or not at all: a reader never sees half a page."""
-    try:
+    with naming(path.parent):
         path.parent.mkdir(exist_ok=True)
-        if path.is_dir():
-            raise refusal(path, "a folder where a file belongs", "move it away")
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise refusal(path, f"cannot be written ({error.strerror or error})", "make its folder writable") from None
-    try:
-        with os.fdopen(handle, "wb") as out:
-            if callable(content):
-                content(out)
-            else:
-                out.write(content.encode("utf-8", errors="backslashreplace") if isinstance(content, str) else content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    if path.is_dir():
+        raise refusal(path, "a folder where a file belongs", "move it away")
+    with published(path) as new, open(new, "wb") as out:
+        if callable(content):
+            content(out)
+        else:
+            out.write(content.encode("utf-8", errors="backslashreplace") if isinstance(content, str) else content)
     return path
 
 

@@ -232,5 +232,3 @@ BLOCKS: tuple[Callable[[Source, Draw], Block], ...] = (
     judged.elsewhere,
     judged.against,
 )
-
-__all__ = ["BLOCKS", "Block", "Draw", "Item", "blocks", "gradient_maps", "tied_layers"]

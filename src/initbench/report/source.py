@@ -121,7 +121,7 @@ def open_source(results: Any, *, baseline: str | None = None, target: Any = None
     else:
         runs, history, study = results.runs, history_of(results), results.study
         folder = Path(results.folder)
-    check_frames(runs, history)
+    check_frames(runs, history, study)
     own = study.get("target")
     known = (str(own["metric"]), float(own["value"])) if own else None
     wanted = known if target is None else parse_target(target, known)

@@ -111,6 +111,3 @@ def csv(frame: pd.DataFrame) -> str:
 
 def _no_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-
-
-__all__: list[Any] = ["csv", "report_latex", "report_markdown"]

@@ -9,19 +9,3 @@ names them.
 from initbench.sharing.build import BUILDERS, Parts, builder, label, main_slots, scheme
 from initbench.sharing.groups import NEEDS_SLOTS, RULES
 from initbench.sharing.scheme import Draw, Formula, Scheme, Slot, slot_of_layer
-
-__all__ = [
-    "BUILDERS",
-    "NEEDS_SLOTS",
-    "RULES",
-    "Draw",
-    "Formula",
-    "Parts",
-    "Scheme",
-    "Slot",
-    "builder",
-    "label",
-    "main_slots",
-    "scheme",
-    "slot_of_layer",
-]

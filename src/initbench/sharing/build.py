@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from initbench.config.checks import unknown
 from initbench.config.groups import OWN_BIAS, SHARING_KEYS, LayerSpec, SharingConfig
 from initbench.errors import inapplicable, refusal, shown
-from initbench.grammar import number
+from initbench.grammar import plain
 from initbench.own import plugins
 from initbench.own.code import guarded
 from initbench.sharing.formulas import (
@@ -29,7 +29,7 @@ from initbench.sharing.formulas import (
     circulant,
     hashed,
 )
-from initbench.sharing.groups import RULES, Groups, alone_too, by_hand, by_rule, check_one_shape, named_or_all
+from initbench.sharing.groups import RULES, Groups, alike, alone_too, by_hand, by_rule, check_one_shape, named_or_all
 from initbench.sharing.parts import Parts, check_parts, checked
 from initbench.sharing.scheme import Draw, Formula, Scheme, Slot
 
@@ -84,8 +84,7 @@ def transposed(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
 def low_rank_delta(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
     """W_l = W0 + B_l A_l of rank sharing.rank: W0 by the initializer, A ~ U(+-1/sqrt n), B = 0, so that the net starts
     as the tied one."""
-    groups = named_or_all(config, layers)
-    check_one_shape(config, groups, layers)
+    groups = alike(config, layers)
     extras: list[Slot] = []
     formulas: dict[int, Formula] = {}
     fills: dict[str, Callable[[Draw], Tensor]] = {}
@@ -125,8 +124,7 @@ def uniform(shape: tuple[int, ...], bound: float, layer: int) -> Callable[[Draw]
 
 def scaled(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
     """W_l = diag(s_l) W0 diag(t_l); s and t start as `sharing.start`: random signs, N(1, .5^2), or ones (tied)."""
-    groups = named_or_all(config, layers)
-    check_one_shape(config, groups, layers)
+    groups = alike(config, layers)
     extras: list[Slot] = []
     formulas: dict[int, Formula] = {}
     fills: dict[str, Callable[[Draw], Tensor]] = {}
@@ -156,8 +154,7 @@ def scales(start: str, size: int, side: str, layer: int) -> Callable[[Draw], Ten
 def coefficients(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
     """W_l = sum_j a_lj T_j: `sharing.slots` templates by the initializer, a the rows of a semi-orthogonal (L, k) matrix
     (columns orthonormal if L > k, rescaled by sqrt(L / k) so that the weights keep the initializer's variance)."""
-    groups = named_or_all(config, layers)
-    check_one_shape(config, groups, layers)
+    groups = alike(config, layers)
     slots: list[Slot] = []
     extras: list[Slot] = []
     formulas: dict[int, Formula] = {}
@@ -208,8 +205,7 @@ def mixing(group: int, row: int, rows: int, k: int) -> Callable[[Draw], Tensor]:
 def soft(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
     """Every layer its own weight, pulled together by lambda sum_i |W_i - mean|^2 = lambda / L sum_{i<j} |W_i - W_j|^2,
     lambda = sharing.strength; biases are free."""
-    groups = named_or_all(config, layers)
-    check_one_shape(config, groups, layers)
+    groups = alike(config, layers)
     every = [[layer.index] for layer in layers]
     names = tuple(tuple(f"weight_{layer:02d}" for layer in group) for group in groups)
     return Parts(main_slots(every, layers), soft=names)
@@ -217,8 +213,7 @@ def soft(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
 
 def tied_at_init(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
     """One draw copied to every layer of a group, then independent (Yang et al. 2021)."""
-    groups = named_or_all(config, layers)
-    check_one_shape(config, groups, layers)
+    groups = alike(config, layers)
     first = {layer: group[0] for group in groups for layer in group}
     slots = tuple(
         replace(slot, start_layer=first.get(slot.layers[0]))
@@ -367,21 +362,14 @@ def label(config: SharingConfig) -> str:
     ('cycle(3)', 'all(bias=untied)')
     """
     parts = [
-        text(getattr(config, key)) for key in SHARING_KEYS.get(config.name, ()) if getattr(config, key) is not None
+        plain(getattr(config, key)) for key in SHARING_KEYS.get(config.name, ()) if getattr(config, key) is not None
     ]
     if config.name not in BUILDERS:  # of an installed package: whatever is not as usual
         usual_keys = asdict(SharingConfig(config.name))
         kept = {key: value for key, value in asdict(config).items() if key not in ("bias", "reduce", "controls")}
-        parts = [f"{key}={text(value)}" for key, value in kept.items() if value != usual_keys[key]]
+        parts = [f"{key}={plain(value)}" for key, value in kept.items() if value != usual_keys[key]]
     if config.name != "none":
         usual = "untied" if config.name in OWN_BIAS else "tied"
         parts += [f"bias={config.bias}"] if config.bias != usual else []
         parts += [f"reduce={config.reduce}"] if config.reduce != "sum" else []
     return f"{config.name}({', '.join(parts)})" if parts else config.name
-
-
-def text(value: Any) -> str:
-    """A value as a person would write it."""
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(text(v) for v in value) + "]"
-    return number(value) if isinstance(value, float) else str(value)

@@ -102,6 +102,13 @@ def named_or_all(config: SharingConfig, layers: Sequence[LayerSpec]) -> Groups:
     return [list(range(1, hidden_to_hidden(config, layers) + 1))]
 
 
+def alike(config: SharingConfig, layers: Sequence[LayerSpec]) -> Groups:
+    """`named_or_all`, checked to be of one shape."""
+    groups = named_or_all(config, layers)
+    check_one_shape(config, groups, layers)
+    return groups
+
+
 def by_hand(config: SharingConfig, layers: Sequence[LayerSpec]) -> Groups:
     """The groups of `sharing.groups`, layers sorted; InputError if a layer does not exist."""
     groups = [sorted(group) for group in config.groups or [] if group]

@@ -99,6 +99,11 @@ class Scheme:
         return self.weights + self.extras + self.biases + self.own
 
     @property
+    def by_attribute(self) -> list[tuple[str, Slot]]:
+        """The slots of weights and biases, each with its attribute of an nn.Linear."""
+        return [("weight", slot) for slot in self.weights] + [("bias", slot) for slot in self.biases]
+
+    @property
     def looks_up(self) -> bool:
         """Whether every layer's weight IS a stored tensor, and its gradient nothing but the sum or mean over its uses:
         no formula, no penalty, no ties that end."""

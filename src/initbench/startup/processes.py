@@ -126,6 +126,18 @@ def like_the_command() -> None:
     collect_seldom()
 
 
+def interrupt_twice() -> None:
+    """The first Ctrl-C is an exception, so that what is under way is cleaned up; the second ends this process at once,
+    whatever it does, and those beside it end with it."""
+
+    def first(*args: Any) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as under nohup
+        signal.signal(signal.SIGINT, first)
+
+
 def collect_seldom() -> None:
     """Look for garbage now and then only: among a million objects of libraries, which stay to the end, that takes a
     third of the time of a small study."""

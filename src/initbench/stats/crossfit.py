@@ -77,11 +77,11 @@ def crossfits(panels: Sequence[Panel], resamples: int = RESAMPLES) -> list[Cross
     draws = np.concatenate([_draws(keys, logs, drawn[rows].astype(float)) for rows in blocks(*drawn.shape)], axis=1)
     judged_at = [_rates(key, halvings(n)) for key in keys]
     return [
-        Crossfit(float(judged(panel.log, at).mean()), draw, at) for panel, draw, at in zip(panels, draws, judged_at)
+        Crossfit(float(at_rates(panel.log, at).mean()), draw, at) for panel, draw, at in zip(panels, draws, judged_at)
     ]
 
 
-def judged(values: np.ndarray, rates: np.ndarray) -> np.ndarray:
+def at_rates(values: np.ndarray, rates: np.ndarray) -> np.ndarray:
     """Entries of `values` (L, n) at the rates judged at (HALVINGS, n) -> (HALVINGS, n)."""
     return np.asarray(values[rates, np.arange(values.shape[1])])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -94,7 +96,7 @@ def _rows_of(history: History, runs: pd.DataFrame, metric: str) -> tuple[pd.Data
 
 
 def grouped_quantiles(
-    keys: list[np.ndarray], values: pd.Series, levels: tuple[float, ...]
+    keys: list[np.ndarray], values: pd.Series, levels: Sequence[float]
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
     """Order statistics within groups; NaN = +inf.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from initbench.grammar import number
 from initbench.stats.target import select
 from initbench.store.history import History
 
@@ -49,7 +50,7 @@ def wider(rates: Sequence[float], sides: set[str]) -> str:
         grid.insert(0, rounded(rates[0] * low, rates[0]))
     if "high" in sides and rates[-1] > 0:
         grid.append(rounded(rates[-1] * high, rates[-1]))
-    return f"'optim.lr=[{','.join(exact(lr) for lr in grid)}]'"
+    return f"'optim.lr=[{','.join(number(lr) for lr in grid)}]'"
 
 
 def rounded(value: float, end: float) -> float:
@@ -66,15 +67,6 @@ def rounded(value: float, end: float) -> float:
         ),
         value,
     )
-
-
-def exact(value: float) -> str:
-    """The shortest text of the same number: another one would be trained anew.
-
-    >>> exact(0.1), exact(1.0), exact(0.1234567)
-    ('0.1', '1', '0.1234567')
-    """
-    return f"{value:g}" if float(f"{value:g}") == value else repr(float(value))
 
 
 def sides_of(edges: Sequence[str]) -> set[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from initbench.config.arm import dotted
 from initbench.errors import refusal
 from initbench.stats import remedy, verdict
 from initbench.stats.compare import Arms
@@ -127,17 +128,7 @@ def _config(study: Mapping[str, Any] | None, label: str) -> dict[str, str]:
     """The configuration of an arm, flat, without what two studies may differ in; empty where it is not known."""
     arms = (study or {}).get("arms") or []
     config = next((arm.get("config") for arm in arms if str(arm.get("label")) == label), None)
-    flat: dict[str, str] = {}
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else str(key), inner)
-        elif not prefix.startswith(NOT_COMPARED):
-            flat[prefix] = str(value)
-
-    walk("", config or {})
-    return flat
+    return {key: str(value) for key, value in dotted(config or {}).items() if not key.startswith(NOT_COMPARED)}
 
 
 def common_evaluations(

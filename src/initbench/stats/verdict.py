@@ -16,7 +16,7 @@ import numpy as np
 
 from initbench.startup.late import stats as sps
 from initbench.stats import student
-from initbench.stats.crossfit import Crossfit, judged
+from initbench.stats.crossfit import Crossfit, at_rates
 from initbench.stats.intervals import wilson
 from initbench.stats.panel import Panel
 from initbench.stats.rates import GATE, MIN_SEEDS
@@ -88,9 +88,9 @@ def contrast(arm: Panel, fit: Crossfit, base: Panel, fit_base: Crossfit) -> Cont
     """Two arms on the same seeds, both cross-fitted on them."""
     n = len(arm.seeds)
     error = float((fit.draws - fit_base.draws).std()) if n >= 3 else NAN
-    ours, theirs = judged(arm.reached, fit.rates), judged(base.reached, fit_base.rates)  # (H, n)
+    ours, theirs = at_rates(arm.reached, fit.rates), at_rates(base.reached, fit_base.rates)  # (H, n)
     # arriving at the budget itself is still earlier than never
-    gap = (judged(arm.log, fit.rates) - 1e-6 * ours) - (judged(base.log, fit_base.rates) - 1e-6 * theirs)
+    gap = (at_rates(arm.log, fit.rates) - 1e-6 * ours) - (at_rates(base.log, fit_base.rates) - 1e-6 * theirs)
     first = (np.where(np.abs(gap) < 1e-9, 0.5, gap < 0)).mean(axis=0)
     return Contrast(n, fit.mean - fit_base.mean, error, ours.mean(axis=0) >= 0.5, theirs.mean(axis=0) >= 0.5, first)
 
@@ -99,9 +99,9 @@ def unpaired(arm: Panel, fit: Crossfit, base: Panel, fit_base: Crossfit) -> Cont
     """Two arms on different seeds: errors add, and the smaller sample gives the degrees of freedom."""
     n = min(len(arm.seeds), len(base.seeds))
     error = float(np.hypot(fit.draws.std(), fit_base.draws.std())) if n >= 3 else NAN
-    ours, theirs = judged(arm.reached, fit.rates), judged(base.reached, fit_base.rates)
-    when = judged(arm.log, fit.rates) - 1e-6 * ours
-    when_base = judged(base.log, fit_base.rates) - 1e-6 * theirs
+    ours, theirs = at_rates(arm.reached, fit.rates), at_rates(base.reached, fit_base.rates)
+    when = at_rates(arm.log, fit.rates) - 1e-6 * ours
+    when_base = at_rates(base.log, fit_base.rates) - 1e-6 * theirs
     gap = when[:, :, None] - when_base[:, None, :]  # (H, n, n_base)
     share = float(np.where(np.abs(gap) < 1e-9, 0.5, gap < 0).mean())
     reached = ours.mean(axis=0) >= 0.5, theirs.mean(axis=0) >= 0.5

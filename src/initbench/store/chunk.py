@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from initbench.config.arm import Run
+
 
 @dataclass(frozen=True)
 class Series:
@@ -25,7 +27,7 @@ class Chunk:
     `init_flops` (R,) are the operations of each run's start; None where nothing but drawing was done.
     """
 
-    runs: tuple[tuple[int, float], ...]  # (seed, lr)
+    runs: tuple[Run, ...]  # (seed, lr)
     diverged_at: np.ndarray
     series: dict[str, Series]
     stopped_at: np.ndarray | None = None

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from initbench.config.arm import run_key
+from initbench.config.arm import Run, run_key
+from initbench.disk import naming, published
 from initbench.errors import refusal
 from initbench.store.chunk import Chunk, Series
 
@@ -37,46 +37,36 @@ class Store:
         """Published parts of an arm, in a fixed order."""
         return sorted((self.root / arm_key).glob("part-*.parquet"))
 
-    def runs(self, arm_key: str) -> set[tuple[int, float]]:
+    def runs(self, arm_key: str) -> set[Run]:
         """(seed, lr) of every run stored for an arm."""
-        found: set[tuple[int, float]] = set()
+        found: set[Run] = set()
         for path in self.parts(arm_key):
             table = intact(path)
             if table is not None:
-                found.update(zip(table["seed"].to_pylist(), table["lr"].to_pylist()))
+                found.update(map(Run, table["seed"].to_pylist(), table["lr"].to_pylist()))
         return found
 
     def write(self, arm_key: str, chunk: Chunk) -> Path:
         """Publish a chunk as a part; returns its path. Writing the same chunk again changes nothing."""
         folder = self.root / arm_key
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"tmp-{os.getpid()}-{secrets.token_hex(4)}"
-        try:
-            with open(temporary, "wb") as file:
-                pq.write_table(
-                    table_of(arm_key, chunk),
-                    file,
-                    compression="zstd",
-                    use_dictionary=False,
-                    write_page_checksum=True,
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            path = folder / f"part-{hashlib.sha256(temporary.read_bytes()).hexdigest()}.parquet"
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                pass
-            except OSError:  # a file system without hard links
-                os.rename(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with naming(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        out = pa.BufferOutputStream()
+        pq.write_table(
+            table_of(arm_key, chunk), out, compression="zstd", use_dictionary=False, write_page_checksum=True
+        )
+        content = out.getvalue()
+        path = folder / f"part-{hashlib.sha256(content).hexdigest()}.parquet"
+        with published(path, once=True) as new, open(new, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         return path
 
-    def read(self, arm_key: str, runs: Iterable[tuple[int, float]]) -> Stored | None:
+    def read(self, arm_key: str, runs: Iterable[Run]) -> Stored | None:
         """The stored ones among the asked runs, sorted by (seed, lr); None if there are none."""
         wanted = set(runs)
-        heads: dict[tuple[int, float], tuple[Part, int]] = {}
+        heads: dict[Run, tuple[Part, int]] = {}
         size = 0
         for path in self.parts(arm_key):
             table = intact(path)
@@ -100,7 +90,7 @@ class Part:
 
     path: Path
     table: pa.Table | None
-    runs: list[tuple[int, float]]
+    runs: list[Run]
     columns: dict[str, np.ndarray]  # those of ONE_A_RUN that it has
     axes: Axes
 
@@ -111,7 +101,7 @@ class Part:
         return Part(
             path,
             table if keep else None,
-            list(zip(table["seed"].to_pylist(), table["lr"].to_pylist())),
+            list(map(Run, table["seed"].to_pylist(), table["lr"].to_pylist())),
             {name: table[name].to_numpy() for name in found},
             {name: (tuple(s), None if k is None else tuple(k)) for name, (s, k) in axes.items()},
         )
@@ -133,7 +123,7 @@ ONE_A_RUN = {"diverged_at": -1, "stopped_at": -1, "init_flops": np.nan}
 class Stored:
     """R runs of an arm in the store, as `Chunk` has them; a series is read from the parts when it is asked for."""
 
-    runs: tuple[tuple[int, float], ...]
+    runs: tuple[Run, ...]
     diverged_at: np.ndarray
     stopped_at: np.ndarray | None
     init_flops: np.ndarray | None
@@ -141,7 +131,7 @@ class Stored:
     places: list[tuple[Part, np.ndarray, np.ndarray]]  # of each part: its rows that are used, and where they stand here
 
     @staticmethod
-    def of(rows: Mapping[tuple[int, float], tuple[Part, int]]) -> Stored:
+    def of(rows: Mapping[Run, tuple[Part, int]]) -> Stored:
         """`rows`: the part and the row in it of each run."""
         used: dict[Part, list[tuple[int, int]]] = {}
         for place, (part, row) in enumerate(rows.values()):
@@ -204,7 +194,14 @@ def table_of(arm_key: str, chunk: Chunk) -> pa.Table:
 
 
 NEEDED = ("run", "seed", "lr", "diverged_at")
-damaged: list[str] = []  # a line for each part that this process has set aside, for the end of the command
+damaged: list[str] = []  # a line for each part that this process has set aside and nobody has been told of
+
+
+def told() -> list[str]:
+    """The lines of `damaged`, each once."""
+    lines = damaged.copy()
+    damaged.clear()
+    return lines
 
 
 def intact(path: Path) -> pa.Table | None:

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,11 +21,12 @@ from pandas.api.types import is_numeric_dtype
 from initbench.errors import refusal, shown
 from initbench.memory import check_fits
 from initbench.store.history import TYPES, History, HistoryFile, readable
-from initbench.store.study_file import checked_study
+from initbench.store.study_file import checked_study, wrong_study
 
 FRAMES = ("runs.parquet", "history.parquet")
 FILES = ("study.json", *FRAMES)
 MOST_JSON = 2**28  # bytes; 10,000 arms are a tenth of it
+GIVE = "give the frames of a study"
 REBUILD = "run the study's command again, or copy the folder once more"
 STATUSES = ("completed", "diverged", "failed")
 TEXT = ("run", "arm", "arm_key", "setup", "setting", "status", "init.name", "sharing.name")
@@ -36,7 +36,7 @@ NUMBERS = {  # of runs.parquet: whether the column must be there
                      "stored_parameters", "used_parameters", "state_bytes", "gap_at_target", "loss/train", "loss/val",
                      "accuracy/train", "accuracy/val", "loss/batch"), False),
 }  # fmt: skip
-COMPLETE = ("optim.lr", "seed")  # numbers that every run has
+COMPLETE = ("optim.lr", "seed", "train.steps")  # numbers that every run has
 
 
 # what everything reads of frames in memory
@@ -129,24 +129,36 @@ def _check_columns(path: Path, schema: pa.Schema, text: Mapping[str, bool], numb
                 raise refusal(path, f"column {name} must hold {word}, not {schema.field(name).type}", REBUILD)
 
 
-def check_frames(runs: pd.DataFrame, history: History) -> None:
-    """Refuse frames in memory that lack a column that everything reads, have one twice, or hold what cannot be there."""
+def check_frames(runs: pd.DataFrame, history: History, study: Mapping[str, Any]) -> None:
+    """Refuse frames in memory that lack what everything reads, have it twice, or hold what cannot be there."""
     for name, frame, columns in (("runs", runs, RUN_COLUMNS), ("history", history, HISTORY_COLUMNS)):
         missing = [column for column in columns if column not in frame.columns]
         if missing:
-            raise refusal(name, f"columns {', '.join(missing)} are missing", "give the frames of a study")
+            raise refusal(name, f"columns {', '.join(missing)} are missing", GIVE)
         if len(set(frame.columns)) < len(frame.columns):
-            raise refusal(name, "a column is there twice", "give the frames of a study")
-    for column in RUN_COLUMNS:
-        values = runs[column]
-        if column in ("optim.lr", "seed"):
-            good = is_numeric_dtype(values) and bool(np.isfinite(values.astype(float)).all())
-        elif column == "steps_to_target":
-            good = is_numeric_dtype(values) or bool(values.isna().all())
-        else:
-            good = bool(values.astype(object).map(lambda value: isinstance(value, str)).all())
-        if not good:
-            raise refusal("runs", f"column {column} holds what cannot be there", "give the frames of a study")
+            raise refusal(name, "a column is there twice", GIVE)
+    wrong = wrong_study(study, whole=False)
+    if wrong:
+        raise refusal("study", wrong, GIVE)
+    kinds = dict.fromkeys(TEXT, _all_text) | dict.fromkeys(NUMBERS, _all_numbers)
+    for name, good in kinds.items():
+        if name in runs and not good(runs[name]):
+            raise refusal("runs", f"column {name} holds what cannot be there", GIVE)
+    wrong = wrong_runs(runs)
+    if wrong:
+        raise refusal("runs", wrong, GIVE)
+    if isinstance(history, pd.DataFrame):
+        for name in HISTORY_COLUMNS:
+            if not (_all_text if name in ("run", "metric") else _all_numbers)(history[name]):
+                raise refusal("history", f"column {name} holds what cannot be there", GIVE)
+
+
+def _all_text(column: pd.Series) -> bool:
+    return bool(column.astype(object).map(lambda value: isinstance(value, str)).all())
+
+
+def _all_numbers(column: pd.Series) -> bool:
+    return is_numeric_dtype(column) or bool(column.isna().all())
 
 
 def _runs(path: Path, study: Mapping[str, Any]) -> pd.DataFrame:
@@ -169,22 +181,26 @@ def _runs(path: Path, study: Mapping[str, Any]) -> pd.DataFrame:
     return runs
 
 
-def wrong_runs(runs: pd.DataFrame, study: Mapping[str, Any]) -> str:
-    """What of the runs cannot be, in words; empty where nothing is wrong."""
+def wrong_runs(runs: pd.DataFrame, study: Mapping[str, Any] | None = None) -> str:
+    """What of the runs cannot be, in words; empty where nothing is wrong. `study`: what lists their arms."""
     for name in (*TEXT, *COMPLETE):
-        if runs[name].isna().any():
+        if name in runs and runs[name].isna().any():
             return f"column {name} has empty cells"
     if runs["run"].duplicated().any():
         return f"run {shown(runs.loc[runs['run'].duplicated(), 'run'].iloc[0])} is there twice"
     unknown = set(runs["status"].astype(str)) - set(STATUSES)
     if unknown:
         return f"status {shown(min(unknown))} is none of {', '.join(STATUSES)}"
-    labels = {arm["label"]: arm for arm in study["arms"]}
-    for arm, setup, setting in runs[["arm", "setup", "setting"]].drop_duplicates().itertuples(index=False):
+    labels = {} if study is None else {arm["label"]: arm for arm in study["arms"]}
+    listed = runs.iloc[:0] if study is None else runs
+    for arm, setup, setting in listed[["arm", "setup", "setting"]].drop_duplicates().itertuples(index=False):
         if arm not in labels:
             return f"arm {shown(arm)} is not in study.json"
         if (setup, setting) != (labels[arm]["setup"], labels[arm]["setting"]):
             return f"arm {shown(arm)} has another setup or setting than in study.json"
+    arms = runs[["arm", "setup", "setting"]].drop_duplicates()
+    if arms["arm"].duplicated().any() or arms[["setup", "setting"]].duplicated().any():
+        return "an arm has two setups, or two arms have one setup and setting"
     for name in NUMBERS:
         if name in runs:
             values = runs[name].dropna().astype(float)

@@ -162,34 +162,34 @@ CAUTION = {
 ENDS = ("done", "failed", "not applicable")
 
 
-def wrong_study(study: Mapping[str, Any]) -> str:
-    """What is wrong in the content of a study.json, in words; empty where nothing is.
+def wrong_study(study: Mapping[str, Any], whole: bool = True) -> str:
+    """What is wrong in the content of a study.json, in words; empty where nothing is. Not `whole`: keys may be missing.
 
     >>> wrong_study({"study": "x", "target": None, "created": "2026-01-01", "arms": 5})
     'arms must be a list of objects'
     """
-    wrong = _wrong(study, STUDY, "")
+    wrong = _wrong(study, STUDY, "", whole)
     if wrong:
         return wrong
-    for i, arm in enumerate(study["arms"]):
-        wrong = _wrong(arm, ARM, f"arms[{i}].")
-        if not wrong and arm["status"] not in ENDS:
+    for i, arm in enumerate(study.get("arms", [])):
+        wrong = _wrong(arm, ARM, f"arms[{i}].", whole)
+        if not wrong and arm.get("status", "done") not in ENDS:
             wrong = f"arms[{i}].status must be one of {', '.join(ENDS)}"
         for j, layer in enumerate(arm.get("layers") or []):
             wrong = wrong or _wrong(layer, LAYER, f"arms[{i}].layers[{j}].")
         if wrong:
             return wrong
-    trained = [arm["label"] for arm in study["arms"] if arm["status"] != "not applicable"]
+    trained = [arm.get("label") for arm in study.get("arms", []) if arm.get("status") != "not applicable"]
     if len(set(trained)) < len(trained):
         return "two arms have one label"
     found = (_wrong(one, CAUTION, f"cautions[{i}].") for i, one in enumerate(study.get("cautions") or []))
     return next(filter(None, found), "")
 
 
-def _wrong(value: Mapping[str, Any], keys: Mapping[str, Key], where: str) -> str:
+def _wrong(value: Mapping[str, Any], keys: Mapping[str, Key], where: str, whole: bool = True) -> str:
     for name, key in keys.items():
         if name not in value:
-            if key.required:
+            if key.required and (whole or name == "label"):
                 return f"{where}{name} is missing"
             continue
         if value[name] is None and key.null:

@@ -44,9 +44,8 @@ def plain(material: Material, seed: int) -> nn.Module:
     net = PlainNet(material.net).to(material.dtype)
     start = start_of_seed(material, seed)
     with torch.no_grad():
-        for attribute, slots in (("weight", material.scheme.weights), ("bias", material.scheme.biases)):
-            for slot in slots:
-                getattr(net.layers[slot.layers[0]], attribute).copy_(start[slot.name])
+        for attribute, slot in material.scheme.by_attribute:
+            getattr(net.layers[slot.layers[0]], attribute).copy_(start[slot.name])
     return net
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from initbench.config.arm import ArmConfig, StudyConfig, resolve_target
 from initbench.config.cautions import merged
@@ -21,13 +22,17 @@ from initbench.errors import NotApplicable, every, masked, refusal
 from initbench.overrides.expand import Expanded, expand_study
 from initbench.overrides.read import texts
 from initbench.startup.processes import Processes, cores, later, like_the_command
-from initbench.store.parts import Store
+from initbench.store.parts import Store, told
 from initbench.study.labels import labelled
-from initbench.study.launch import Trainer, failure, functions, needs_hydra
+from initbench.study.launch import Training, failure, functions, needs_hydra
 from initbench.study.places import check_places
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.pool import Pool
 from initbench.study.provenance import git_commit, machine, versions
+
+if TYPE_CHECKING:
+    from initbench.study.results import Results
+    from initbench.track import Filled
 
 # operations that take less time in this process than other processes take to start
 SMALL_WORK = 2e10
@@ -85,8 +90,8 @@ class Study:
 class Outcome:
     """What came out: results, tracking, and the arms that did not work with their reasons."""
 
-    results: Any  # initbench.results.Results
-    tracked: Any  # initbench.track.Filled
+    results: Results
+    tracked: Filled
     trouble: list[tuple[str, str]]  # (arm, reason)
     report: Mapping[str, Path]
 
@@ -166,11 +171,11 @@ def baseline_of(baseline: str | None, arms: Sequence[PlannedArm], overrides: Seq
     return baseline if baseline in known else None
 
 
-def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Any:
+def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Results | None:
     """Do what `python -m initbench` does with these overrides, without printing; returns Results.
 
-    Raises InputError for wrong input. The runs of an arm that fails have status `failed`. With train.dry_run=true it
-    trains nothing, says how much it would train, and returns None.
+    Raises InputError for wrong input. The runs of an arm that fails have status `failed`; a damaged file of the store that
+    was set aside gives a warning. With train.dry_run=true it trains nothing, says how much it would train, and returns None.
 
     >>> import os, tempfile
     >>> folder = tempfile.mkdtemp()
@@ -187,12 +192,21 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Any:
         return None
     trainer = trainer_of(study)
     try:
+        warn_of(told())
         trainer.train(study.arms)
     except BaseException:
         trainer.pool.close(wait=False)
         raise
     trainer.pool.close()
-    return collect(study, 0.0).results
+    results = collect(study, 0.0).results
+    warn_of(told())
+    return results
+
+
+def warn_of(lines: Sequence[str]) -> None:
+    """A warning each, at the line that called `run`."""
+    for line in lines:
+        warnings.warn(line, stacklevel=3)
 
 
 def resolved(setting: str | None) -> str | None:
@@ -204,14 +218,14 @@ def resolved(setting: str | None) -> str | None:
     return track.resolve_uri(setting)
 
 
-def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda arm, runs: None) -> Trainer:
+def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda arm, runs: None) -> Training:
     """A trainer with a pool of workers for this study, already starting."""
     stored = {key: 0 if study.config.rerun else n for key, n in study.stored().items()}
     asked = study.arms[0].config.engine.workers
     pool = Pool(asked or (1 if work(study, stored) < SMALL_WORK else cores()))
     if not needs_hydra(study) and any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
         pool.start(functions(study.arms))
-    return Trainer(study.root, pool, rerun=study.config.rerun, told=told)
+    return Training(study.root, pool, rerun=study.config.rerun, told=told)
 
 
 def work(study: Study, stored: Mapping[str, int]) -> float:

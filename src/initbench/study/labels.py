@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from initbench import sharing
-from initbench.config.arm import ArmConfig, digest
+from initbench.config.arm import ArmConfig, digest, dotted
 from initbench.config.groups import ModelConfig
 from initbench.errors import refusal
-from initbench.grammar import number
+from initbench.grammar import plain
 
 if TYPE_CHECKING:
     from initbench.data.dataset import Dataset
@@ -41,7 +41,7 @@ def check_unique(arms: Sequence[PlannedArm]) -> None:
     for arm in arms:
         other = known.setdefault(arm.label, arm)
         if other.key != arm.key:
-            one, two = flatten(other.config.plain()), flatten(arm.config.plain())
+            one, two = dotted(other.config.plain()), dotted(arm.config.plain())
             key, a, b = next(
                 (key, a, b)
                 for key in {**one, **two}
@@ -66,7 +66,7 @@ OF_THE_SETUP = ("model.parametrization", "model.base_width", "model.residual")
 
 def setting_config(config: ArmConfig) -> dict[str, Any]:
     """Everything but the setup, flat: what a comparison happens in."""
-    flat = flatten(config.plain())
+    flat = dotted(config.plain())
     del flat["seeds"]
     left = ("init.", "sharing.", "train.target", "engine.workers", "engine.chunk", "measure.")
     return {
@@ -74,21 +74,6 @@ def setting_config(config: ArmConfig) -> dict[str, Any]:
         for key, value in flat.items()
         if not key.startswith(left) and key not in (*OF_THE_SETUP, "optim.lr", "train.rerun", "train.dry_run")
     }
-
-
-def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys; lists stay values.
-
-    >>> flatten({"a": {"b": 1}, "c": [2]})
-    {'a.b': 1, 'c': [2]}
-    """
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        if isinstance(inner, Mapping):
-            flat.update(flatten(inner, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = inner
-    return flat
 
 
 def differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -118,39 +103,6 @@ def short(key: str) -> str:
     """
     group, _, last = key.rpartition(".")
     return group if last == "name" else last
-
-
-def plain(value: Any) -> str:
-    """A value as a person would write it; values that differ are written differently.
-
-    >>> plain(2.0), plain([1, 2]), plain(None), plain("null"), plain(0.1234567)
-    ('2', '[1,2]', 'null', '"null"', '0.1234567')
-    """
-    if isinstance(value, bool) or value is None:
-        return json.dumps(value)
-    if isinstance(value, float):
-        return number(value)
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(plain(v) for v in value) + "]"
-    return text(value) if isinstance(value, str) else str(value)
-
-
-def text(value: str) -> str:
-    """Text as it is, in quotes where it would read as something else.
-
-    >>> text("relu"), text("2"), text("a, b=1")
-    ('relu', '"2"', '"a, b=1"')
-    """
-    if value.lower() in ("", "null", "true", "false", *NUMBERS) or any(c in value for c in "\"',()[]{}=:·"):
-        return json.dumps(value, ensure_ascii=False)
-    try:
-        float(value)
-    except ValueError:
-        return value
-    return json.dumps(value)
-
-
-NUMBERS = ("nan", "inf", "-inf", "none")
 
 
 def setup_label(config: ArmConfig) -> str:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from initbench.config.arm import Run
+from initbench.disk import naming, published
 from initbench.errors import InputError, NotApplicable
 from initbench.overrides.read import quoted
 from initbench.startup.processes import cores
@@ -21,11 +23,11 @@ from initbench.store.parts import Store
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.pool import Pool, WorkerKilled, chunks
 
-Runs = Sequence[tuple[int, float]]
+Runs = Sequence[Run]
 
 
 @dataclass
-class Trainer:
+class Training:
     """Trains arms with one pool. `submit` returns before the work is done, `drain` waits for all of it."""
 
     root: Path
@@ -136,7 +138,7 @@ def run_job(cfg: Any) -> None:
         return  # the plan, made before any job, has it with its reason
     at_once = HydraConfig.get().launcher.get("n_jobs") or 1
     workers = config.engine.workers or max(1, cores() // (cores() if at_once < 0 else at_once))
-    trainer = Trainer(Path(cfg.outputs) / "store", Pool(workers), rerun=cfg.train.rerun)
+    trainer = Training(Path(cfg.outputs) / "store", Pool(workers), rerun=cfg.train.rerun)
     trainer.train(arms)
     trainer.pool.close()
 
@@ -147,15 +149,22 @@ def failure_path(root: Path, key: str) -> Path:
 
 
 def note_failure(root: Path, key: str, error: BaseException) -> None:
-    """Write down why an arm failed; the runs it has finished stay."""
+    """Write down why an arm failed; the runs it has finished stay.
+
+    A disk that refuses a file is no fault of the arm, and nothing more can be stored: that OSError ends the command.
+    """
+    if isinstance(error, OSError) and error.filename:
+        raise error
     kind = "not applicable" if isinstance(error, NotApplicable) else "failed"
     known = isinstance(error, (InputError, NotApplicable, WorkerKilled))
     first_line = (str(error).splitlines() or [""])[0]
     reason = first_line if known else f"{type(error).__name__}: {first_line}"
     path = failure_path(root, key)
-    path.parent.mkdir(parents=True, exist_ok=True)
     trace = "".join(traceback.format_exception(error))
-    path.write_text(json.dumps({"status": kind, "reason": reason, "traceback": trace}, indent=1), "utf-8")
+    with naming(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with published(path) as temporary:
+        temporary.write_text(json.dumps({"status": kind, "reason": reason, "traceback": trace}, indent=1), "utf-8")
 
 
 def forget_failure(root: Path, key: str) -> None:

@@ -59,9 +59,7 @@ class PlannedArm:
     @property
     def sees_whole_net(self) -> bool:
         """Whether the initializer fills a whole net from a batch, which may take seconds a seed."""
-        from initbench import initializers
-
-        return initializers.needs(self.config.init.target) != "nothing"
+        return bool(self.material.initializer.needs != "nothing")
 
     @cached_property
     def trainer(self) -> tuple[Trainer, str]:
@@ -82,10 +80,10 @@ class PlannedArm:
         """Where all seeds start from the same numbers; looked at where drawing a start takes no more than a moment."""
         from initbench import initializers
 
-        seeds, init = self.config.seeds, self.config.init
+        seeds = self.config.seeds
         if len(seeds) < 2 or self.sees_whole_net or self.scheme.stored_parameters > TRIED_PARAMETERS:
             return ()
-        if not initializers.may_repeat(initializers.resolve(init.target), init.args):
+        if not initializers.may_repeat(self.material.initializer):
             return ()
         try:
             one, two = start(self, seeds[0]), start(self, seeds[1])
@@ -162,15 +160,15 @@ def planned(config: ArmConfig, edits: bool = True) -> PlannedArm:
 
     Raises InputError or NotApplicable, one line each.
     """
-    from initbench import initializers, measure
+    from initbench import measure
     from initbench.engine import material
+    from initbench.initializers import Initializer
 
     if edits:
         sources.forget_edited()
     data = data_module.load(config.data)
     check_memory(config.model, config.optim, config.train, config.measure, config.seeds, data.inputs, data.outputs)
-    function = initializers.resolve(config.init.target)
-    initializers.check_args(function, config.init.args, config.init.name)
+    Initializer.of(config.init.target, config.init.args, config.init.bias, config.init.name)
     measure.chosen(config.measure)
     target = resolve_target(config.train.target, data.classes is not None)
     resolved = replace(config, train=replace(config.train, target=target, loss=material.loss_name(config, data)))
@@ -213,21 +211,20 @@ def check_start(arm: PlannedArm) -> None:
     from initbench.engine import netstart
     from initbench.nets.net import net
 
-    init = arm.config.init
-    function = initializers.resolve(init.target)
+    init = arm.material.initializer
     tied = (
         [sorted({slot.origin, *slot.layers}) for slot in slots] for slots in (arm.scheme.weights, arm.scheme.biases)
     )
-    initializers.check_shared(function, init.args, init.bias, arm.layers, *tied)
+    initializers.check_shared(init, arm.layers, *tied)
     if arm.sees_whole_net:
-        netstart.check_net(init.name, net(arm.config, arm.layers))
+        netstart.check_net(arm.config.init.name, net(arm.config, arm.layers))
         return
     if arm.scheme.stored_parameters > TRIED_PARAMETERS:
         return
     module = arm.config.model.name == "module"
     with suppress(OwnCodeFailed):
         first = start(arm, arm.config.seeds[0])
-        if module or initializers.may_repeat(function, init.args):
+        if module or initializers.may_repeat(init):
             check_repeats(arm, first)
 
 

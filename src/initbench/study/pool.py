@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from initbench.config.arm import ArmConfig
+from initbench.config.arm import ArmConfig, Run
 from initbench.config.groups import LayerSpec
 from initbench.engine.trainers import named, stack_size
 from initbench.startup.processes import Processes, context
@@ -23,12 +23,12 @@ from initbench.startup.processes import Processes, context
 
 def chunks(
     arm: ArmConfig,
-    runs: Sequence[tuple[int, float]],
+    runs: Sequence[Run],
     layers: Sequence[LayerSpec],
     workers: int,
     seeds_whole: bool = False,
     trainer: str = "stacked",
-) -> list[list[tuple[int, float]]]:
+) -> list[list[Run]]:
     """The runs in stacks of about equal size, equally many for each worker.
 
     Runs come sorted by seed, so a stack holds few seeds and draws their batches once for all learning rates.
@@ -46,7 +46,7 @@ def chunks(
     return [list(runs[a:b]) for a, b in pairwise(bounds)]
 
 
-def whole_seeds(runs: Sequence[tuple[int, float]], bound: int) -> int:
+def whole_seeds(runs: Sequence[Run], bound: int) -> int:
     """The bound moved to the nearer end of the seed that it would cut.
 
     >>> [whole_seeds([(0, 0.1), (0, 0.2), (0, 0.3), (1, 0.1)], bound) for bound in range(5)]
@@ -119,7 +119,7 @@ class Pool:
             for i in range(self.workers):  # each begins with another function
                 self._processes.submit(_ready, [*functions[i:], *functions[:i]])
 
-    def submit(self, arm: ArmConfig, runs: Sequence[tuple[int, float]], root: Path, key: str) -> Future[None]:
+    def submit(self, arm: ArmConfig, runs: Sequence[Run], root: Path, key: str) -> Future[None]:
         """Train these runs and publish them as a part below root/key."""
         self.start()
         if self._processes is not None:
@@ -139,7 +139,7 @@ class Pool:
             future.set_exception(error)
         return future
 
-    def alone(self, arm: ArmConfig, runs: Sequence[tuple[int, float]], root: Path, key: str) -> None:
+    def alone(self, arm: ArmConfig, runs: Sequence[Run], root: Path, key: str) -> None:
         """Train runs that were under way when a worker was killed once more, in a worker with nobody beside it.
 
         If that one is killed too, it is these runs that do it: WorkerKilled.
@@ -183,7 +183,7 @@ def _ready(functions: Sequence[tuple[str, str]]) -> None:
     worker.ready(functions)
 
 
-def _work(arm: ArmConfig, runs: list[tuple[int, float]], root: Path, key: str) -> None:
+def _work(arm: ArmConfig, runs: list[Run], root: Path, key: str) -> None:
     from initbench.study import worker
 
     def count(run_steps: int) -> None:

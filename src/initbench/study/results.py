@@ -15,7 +15,8 @@ import pandas as pd
 import pyarrow as pa
 
 from initbench import stats
-from initbench.config.arm import run_key
+from initbench.config.arm import Run, dotted, run_key
+from initbench.disk import naming, published
 from initbench.store.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
 from initbench.store.parts import Store, Stored
 from initbench.store.reading import check_frames, digests, read_folder
@@ -49,12 +50,12 @@ class Results:
 
     def compare(self, baseline: str | None = None) -> pd.DataFrame:
         """Each setup against the baseline inside its setting, as in comparisons.csv."""
-        check_frames(self.runs, self.measured)
+        check_frames(self.runs, self.measured, self.study)
         return stats.comparisons(self.runs, baseline, self.study, self.measured)
 
     def leaderboard(self) -> pd.DataFrame:
         """Arms by rank, as in leaderboard.csv."""
-        check_frames(self.runs, self.measured)
+        check_frames(self.runs, self.measured, self.study)
         return stats.leaderboard(self.runs, self.study, history=self.measured)
 
     def report(self, **options: Any) -> dict[str, Path]:
@@ -65,22 +66,21 @@ class Results:
 
     def save(self) -> None:
         """Write frames and study.json into the folder; each file appears whole or not at all."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with naming(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         frames = {"runs": self.runs}
         if isinstance(self.measured, pd.DataFrame):
             frames["history"] = self.measured
         for name, frame in frames.items():
-            temporary = self.folder / f".{name}.tmp"
-            frame.to_parquet(temporary, index=False, compression="zstd")
-            temporary.replace(self.folder / f"{name}.parquet")
+            with published(self.folder / f"{name}.parquet") as new:
+                frame.to_parquet(new, index=False, compression="zstd")
         self.study["frames"] = digests(self.folder)
         self.save_study()
 
     def save_study(self) -> None:
         """Write study.json alone."""
-        temporary = self.folder / ".study.tmp"
-        temporary.write_text(json.dumps(self.study, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        temporary.replace(self.folder / "study.json")
+        with published(self.folder / "study.json") as new:
+            new.write_text(json.dumps(self.study, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def load(path: str | Path) -> Results:
@@ -98,15 +98,16 @@ def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.Dat
 
     `runs` in memory, `history` as history.parquet in `folder`, where it appears whole or not at all.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary, path = folder / ".history.tmp", folder / "history.parquet"
-    try:
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "history.parquet"
+    with published(path) as new:
         parts = []
-        with writing(temporary) as add:
+        with writing(new) as add:
             for arm in study["arms"]:
                 if arm["status"] == "not applicable":
                     continue
-                asked = [(seed, lr) for seed in arm["seeds"] for lr in arm["lrs"]]
+                asked = [Run(seed, lr) for seed in arm["seeds"] for lr in arm["lrs"]]
                 stored = store.read(arm["arm_key"], asked)
                 parts.append(run_rows(arm, asked, stored))
                 if stored is not None:
@@ -120,14 +121,11 @@ def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.Dat
         runs = runs.apply(plain_column)
         target = study["target"]
         if target is not None and len(runs):
-            runs = stats.retarget(runs, HistoryFile(temporary), target["metric"], target["value"])
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            runs = stats.retarget(runs, HistoryFile(new), target["metric"], target["value"])
     return runs, HistoryFile(path)
 
 
-def run_rows(arm: Mapping[str, Any], asked: Sequence[tuple[int, float]], stored: Stored | None) -> pd.DataFrame:
+def run_rows(arm: Mapping[str, Any], asked: Sequence[Run], stored: Stored | None) -> pd.DataFrame:
     """The asked runs of an arm; those that the store lacks have failed."""
     fixed = {name: arm[name] for name in ("label", "arm_key", "setup", "setting")}
     frame = pd.DataFrame(
@@ -180,23 +178,14 @@ def flat_config(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> flat_config({"init": {"name": "eye", "target": "x", "bias": "zeros", "args": {"gain": 2.0}}})
     {'init.name': 'eye', 'init.bias': 'zeros', 'init.gain': 2.0}
     """
-    columns: dict[str, Any] = {}
-
-    def walk(prefix: str, value: Any) -> None:
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else key, inner)
-        else:
-            columns[prefix] = json.dumps(value) if isinstance(value, list) else value
-
     init = dict(config.get("init", {}))
     args = init.pop("args", {})
     init.pop("target", None)
     init.pop("changed", None)
-    kept = {key: config[key] for key in ("data", "model") if key in config}
-    walk("", {**kept, "init": {**init, **args}})
+    kept = {key: config[key] for key in ("data", "model") if key in config} | {"init": {**init, **args}}
     for group in ("sharing", "optim", "train"):
-        walk("", {group: {k: v for k, v in config.get(group, {}).items() if (group, k) not in LEFT_OUT}})
+        kept[group] = {k: v for k, v in config.get(group, {}).items() if (group, k) not in LEFT_OUT}
+    columns = {key: json.dumps(v) if isinstance(v, list) else v for key, v in dotted(kept).items()}
     if "engine" in config:
         columns["engine.name"] = config["engine"]["name"]
     return columns

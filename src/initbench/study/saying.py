@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from initbench.cli import terminal
 from initbench.config.cautions import lines
 from initbench.grammar import plural
 
+if TYPE_CHECKING:
+    from initbench.study.command import Outcome, Study
 
-def say_plan(plan: Any, done: int) -> None:
+
+def say_plan(plan: Study, done: int) -> None:
     """What is about to happen. `done`: runs that are stored."""
     from initbench.study.controls import control_text
 
@@ -26,6 +29,7 @@ def say_plan(plan: Any, done: int) -> None:
         err.print(f"data: {text}")
     for line in lines(plan.cautions, len(plan.arms)):
         err.print(f"note: {line}")
+    say_damaged()
     for one in plan.refused:
         err.print(f"not applicable: {one.reason}")
     slower = Counter((arm.trainer[0].name, arm.trainer[1]) for arm in plan.arms if arm.trainer[1])
@@ -33,12 +37,20 @@ def say_plan(plan: Any, done: int) -> None:
         err.print(f"{count} of {plural(len(plan.arms), 'arm')} train slower, by engine={name}: {reason}")
 
 
-def counted(plan: Any) -> str:
+def say_damaged() -> None:
+    """What was set aside in the store, before training too: a command that is interrupted has no other time to say it."""
+    from initbench.store import parts
+
+    for line in parts.told():
+        terminal.err.print(f"initbench: {line}")
+
+
+def counted(plan: Study) -> str:
     """How much a study is: arms and runs."""
     return f"{plural(len(plan.arms), 'arm')}, {plural(plan.runs, 'run')}"
 
 
-def say_compiling(plan: Any) -> None:
+def say_compiling(plan: Study) -> None:
     """That the kernel is compiled first, which takes half a minute and shows no progress."""
     from initbench.study.launch import functions
 
@@ -57,10 +69,9 @@ def say_compiling(plan: Any) -> None:
         terminal.err.print("compiling the kernel for this machine: up to half a minute, once")
 
 
-def say_outcome(plan: Any, outcome: Any, elapsed: float) -> None:
+def say_outcome(plan: Study, outcome: Outcome, elapsed: float) -> None:
     """Leaderboard, trouble, and where everything is."""
     from initbench import track
-    from initbench.store import parts as store
 
     content = outcome.results.study
     board = outcome.results.leaderboard()
@@ -69,9 +80,7 @@ def say_outcome(plan: Any, outcome: Any, elapsed: float) -> None:
     if tried:
         terminal.err.print(tried)
     terminal.trouble(outcome.trouble)
-    for line in store.damaged:
-        terminal.err.print(f"initbench: {line}")
-    store.damaged.clear()
+    say_damaged()
     say = terminal.out.print
     say(f"done in {elapsed:.0f} s: {counted(plan)}")
     for kind, path in outcome.report.items():

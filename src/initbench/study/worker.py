@@ -12,20 +12,17 @@ import numpy as np
 import torch
 
 from initbench import data
-from initbench.config.arm import ArmConfig
+from initbench.config.arm import ArmConfig, Run
 from initbench.engine import stacked, trainers  # noqa: F401  what forked workers have imported
 from initbench.engine.material import Material
 from initbench.engine.netstart import start_flops
 from initbench.errors import refusal, shown
-from initbench.initializers import needs
 from initbench.store.chunk import Chunk
 from initbench.store.parts import Store
 from initbench.study.plan import PlannedArm, source_of
 
 
-def work(
-    arm: ArmConfig, runs: Sequence[tuple[int, float]], root: Path, key: str, progress: Callable[[int], None]
-) -> None:
+def work(arm: ArmConfig, runs: Sequence[Run], root: Path, key: str, progress: Callable[[int], None]) -> None:
     """Train the runs (seed, lr) of an arm and publish them as one part of the store at `root`."""
     dataset = data.load(arm.data)
     material = Material(arm, dataset)
@@ -47,7 +44,7 @@ def check_unchanged(arm: ArmConfig, key: str, data_hash: str, trainer: str) -> N
 def with_init_flops(chunk: Chunk, material: Material) -> Chunk:
     """A chunk with what each run's start cost, where that was more than drawing. A module's runs know it already."""
     arm = material.arm
-    if chunk.init_flops is not None or needs(arm.init.target) == "nothing":
+    if chunk.init_flops is not None or material.initializer.needs == "nothing":
         return chunk
     flops = [start_flops(arm, material.data, material.net, material.loss, seed) for seed, _ in chunk.runs]
     return replace(chunk, init_flops=np.array(flops))

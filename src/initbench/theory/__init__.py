@@ -20,26 +20,3 @@ from initbench.theory.mean_field import (
     pair_mean,
 )
 from initbench.theory.moments import backward_factor, forward_factor, jacobian_square_scatter, length_scatter
-
-__all__ = [
-    "DepthScales",
-    "backward_factor",
-    "chi",
-    "chi_at",
-    "correlation_fixed_point",
-    "correlation_map",
-    "critical_length",
-    "critical_point",
-    "depth_scales",
-    "forward_factor",
-    "jacobian_square_scatter",
-    "learning_time",
-    "length_fixed_point",
-    "length_map",
-    "length_scatter",
-    "length_slope",
-    "mode_curve",
-    "pair_mean",
-    "predictions",
-    "weight_laws",
-]

@@ -13,9 +13,10 @@ from initbench.config.arm import ArmConfig
 from initbench.config.groups import LayerSpec
 from initbench.data import Dataset, inputs_of, split
 from initbench.errors import InputError, NotApplicable
-from initbench.initializers import REGISTRY, Case, needs, options, resolve
+from initbench.initializers import Case, Contract, Initializer, options
 from initbench.initializers.bias import parse_rule
 from initbench.initializers.gains import activation, gaussian_nodes
+from initbench.initializers.registry import entry_of
 from initbench.measure.probe import PROBE_SAMPLES
 from initbench.sharing import Scheme
 from initbench.theory.moments import jacobian_square_scatter
@@ -43,18 +44,18 @@ def weight_laws(arm: ArmConfig, layers: Sequence[LayerSpec], scheme: Scheme) -> 
     tied = any(len(slot.layers) > 1 or slot.origin != slot.layers[0] for slot in scheme.weights + scheme.biases)
     if tied or scheme.formulas or scheme.own:
         return None
-    laws = [weight_law(arm, layer) for layer in layers]
+    start = Initializer.of(arm.init.target, arm.init.args, arm.init.bias)
+    laws = [weight_law(arm, start, layer) for layer in layers]
     return [law for law in laws if law is not None] if all(laws) else None
 
 
-def weight_law(arm: ArmConfig, layer: LayerSpec) -> WeightLaw | None:
+def weight_law(arm: ArmConfig, start: Initializer, layer: LayerSpec) -> WeightLaw | None:
     """The law of one layer's weight and bias, or None."""
-    function = resolve(arm.init.target)
-    entry = next((e for e in REGISTRY.values() if e.function is function), None)
-    if entry is None or entry.name in WRAPPERS or needs(function) != "nothing":
+    entry = entry_of(start.function)
+    if entry is None or entry.name in WRAPPERS or start.needs != "nothing":
         return None
     contract = entry.contract
-    case = Case(layer, {**options(function), **arm.init.args})
+    case = Case(layer, {**options(start.function), **start.args})
     haar = contract.independent == "one" and contract.isometry is not None
     if contract.law is None or not (contract.independent == "all" or haar) or contract.deterministic:
         return None
@@ -70,7 +71,7 @@ def weight_law(arm: ArmConfig, layer: LayerSpec) -> WeightLaw | None:
     return WeightLaw(float(law.var()), bias, haar)
 
 
-def _bias_variance(arm: ArmConfig, layer: LayerSpec, contract: Any, case: Case) -> float | None:
+def _bias_variance(arm: ArmConfig, layer: LayerSpec, contract: Contract, case: Case) -> float | None:
     if not arm.model.bias:
         return 0.0
     if contract.fills_bias:

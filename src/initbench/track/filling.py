@@ -13,9 +13,10 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from initbench.disk import published
 from initbench.errors import masked
 from initbench.track import pages, template
-from initbench.track.records import Arm, created_ms, plan
+from initbench.track.records import Arm, arms_of, created_ms
 from initbench.track.store import BulkStore, ClientStore
 from initbench.track.uri import link, one_line, sqlite_file, sqlite_uri, unreachable
 
@@ -86,7 +87,7 @@ def fill(
         )
         return Filled(uri, experiment_id, link(uri, experiment_id) if experiment_id else None, False, message)
 
-    arms = plan(results, children)
+    arms = arms_of(results, children)
     if why := unreachable(uri):
         return incomplete(why)
     experiment_id = None
@@ -183,7 +184,7 @@ def _create(uri: str) -> None:
     """Make a SQLite file that is not there yet, whole or not at all.
 
     MLflow fills a new file table by table; a process that is killed meanwhile leaves one that no MLflow can open any
-    more. So it is filled elsewhere and published by a hard link, which never replaces a file.
+    more. So it is filled elsewhere and published.
     """
     file = sqlite_file(uri)
     if file is None or file.exists():
@@ -192,16 +193,8 @@ def _create(uri: str) -> None:
     with tempfile.TemporaryDirectory(prefix="initbench-mlflow-", ignore_cleanup_errors=True) as folder:
         made = Path(folder) / "new.db"
         template.copied(made, _make)
-        beside = file.with_name(f".{file.name}-{os.getpid()}")
-        shutil.copyfile(made, beside)
-        try:
-            os.link(beside, file)
-        except FileExistsError:  # another process was faster
-            pass
-        except OSError:  # a file system without hard links
-            os.rename(beside, file)
-        finally:
-            beside.unlink(missing_ok=True)
+        with published(file, once=True) as new:
+            shutil.copyfile(made, new)
 
 
 def _make(file: Path) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from initbench.stats.curves import grouped_quantiles
+
 QUANTILES = (("", 0.5), ("p10", 0.1), ("p90", 0.9))
 HIGHER_IS_BETTER = ("accuracy",)  # a diverged run ranks as -inf there, as +inf elsewhere
 HEADLINE = ("loss/", "accuracy/")  # of the whole net: what the record of a run shows
@@ -227,16 +229,11 @@ def bands(history: History, group: np.ndarray, groups: int, diverged_at: np.ndar
     there = ~np.isnan(value)
     rows, value = rows.where(there), value[there]
     cell = (group[rows.run].astype(np.int64) * max(len(rows.names), 1) + rows.name) * rows.span + rows.step
-    order = np.lexsort((value, cell))
-    cell, value = cell[order], value[order]
-    first = np.flatnonzero(np.r_[True, cell[1:] != cell[:-1]]) if len(cell) else np.array([], np.int64)
-    count = np.diff(np.append(first, len(cell)))
-    where, step = cell[first] // rows.span, cell[first] % rows.span
+    (cells,), _, _, found = grouped_quantiles([cell], pd.Series(value), [q for _, q in QUANTILES])
+    where, step = cells // rows.span, cells % rows.span
     owner, name = where // max(len(rows.names), 1), where % max(len(rows.names), 1)
     parts: list[list[Points]] = [[] for _ in range(groups)]
-    for label, q in QUANTILES:
-        rank = np.maximum(np.ceil(q * count - 1e-9).astype(np.int64), 1)
-        at = value[first + rank - 1]
+    for (label, _), at in zip(QUANTILES, found.T):
         finite = np.isfinite(at)
         keys = np.array([with_quantile(n, label) for n in rows.names], dtype=object)
         keys = keys[name[finite]] if len(keys) else np.array([], dtype=object)

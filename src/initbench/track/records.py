@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from initbench.config.arm import dotted
 from initbench.config.checks import unknown
 from initbench.errors import printable
 from initbench.stats import GATE, budget, lr_profile, metrics, select
@@ -82,7 +83,7 @@ def key_of(tags: Mapping[str, str]) -> str | None:
     return f"{kind}:{own}" if own else None
 
 
-def plan(results: Any, children: str = "headline") -> list[Arm]:
+def arms_of(results: Any, children: str = "headline") -> list[Arm]:
     """All arms of a study with their runs, in the order of the study.
 
     Args:
@@ -241,7 +242,9 @@ def _arm_record(
     """The parent run. `runs`: all of the arm, `best`: at its chosen lr, `lrs`: its rows of `lr_profile`."""
     state = str(info.get("status", "done"))
     params = {
-        clean(k): _text(v) for k, v in flatten(info.get("config") or {}) if k.split(".")[0] not in _NOT_OF_THE_ARM
+        clean(k): _text(v)
+        for k, v in dotted(info.get("config") or {}, empty=True).items()
+        if k.split(".")[0] not in _NOT_OF_THE_ARM
     }
     scalars: dict[str, Any] = {}
     chosen = lrs[lrs["chosen"]].iloc[0] if len(lrs) else None
@@ -277,21 +280,6 @@ def _arm_record(
         own_tags=tags,
         points=Points.concat(points),
     )
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested configuration to dotted keys.
-
-    >>> flatten({"optim": {"lr": [0.1, 1]}, "seeds": 3})
-    [('optim.lr', [0.1, 1]), ('seeds', 3)]
-    """
-    flat: list[tuple[str, Any]] = []
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            flat += flatten(value, f"{prefix}{key}.")
-        else:
-            flat.append((f"{prefix}{key}", value))
-    return flat
 
 
 def _summary(best: pd.DataFrame, chosen: pd.Series) -> dict[str, Any]:

@@ -7,14 +7,14 @@ folder; a copy of a file takes none. The kept file belongs to exactly the MLflow
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
+
+from initbench.disk import cache_folder, published
 
 MADE_BY = ("mlflow", "sqlalchemy", "alembic")
 
@@ -28,7 +28,7 @@ def copied(target: Path, make: Callable[[Path], None]) -> None:
     try:
         if kept is not None and kept.is_file():
             shutil.copyfile(kept, target)
-            if whole(target):
+            if is_sound(target):
                 return
     except OSError:
         pass
@@ -38,7 +38,7 @@ def copied(target: Path, make: Callable[[Path], None]) -> None:
         keep(target, kept)
 
 
-def whole(file: Path) -> bool:
+def is_sound(file: Path) -> bool:
     """Whether SQLite finds nothing wrong with a file."""
     try:
         with closing(sqlite3.connect(file)) as database:
@@ -50,26 +50,18 @@ def whole(file: Path) -> bool:
 def keep(made: Path, kept: Path) -> None:
     """Keep what MLflow made, without the experiment `Default`: MLflow adds it to a file that has none, with its own date
     and folder."""
-    beside = kept.with_name(f"tmp-{os.getpid()}-{secrets.token_hex(4)}")
-    try:
+    with suppress(OSError, sqlite3.Error):
         kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        shutil.copyfile(made, beside)
-        with closing(sqlite3.connect(beside)) as database, database:
-            database.execute("DELETE FROM experiments")
-        beside.replace(kept)  # whole or not at all
-    except (OSError, sqlite3.Error):
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+        with published(kept) as new:
+            shutil.copyfile(made, new)
+            with closing(sqlite3.connect(new)) as database, database:
+                database.execute("DELETE FROM experiments")
 
 
 def kept_file() -> Path | None:
-    """Where the file of this MLflow stands, below INITBENCH_CACHE, XDG_CACHE_HOME or ~/.cache; None without a home."""
-    own, home = os.environ.get("INITBENCH_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    try:
-        place = Path(own) if own else Path(home or Path("~/.cache").expanduser()) / "initbench"
-    except RuntimeError:
-        return None
-    return place / f"mlflow-{stamp()}.db"
+    """Where the file of this MLflow stands; None without a cache folder."""
+    place = cache_folder()
+    return None if place is None else place / f"mlflow-{stamp()}.db"
 
 
 def stamp() -> str:

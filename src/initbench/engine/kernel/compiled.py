@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,16 +21,18 @@ from typing import Any
 
 from llvmlite import binding
 
+from initbench import disk
+
 
 @lru_cache(maxsize=1)
 def cache_folder() -> Path | None:
-    """A folder of our own below INITBENCH_CACHE, XDG_CACHE_HOME, ~/.cache or the temporary folder; None if none can be
+    """A folder of the package's cache, or unless INITBENCH_CACHE is set of the temporary folder; None if none can be
     written."""
     user = os.getuid() if hasattr(os, "getuid") else 0
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    own = os.environ.get("INITBENCH_CACHE")
-    places = [Path(own)] if own else [Path(home) / "initbench", Path(tempfile.gettempdir()) / f"initbench-{user}"]
-    for place in places:
+    others = [] if os.environ.get("INITBENCH_CACHE") else [Path(tempfile.gettempdir()) / f"initbench-{user}"]
+    for place in (disk.cache_folder(), *others):
+        if place is None:
+            continue
         folder = place / f"kernel-{stamp()}"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -90,9 +91,8 @@ def kept(path: Path, make: Callable[[], bytes]) -> bytes:
         return path.read_bytes()
     with locked(path.with_suffix(".lock")):
         if not path.is_file():
-            temporary = path.with_name(f"tmp-{os.getpid()}-{secrets.token_hex(4)}")
-            temporary.write_bytes(make())
-            temporary.replace(path)  # whole or not at all
+            with disk.published(path) as new:
+                new.write_bytes(make())
     return path.read_bytes()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from initbench.config.arm import ArmConfig
+from initbench.config.arm import ArmConfig, Run
 from initbench.data import Dataset
 from initbench.engine import optim, stacked
 from initbench.engine.kernel import compiled, measured
@@ -31,9 +31,7 @@ from initbench.store.chunk import Chunk
 LONGEST = 2**15  # samples of a segment's batches, whose numbers are held at once
 
 
-def run_chunk(
-    arm: ArmConfig, runs: Sequence[tuple[int, float]], data: Dataset, progress: Progress = lambda done: None
-) -> Chunk:
+def run_chunk(arm: ArmConfig, runs: Sequence[Run], data: Dataset, progress: Progress = lambda done: None) -> Chunk:
     """Train the runs (seed, lr) of an arm; as `stacked.run_chunk`, in float32 on the processor."""
     with torch.no_grad():
         return Training(Material(arm, data), list(runs)).train(progress)
@@ -42,7 +40,7 @@ def run_chunk(
 class Training:
     """R runs: their parameters and optimizer state (R, P), and the plan of their training."""
 
-    def __init__(self, material: Material, runs: list[tuple[int, float]]) -> None:
+    def __init__(self, material: Material, runs: list[Run]) -> None:
         self.material, self.runs = material, runs
         arm, scheme = material.arm, material.scheme
         self.schedule = Schedule.of(arm, material.data.classes is not None)

@@ -124,6 +124,3 @@ def _spread(names: list[str], ends: list[float], gap: float = 0.075) -> list[tup
         last = min(ends[i], last - gap)
         out.append((names[i], last, i))
     return out
-
-
-__all__ = ["CURVES", "effects", "p_faster", "profile"]

@@ -1,0 +1,98 @@
+"""A claim's study: its folder with predictions.yaml, and the tests that its frames are put to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from initbench.claims import page
+from initbench.claims.cells import Entry
+from initbench.claims.prediction import Prediction, family, load
+from initbench.claims.words import claim_word, corrected, part_words, spread
+from initbench.overrides.read import completed
+from initbench.reproduce import Verdict
+
+
+@dataclass(frozen=True)
+class Study:
+    """`tests`: from (runs, history) alone to an entry a test."""
+
+    folder: Path
+    tests: Callable[[pd.DataFrame, pd.DataFrame], list[Entry]]
+
+    @cached_property
+    def given(self) -> Prediction:
+        return load(self.folder)
+
+    def predict(self) -> str:
+        """What each part says, and the word that was expected before the first run."""
+        return "; ".join(f"{part.name}: {part.says} [expected: {part.expected}]" for part in self.given.parts)
+
+    def measure(
+        self,
+        folder: Path,
+        quick: bool = False,
+        extra: Sequence[str] = (),
+        say: Callable[[str], None] = lambda text: None,
+    ) -> pd.DataFrame:
+        """Train, and test every part in every cell."""
+        return self.analyse(*swept(self.given, folder, quick, extra, say), family(self.folder, quick))
+
+    def analyse(self, runs: pd.DataFrame, history: pd.DataFrame, family: int) -> pd.DataFrame:
+        """A row a test, from the frames alone."""
+        return corrected(self.tests(runs, history), family, self.given.digest)
+
+    def verdict(self, measured: pd.DataFrame) -> Verdict:
+        """The verdict of the claim from its table of words alone."""
+        words = part_words(measured, self.given.parts)
+        said = []
+        for name, word in words.items():
+            rows = measured[measured["part"] == name]
+            held = f"holds in {(rows['word'] == 'holds').sum()} of {len(rows)}"
+            said.append(f"{name} {word}, {held}, median {spread(rows)}")
+        seeds = measured["n"].dropna()
+        text = (
+            f"95% intervals cell by cell in the table, n={int(seeds.min())} to {int(seeds.max())}" if len(seeds) else ""
+        )
+        return Verdict(claim_word(list(words.values())), "; ".join(said), text)
+
+    def page(self, measured: pd.DataFrame) -> str:
+        """The result as Markdown: what stands in README.md."""
+        return page.block(self.given, measured)
+
+    def figure(self, measured: pd.DataFrame) -> str:
+        """The result as SVG."""
+        return page.figure(self.given, measured)
+
+    @property
+    def functions(self) -> tuple[Callable[..., Any], ...]:
+        """What an analysis.py is asked for: predict, measure, analyse, verdict, page, figure."""
+        return self.predict, self.measure, self.analyse, self.verdict, self.page, self.figure
+
+
+def swept(
+    given: Prediction, folder: Path, quick: bool, extra: Sequence[str], say: Callable[[str], None]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(runs, history) of all sweeps of a study, by the package's own command; the store stands beside `folder`, so that studies share
+    their runs."""
+    import initbench as ib
+
+    runs, history = [], []
+    sweeps = given.overrides(quick)
+    for i, (name, overrides) in enumerate(sweeps.items()):
+        say(f"sweep {i + 1} of {len(sweeps)}: {name}")
+        fixed = [
+            *("track.uri=null", "report.formats=[csv]"),
+            *(f"outputs={folder.parent}", f"study={folder.name}_{name}{'_quick' if quick else ''}"),
+            *extra,
+        ]
+        one = ib.run(completed(overrides, fixed=fixed))
+        runs.append(one.runs)
+        history.append(one.history.assign(run=one.history["run"].astype(str), metric=one.history["metric"].astype(str)))
+    frame = pd.concat(runs, ignore_index=True).drop_duplicates("run")
+    return frame, pd.concat(history, ignore_index=True)
