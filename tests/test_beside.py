@@ -96,7 +96,7 @@ def test_a_killed_process_costs_no_report(results, process):
     assert drawn()[0]["leaderboard.csv"].is_file()
     with pytest.raises(BrokenProcessPool):
         process.submit(os.getpid).result()
-    assert later(process, report, results.folder, ("md",))()["report.md"].is_file()
+    assert later(process, report, results.folder, ("md",))()[0]["report.md"].is_file()
 
 
 def test_ctrl_c_is_this_process_s_and_ends_the_other_cleanly(process):
