@@ -19,7 +19,6 @@ from initbench.startup.late import stats
 from initbench.stats import intervals
 from initbench.track import filling, template, uri
 
-
 SHAPES = {"norm": 0, "uniform": 0, "beta": 2}
 
 
@@ -37,7 +36,9 @@ def test_late_laws_are_scipys_to_the_bit(family, loc, scale, shapes):
 
 @pytest.mark.parametrize("law", ["norm(0, 2)", "uniform(1, scale=2)", "beta(1.5, 1.5, loc=-1, scale=2)", "beta(2, 1)"])
 def test_moments_of_late_laws_need_no_scipy_stats(law):
-    code = f"import sys; from initbench.startup.late import stats; stats.{law}.var(); print('scipy.stats' in sys.modules)"
+    code = (
+        f"import sys; from initbench.startup.late import stats; stats.{law}.var(); print('scipy.stats' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
