@@ -19,9 +19,9 @@ from initbench.__main__ import main
 from initbench.errors import InputError
 from initbench.startup import processes
 from initbench.startup.processes import later
+from initbench.study import again, worker
 from initbench.study import command as study
 from initbench.study import launch as job
-from initbench.study import worker
 from initbench.study.written import report
 
 FORMATS = ("html", "md", "csv", "latex", "figures", "archive")
@@ -71,7 +71,7 @@ def process():
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    found = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0] != "hydra"]
+    found = [path for path in folder.rglob("*") if path.is_file() and path.name != again.NOTE]
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
@@ -93,10 +93,10 @@ def test_a_killed_process_costs_no_report(results, process):
     number = process.submit(os.getpid).result()
     drawn = later(process, report, results.folder, ("csv",))
     os.kill(number, signal.SIGKILL)
-    assert drawn()["leaderboard.csv"].is_file()
+    assert drawn()[0]["leaderboard.csv"].is_file()
     with pytest.raises(BrokenProcessPool):
         process.submit(os.getpid).result()
-    assert later(process, report, results.folder, ("md",))()["report.md"].is_file()
+    assert later(process, report, results.folder, ("md",))()[0]["report.md"].is_file()
 
 
 def test_ctrl_c_is_this_process_s_and_ends_the_other_cleanly(process):

@@ -18,6 +18,7 @@ from initbench.cli import ending
 from initbench.disk import naming, published
 from initbench.report.__main__ import main as report_main
 from initbench.store.parts import Store
+from initbench.study import again
 from initbench.study import launch as job
 from initbench.study.results import Results
 
@@ -30,9 +31,8 @@ FULL = OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No
 
 
 def left_over() -> list[Path]:
-    return [
-        path for path in Path("outputs").rglob("*") if path.name.startswith((".", "tmp-")) and path.name != ".hydra"
-    ]
+    kept = (".hydra", again.NOTE)
+    return [path for path in Path("outputs").rglob("*") if path.name[0] == "." and path.name not in kept]
 
 
 @pytest.fixture

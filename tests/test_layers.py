@@ -110,3 +110,12 @@ def test_the_rooms_stay_small():
     files = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
     assert {path.name: n for path, n in files.items() if n > 400} == {}
     assert len([path for path in files if path.parent == PACKAGE]) <= 12
+
+
+def test_the_two_walks_name_files():
+    walks = re.findall(r"```\n(.*?)```", MAP.split("Two walks")[1].split("## Map")[0], re.DOTALL)
+    assert len(walks) == 2
+    for walk in walks:
+        steps = [line.split()[0] for line in walk.splitlines()]
+        assert len(steps) <= 10
+        assert [step for step in steps if not (PACKAGE / f"{step}.py").is_file()] == []

@@ -130,6 +130,17 @@ def test_a_study_ends_with_the_report_and_the_mlflow_command(quick):
     assert (folder / "mlflow.db").is_file()
 
 
+def test_the_leaderboard_shown_first_is_that_of_its_command(quick):
+    command, setting, _, head, _, *rows = BLOCKS[0][1].splitlines()
+    assert BLOCKS[0][0] == "text"
+    arms = expand(shlex.split(command)[4:])
+    listed = {re.split(r"  +", row.strip())[1] for row in rows}
+    assert listed == {f"{arm.init.name} · {arm.sharing.name}" for arm in arms}
+    _, shown, _ = quick
+    assert head.split() in [line.split() for line in shown.splitlines()]
+    assert setting.replace("300 steps", "2 steps") in shown
+
+
 def test_the_files_of_a_study_are_those_listed(quick):
     _, _, made = quick
     table = README.split("| in `outputs/<study>/` | |")[1].split("\n\n")[0]

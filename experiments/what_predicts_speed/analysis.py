@@ -1,4 +1,4 @@
-"""Do signals at step 0 foretell how fast an initializer trains that the model has never seen?
+"""Do signals at step 0 predict how fast an initializer trains that the model has never seen?
 
 30 initializers x 3 depths x 3 activations, every measure at step 0, steps to 90% training accuracy on digits. Each
 initializer is held out in turn; the guess to beat says the median steps of the setting over the other initializers.
@@ -27,7 +27,7 @@ OVERRIDES = (
     "optim.lr=[0.03,0.1,0.3,1.0]", "train.steps=150", "train.target.value=0.9", "train.eval_samples=256",
     "measure=full", "measure.schedule=[0]", "study=what_predicts_speed", "report.formats=[csv]", "track.uri=null",
 )  # fmt: skip
-USEFUL = 0.1  # skill below which foretelling would be of no use
+USEFUL = 0.1  # skill below which a prediction would be of no use
 ARRIVED = 0.8  # share of seeds
 
 

@@ -28,8 +28,8 @@ __all__ = [
     ),
 ]
 
-# The public names and where they live. They are imported on first use, so that `import initbench` (and with it
-# every --help and every worker process) does not pay for pandas, torch or Hydra.
+# The public names and where they live. They are imported at first use, so that `import initbench` (and with it every
+# --help and every worker process) does not import pandas, torch or Hydra.
 _HOME = {
     "run": "initbench.study.command",
     "build": "initbench.study.build",

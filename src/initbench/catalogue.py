@@ -1,12 +1,12 @@
-"""python -m initbench.catalogue: every initializer with its formula, source, contract and what it is meant for.
+"""python -m initbench.catalogue: every initializer with its formula, source, contract and purpose.
 
 `--markdown` prints docs/catalogue.md: the initializers, their options, bias rules and sharing schemes. `--check` draws
-what a contract speaks of and compares: an entry, an option, or a function of one's own (module.function, or of an
+what a contract speaks of and compares: an entry, an option, or your own function (module.function, or of an
 installed package), for which the common rules count: it fills the matrix with finite numbers, the same for the same
 generator, others for another. One that always fills the same numbers leaves `generator` out of its signature: then equal
 seeds are no fault; one that takes a generator and ignores it cannot be told from one that seeds itself.
 
-Exit status: 0 done; 1 a contract is broken (--check; also a function of one's own that raises or leaves NaN); 2 wrong
+Exit status: 0 done; 1 a contract is broken (--check; also your own function that raises or leaves NaN); 2 wrong
 input: nothing of that name can be imported, or an argument has no value.
 """
 
@@ -98,15 +98,15 @@ def page() -> str:
     table = rows()
     parts = [
         "# The catalogue",
-        "Made by `python -m initbench.catalogue --markdown`; a test compares this page with what the command prints.",
+        "Made by `python -m initbench.catalogue --markdown`; a test compares this page with its output.",
         "n = fan_in, m = fan_out; a weight W is one (m, n) matrix of one run, row i the incoming weights of unit i; phi is "
         "the activation, z ~ N(0, 1), L the number of hidden layers. The bias is 0 unless a row or the option's "
         "`bias` says otherwise. N(0, s^2) names a variance.",
         f"## {len(table)} initializers",
         "Each is a function `initbench.initializers.<name>_`. Its contract is tested at many shapes, in float32 and "
         "float64: `python -m initbench.catalogue --check <name>`. Do contracts notice a wrong law? Each of the "
-        f"{BROKEN} constants of the laws was made 5% larger, one at a time: the contract, a second writing of the "
-        f"definition or the option file noticed {NOTICED}. `pytest -m long -s tests/test_initializers_mutations.py` does it again.",
+        f"{BROKEN} constants of the laws was made 5% larger, one at a time: the contract, a second implementation "
+        f"or the option file noticed {NOTICED}. `pytest -m long -s tests/test_initializers_mutations.py` repeats this.",
         markdown(table),
     ]
     for title, group in (("options of `init`", "init"), ("options of `sharing`", "sharing")):
@@ -116,7 +116,7 @@ def page() -> str:
     parts += [
         f"## {len(biases)} bias rules",
         "`init.bias=<number>`, `init.bias=<rule>` or `'init.bias={rule: <rule>, <arguments>}'`. An initializer that "
-        "draws weight and bias together overrules it.",
+        "draws weight and bias together overrides it.",
         markdown(biases, ("rule", "bias")),
     ]
     return "\n\n".join(parts)
@@ -136,11 +136,11 @@ def show(table: list[dict[str, str]]) -> None:
     for row in table:
         shown.add_row(*(row[column] for column in columns))
     console.print(shown)
-    console.print(f"{len(table)} initializers; --markdown shows all columns, --check NAME tests one's contract")
+    console.print(f"{len(table)} initializers; --markdown shows all columns, --check NAME tests the contract of one")
 
 
 def check_entry(target: str, given: Mapping[str, Any] | None = None) -> list[str]:
-    """Violations of the contract of an entry or option, or, for a function of one's own, of what all must keep.
+    """Violations of the contract of an entry or option, or, for your own function, of what all must keep.
 
     >>> check_entry("orthogonal"), check_entry("lsuv")
     ([], [])
@@ -162,7 +162,7 @@ def check_entry(target: str, given: Mapping[str, Any] | None = None) -> list[str
         if needs(function) != "nothing":
             whole = replace(stranger(), function=function, needs=needs(function))
             return with_word_on_unused(function, verify_net.use_of_generator(whole, args))
-        own = Contract("one's own", fills_bias=names(function, "bias"))
+        own = Contract("your own", fills_bias=names(function, "bias"))
         violations = draw_all(function, own, args)
         measured(target, given)
     except (InputError, NotApplicable) as refusal:
@@ -177,7 +177,7 @@ DETERMINISTIC = "a deterministic initializer leaves `generator` out of its signa
 
 
 def with_word_on_unused(function: Callable[..., Any], violations: Sequence[str]) -> list[str]:
-    """What is broken of a function of one's own: that it draws nothing is its right if it asks for no generator."""
+    """What your own function breaks; it may draw nothing if it takes no generator."""
     from initbench.initializers.calling import names
 
     others = [words for words in violations if UNUSED not in words]
@@ -215,7 +215,7 @@ def stranger() -> Any:
     """An entry for a function that the catalogue does not know."""
     from initbench.initializers import Contract, Entry
 
-    return Entry("one's own", print, "", "", "", Contract("one's own"))
+    return Entry("your own", print, "", "", "", Contract("your own"))
 
 
 SHAPES = ((128, 32), (32, 128), (64, 64))  # (fan_out, fan_in): apart, so that swapped fans show
@@ -228,7 +228,7 @@ UNITS: dict[str, Callable[[int, int], float]] = {
 
 
 def measured(target: str, given: Mapping[str, Any] | None = None) -> str:
-    """What one's own function draws, in one line: its mean, and how its deviation goes with the fans of three shapes.
+    """What your own function draws, in one line: its mean, and how its deviation goes with the fans of three shapes.
 
     >>> measured("lecun_normal")
     'at 128 x 32, 32 x 128, 64 x 64 (fan_out x fan_in): mean 0.00, std 1.00 / sqrt(fan_in), 0% zeros'

@@ -1,4 +1,4 @@
-"""The two ways a request can be refused, and their one form of words; everything else that goes wrong is a bug."""
+"""The two ways to refuse a request, and their one form of words; anything else that goes wrong is a bug."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class InputError(ValueError):
 
 
 class NotApplicable(Exception):
-    """An initializer or a sharing scheme that does not apply to this net; the arm is listed with this reason."""
+    """An initializer or sharing scheme does not apply to this net; the arm is listed with this reason."""
 
 
 def refusal(what: object, wrong: object, do: object) -> InputError:
-    """The InputError that says what came, what is wrong with it and what to do instead, in one line of printable text.
+    """The InputError that says in one printable line what was given, what is wrong with it and what to do instead.
 
     >>> str(refusal("data.path=a\\nb.npz", "no such file", "name an existing .npz file"))
     'data.path=a\\\\nb.npz: no such file; name an existing .npz file'

@@ -225,7 +225,7 @@ def parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a table and a line an arm; returns the exit status."""
+    """Print a table and one line per arm; returns the exit status."""
     return answered("initbench.inspect", lambda: _inspected(parser().parse_args(argv)))
 
 

@@ -204,7 +204,7 @@ def level(
 
 
 def sampled(d: np.ndarray) -> Contrast:
-    """A contrast from one number a seed: their mean, and its standard error."""
+    """A contrast from one number per seed: their mean, and its standard error."""
     n = len(d)
     error = float(d.std(ddof=1) / np.sqrt(n)) if n >= 3 else NAN
     all_in = np.ones(n, bool)

@@ -292,7 +292,7 @@ def register_schema() -> None:
                 unfreeze(child)
 
     unfreeze(node)
-    OmegaConf.set_struct(node.model.args, False)  # a person's own keys
+    OmegaConf.set_struct(node.model.args, False)  # your own keys
     ConfigStore.instance().store("schema", node)
 
 

@@ -1,4 +1,4 @@
-"""Checks of single values. Each refuses with one line: what came, what is allowed."""
+"""Checks of single values. Each refuses with one line: what was given, and what is allowed."""
 
 from __future__ import annotations
 

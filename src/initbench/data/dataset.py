@@ -40,7 +40,7 @@ class Dataset:
     train: np.ndarray | None = None
     standardized: bool = True
     cautions: tuple[Caution, ...] = ()  # what to know before trusting results on these data
-    taken: str = ""  # how a person's y was understood, and what was not read: said before anything is trained
+    taken: str = ""  # how your y was read, and what was not: said before anything is trained
 
     @cached_property
     def x_frame(self) -> Frame:

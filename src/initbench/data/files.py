@@ -1,4 +1,4 @@
-"""Data on disk: scikit-learn's digits, and a person's own arrays."""
+"""Data on disk: scikit-learn's digits, and your own arrays."""
 
 from __future__ import annotations
 

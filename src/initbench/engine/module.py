@@ -1,4 +1,4 @@
-"""model=module: a person's own nn.Module. How it is made, and what initbench sees of it.
+"""model=module: your own nn.Module. How it is made, and what initbench sees of it.
 
 One forward pass is observed: each call of an nn.Linear is a layer, in order, and a layer called twice (or two that hold
 one Parameter) is one slot with two uses. So initializers, sharing, measures and costs mean the same as for the MLP.
@@ -323,7 +323,7 @@ def start_(module: nn.Module, material: ModuleMaterial, seed: int) -> None:
 def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int) -> None:
     """An initializer that sees the net, a batch or gradients: the module itself, if it calls each layer once, in order.
 
-    Computed once a seed: all learning rates share it.
+    Computed once per seed; all learning rates share it.
     """
     arm, found = material.arm, material.structure
     if seed in material.starts:

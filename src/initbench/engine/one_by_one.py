@@ -18,7 +18,7 @@ from initbench.engine.schedule import Schedule
 from initbench.engine.single import run_one
 from initbench.store.chunk import Chunk, joined
 
-# measures that multiply the layers' own Jacobians: a person's module may put anything between its layers
+# measures that multiply the layers' own Jacobians: your own module may put anything between its layers
 OF_A_CHAIN = ("jacobian_",)
 
 

@@ -1,4 +1,4 @@
-"""The optimizers of torch.optim on stacked tensors, with one learning rate a run.
+"""The optimizers of torch.optim on stacked tensors, with one learning rate per run.
 
 Each rule is `(parameter, gradient, state, lr, t, config) -> None`: it updates `parameter` (R, ...) in place. `lr` is
 (R, 1, ..); `state` a dict that belongs to this parameter; t counts updates from 1. The order of operations follows
@@ -132,7 +132,7 @@ def lr_factor(c: OptimConfig, t: int, steps: int) -> float:
 
 def clip_factor(grads: Mapping[str, Tensor], largest: float) -> Tensor:
     """min(1, largest / (|g| + 1e-6)) with |g| the norm of a run's whole gradient, (R,), as clip_grad_norm_ does."""
-    # one row a run: a sum down the columns would be taken in an order that depends on the number of runs
+    # one row per run: a sum down the columns would be taken in an order that depends on the number of runs
     squares = torch.stack([g.flatten(1).square().sum(1) for g in grads.values()], dim=1)
     return (largest / (squares.sum(1).sqrt() + 1e-6)).clamp(max=1.0)
 

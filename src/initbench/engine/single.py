@@ -1,4 +1,4 @@
-"""One nn.Module in training, by autograd and torch.optim: the oracle (oracle.py) or a person's own (module_run.py).
+"""One nn.Module in training, by autograd and torch.optim: the oracle (oracle.py) or your own (module_run.py).
 
 Slow and obvious on purpose.
 """
@@ -29,7 +29,7 @@ from initbench.store.chunk import Chunk
 class Trainable(Protocol):
     """A module of one run, and what training it takes besides the module."""
 
-    ends: bool  # whether its forward pass ends whatever its numbers are: a person's loop over them might not
+    ends: bool  # whether its forward pass ends whatever its numbers are: your own loop over them might not
 
     @property
     def module(self) -> nn.Module: ...

@@ -31,7 +31,7 @@ ALLOWED = "must be an option of conf/init or module.function in the current fold
 def resolve(target: str) -> Callable[..., Any]:
     """The function of a dotted path, or of a name of the catalogue; an InputError in one line if there is none.
 
-    A module of one's own is looked for in the current folder too.
+    Your own module is looked for in the current folder too.
 
     >>> resolve("initbench.initializers.xavier_normal_") is resolve("xavier_normal")
     True
@@ -328,7 +328,7 @@ def _check_one_start(
 
 
 def may_repeat(start: Initializer) -> bool:
-    """Whether a start may be the same for every seed, as far as is known without drawing: of one's own functions, of
+    """Whether a start may be the same for every seed, as far as is known without drawing: of your own functions, of
     those whose contract states values or zeros, and of those that are made of others.
 
     >>> may_repeat(Initializer.of("eye", {})), may_repeat(Initializer.of("kaiming_normal", {}))

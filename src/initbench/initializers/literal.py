@@ -54,7 +54,7 @@ def read_arrays(file: str) -> dict[str, Tensor]:
         content = readers[path.suffix](path)
         named = content if isinstance(content, dict) else {"0": content}
         return {str(k): torch.as_tensor(np.asarray(v), dtype=torch.float64) for k, v in named.items()}
-    except Exception as error:  # a file of one's own can be wrong in many ways
+    except Exception as error:  # your own file can be wrong in many ways
         raise refusal(f"init.file={shown(file)}", f"cannot be read ({line(error)})", "write the file again") from None
 
 

@@ -212,7 +212,7 @@ def trunc_normal_scaled_(weight: Tensor, *, generator: Generator = None, mean: f
 @catalogued(
     formula="W ~ U(low, high) w.p. 1/4, U(-high, -low) w.p. 1/4, 0 w.p. 1/2",
     source="the custom initializer of the notes: U(-10, 10), values below 5 in size set to 0",
-    meant_for="an example of one's own initializer; far too large to train",
+    meant_for="an example of your own initializer; much too large to train",
     contract=Contract(
         "half the entries 0, the others +-U(low, high)",
         law=lambda c: Mirrored(stats.uniform(c["low"], c["high"] - c["low"])),

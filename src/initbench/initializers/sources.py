@@ -1,4 +1,4 @@
-"""What the numbers of an initializer come from besides this package: a person's own code, and files it reads."""
+"""What the numbers of an initializer come from besides this package: your own code, and files it reads."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from initbench.own import plugins, sources
 def source_hash(target: str, args: Mapping[str, Any] | None = None) -> str:
     """Hash of the files outside this package that an initializer's numbers depend on; empty if there are none.
 
-    They are the modules that a function of one's own comes from and imports, as initializer or as the base of another
+    They are the modules that your own function comes from and imports, as initializer or as the base of another
     one, and the file of literal tensors. Editing one of them makes other runs.
 
     >>> source_hash("zero_head", {"base": "eye"})

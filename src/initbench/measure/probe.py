@@ -23,7 +23,7 @@ JACOBIAN_SAMPLES = 4
 @dataclass(frozen=True, kw_only=True)
 class Probe:
     """R runs at one step: forward and backward pass of the mean loss on the first 256 training samples of the
-    seed's split, before the next update. Lists have one entry a layer.
+    seed's split, before the next update. Lists have one entry per layer.
     """
 
     scheme: Scheme
@@ -95,7 +95,7 @@ def jacobians(p: Probe) -> Iterator[Tensor]:
     earlier = [j.flatten(2)]
     for layer in p.layers[1:]:
         bent = p.slope(layer - 1)[:, :, :s, None] * j
-        # one product a run, whatever the number of samples
+        # one product per run, whatever the number of samples
         flat = torch.bmm(p.weights[layer], bent.flatten(2))
         if skips and p.net is not None:
             flat = p.net.join(layer, flat, earlier, p.stored)

@@ -1,7 +1,7 @@
 """From overrides to arms: Hydra's own sweep parser and compose, with every refusal as one line.
 
 `expand` runs before anything starts, for the command line and for `ib.run` alike. The overrides are read and checked in
-`overrides.py`, a person's option files in `own_files.py`, what Hydra raises is put into words in `explained.py`.
+`read.py`, your option files in `own_files.py`; `explained.py` puts into words what Hydra raises.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Expanded:
-    """A command made explicit: the study and, an entry an arm, its configuration."""
+    """A command made explicit: the study and one configuration per arm."""
 
     study: StudyConfig
     arms: list[ArmConfig]
@@ -105,7 +105,7 @@ def arm_of(cfg: Any, choices: Mapping[str, Any], search: Sequence[str] = ()) -> 
 
 
 def check_own_options(made: Sequence[Composed], config_dirs: Sequence[str]) -> None:
-    """Refuse a person's option file that has the name of one of ours: ours would be taken."""
+    """Refuse an option file of your own with the name of a built-in one: the built-in one would be used."""
     for folder in config_dirs:
         for group, option in dict.fromkeys(item for one in made for item in one.choices.items()):
             own, ours = (Path(one, str(group), f"{option}.yaml") for one in (folder, conf_folder()))
@@ -125,7 +125,7 @@ def check_own_names(made: Sequence[Composed], arms: Sequence[ArmConfig]) -> None
 
 
 def own_option(name: str, search: Sequence[str] = ()) -> Mapping[str, Any] | None:
-    """The content of an `init` option that is not ours but of a person's --config-dir; None where there is none.
+    """The content of an `init` option from your own --config-dir; None where there is none.
 
     Composed by the Hydra that is initialized, so that a `defaults` list in the file works.
     """
@@ -211,7 +211,7 @@ def composer(given: Sequence[Any], config_dirs: Sequence[str] = ()) -> Iterator[
 
 
 def check_own_file(path: Path) -> None:
-    """Check an option file that is a person's; ours are in order."""
+    """Check an option file of your own; the built-in ones are right."""
     if conf_folder() not in path.parents:
         check_file(path)
 

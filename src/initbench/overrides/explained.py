@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf raise, as one line each: what came, what is wrong, what is allowed."""
+"""What Hydra and OmegaConf raise, as one line each: what was given, what is wrong, what is allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of Hydra that are replaced for a while: there is no switch for them. Where a Hydra lacks one, it does as ever."""
+"""The parts of Hydra that are replaced for a while: there is no switch for them. A Hydra that lacks one works as usual."""
 
 from __future__ import annotations
 

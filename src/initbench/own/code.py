@@ -1,4 +1,4 @@
-"""The one place where a person's code runs: initializers, sharing functions and modules from outside this package.
+"""The one place where your own code runs: initializers, sharing functions and modules from outside this package.
 
 Whatever it does, the process goes on as it was: what it raises (sys.exit too) becomes one line that names its file, and
 global state is put back. Ctrl-C goes through.
@@ -28,7 +28,7 @@ MEND = "correct it and run the same command again"
 
 
 def failed(what: str, wrong: str, do: str = MEND) -> OwnCodeFailed:
-    """The failure of a person's code as one line.
+    """The failure of your own code as one line.
 
     >>> str(failed("init=f", "it returned a list", "return a tensor"))
     'init=f: it returned a list; return a tensor'
@@ -81,7 +81,7 @@ def guarded(
 
 
 def seed_all(seed: int) -> None:
-    """Seed the global generators: a function of one's own may draw from them."""
+    """Seed the global generators: your own function may draw from them."""
     import numpy as np
     import torch
 
@@ -137,13 +137,13 @@ def line(error: BaseException) -> str:
     """
     try:
         first = (str(error).splitlines() or [""])[0]
-    except Exception:  # an exception of one's own whose text fails too
+    except Exception:  # your own exception, whose text fails too
         first = ""
     return printable(f"{type(error).__name__}: {first}" if first else type(error).__name__)
 
 
 def place(error: BaseException) -> str:
-    """Where in a person's own files an exception came from: ` (my_init.py:7)`, or nothing."""
+    """Where in your own files an exception came from: ` (my_init.py:7)`, or nothing."""
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return f" ({relative(error.filename)}:{error.lineno})"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if is_own(f.filename)]
@@ -151,7 +151,7 @@ def place(error: BaseException) -> str:
 
 
 def defined_at(function: Any) -> str:
-    """Where a function of one's own begins: ` (my_init.py:7)`, or nothing.
+    """Where your own function begins: ` (my_init.py:7)`, or nothing.
 
     >>> defined_at(print)
     ''

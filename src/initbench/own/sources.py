@@ -37,7 +37,7 @@ def installed_folders() -> tuple[Path, ...]:
 
 @cache
 def is_own(file: str) -> bool:
-    """Whether a file is a person's own.
+    """Whether a file is your own.
 
     >>> is_own("my_init.py"), is_own(ast.__file__), is_own("<frozen importlib>")
     (True, False, False)
@@ -66,7 +66,7 @@ def digest(roots: Iterable[str], contents: Iterable[bytes] = ()) -> str:
 
 @cache
 def release(package: str) -> str:
-    """Version of an installed package; nothing for a person's own module."""
+    """Version of an installed package; nothing for your own module."""
     try:
         return version(package)
     except (PackageNotFoundError, ValueError):
@@ -98,7 +98,7 @@ def _is_own_module(name: str) -> bool:
 
 
 def modules(roots: Iterable[str]) -> list[str]:
-    """The named modules and all of a person's own that they import, also not yet imported ones.
+    """The named modules and all of your own that they import, also those not yet imported.
 
     >>> modules(["textwrap"])
     ['textwrap']
@@ -181,7 +181,7 @@ def _imports(name: str, file: Path, content: bytes) -> Iterator[str]:
 
 
 def forget_edited() -> None:
-    """Let modules of a person's own that were edited since they were imported be imported again, with all that may hold
+    """Let your own modules that were edited since they were imported be imported again, with all that may hold
     something of them: in a notebook the next study runs the new code, as its workers do."""
     if any(_edited(name) for name in list(_read)):
         _forget(list(_read))
@@ -189,7 +189,7 @@ def forget_edited() -> None:
 
 
 def _forget(names: Iterable[str]) -> None:
-    """Let a person's own modules be imported again, each with the whole package that it is in."""
+    """Let your own modules be imported again, each with the whole package that it is in."""
     tops = {name.partition(".")[0] for name in names if _is_own_module(name)}
     for name in list(sys.modules):
         if name.partition(".")[0] in tops:

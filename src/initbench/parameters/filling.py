@@ -1,4 +1,4 @@
-"""Initialize the parameters of any module by names, patterns, types or positions, each stored one once."""
+"""Initialize the parameters of any module by names, patterns, types or positions; each stored one is filled once."""
 
 from __future__ import annotations
 
@@ -58,22 +58,22 @@ def initialize_(
 ) -> pd.DataFrame:
     """Initialize a module in place; returns what was done, one row per name of a parameter.
 
-    `spec` is one rule for every nn.Linear layer, or a mapping pattern -> rule; the first pattern that fits a parameter
-    is its rule, what none fits is left alone. Patterns: a dotted name of a parameter or layer, or a glob of them
+    `spec` is one rule for every nn.Linear layer, or a mapping pattern -> rule. The first pattern that fits a parameter
+    gives its rule; a parameter that none fits is left alone. Patterns: a dotted name of a parameter or layer, or a glob of them
     (`0.block *.0`, `*.bias`); a type (nn.Linear); a position among the nn.Linear layers as in init=per_layer: 0, -1,
     first, hidden, last. Rules:
 
     - an initializer: an option's name, a function, or {name: ..., bias: <rule>, <arguments>}. Where the pattern names a
-      layer, it fills the weight, and the bias by its bias rule (zeros). Where it names a weight, that alone; where it
-      names a bias, a bias rule is meant
-    - a number: every entry; a tensor, array or nested list of the parameter's shape: its values
-    - an edit of what is there: {multiply: 2, add: 1, entries: [[0, 0, 42]]}; where the pattern names a parameter, also a
+      layer, it fills the weight, and the bias by its bias rule (zeros). Where it names a weight, only that; where it
+      names a bias, the rule is a bias rule
+    - a number: the value of every entry; a tensor, array or nested list of the parameter's shape: its values
+    - an edit of the present values: {multiply: 2, add: 1, entries: [[0, 0, 42]]}; where the pattern names a parameter, also a
       function of the tensor, in place
 
-    A parameter with several names is filled once, at its first, and so is one memory; rules that disagree are an error.
+    A parameter with several names is filled once, at the first, and so is common memory; rules that disagree are an error.
     A weight that is computed (weight_norm, orthogonal, pruning) is set through what computes it, or refused. Half
     precision is drawn in float32 and rounded. If anything is refused, nothing is changed. Initializers that
-    see data need `batch` = (inputs, targets) and are the whole spec. Columns of the result: `name`, `shape`, `rule`
+    see data need `batch` = (inputs, targets) and must be the whole spec. Columns of the result: `name`, `shape`, `rule`
     (the pattern), `what`, `done` (filled | tied to NAME, filled there | left alone). Raises InputError.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
@@ -354,7 +354,7 @@ def anywhere(bias: Tensor) -> LayerSpec:
 
 
 def child(generator: Generator) -> torch.Generator:
-    """A generator seeded by one draw: a person's own function may draw from the global ones, which are seeded from it,
+    """A generator seeded by one draw: your own function may draw from the global ones, which are seeded from it,
     so each parameter needs its own.
     """
     seed = int(torch.randint(2**62, (), generator=generator))

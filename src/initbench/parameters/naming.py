@@ -54,7 +54,7 @@ def stored_parameters(module: nn.Module) -> list[Stored]:
 
 
 def parameter(module: nn.Module, name: str) -> nn.Parameter:
-    """The parameter of a dotted name, an alias too; InputError offers the nearest names.
+    """The parameter with a dotted name or alias; InputError suggests the nearest names.
 
     >>> parameter(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)), "2.bias").shape
     torch.Size([1])

@@ -17,12 +17,12 @@ NAN = float("nan")
 
 
 def parameter_table(module: nn.Module, *, inputs: Any = None, values: bool = False) -> pd.DataFrame:
-    """A row for each stored parameter of a module, a tied one once with every name that uses it.
+    """One row per stored parameter of a module; a tied one has one row with every name that uses it.
 
     Columns: `name` (its first dotted name), `aliases` (all others), `slot` (= name), `shape`, `dtype`, `device`,
     `trainable`, `count` (entries), `mean`, `std` (over entries), `min`, `max`, `norm` (Frobenius), `grad_norm` (NaN
-    before a backward pass), `shared` (more than one name, more than one use, or memory in common), `memory_with` (other
-    parameters that hold some of the same memory; an optimizer steps each). With `inputs` (a batch, or a tuple of
+    before a backward pass), `shared` (more than one name, more than one use, or common memory), `memory_with` (other
+    parameters that hold some of the same memory; an optimizer updates each). With `inputs` (a batch, or a tuple of
     arguments) also `uses`: how often one forward pass uses it. With `values` also `value` and `grad` (None before a
     backward pass), detached copies. Buffers and constants: `constant_table`.
 
@@ -50,7 +50,7 @@ COLUMNS = [
 
 
 def row(one: Stored, beside: Sequence[str], uses: int | None, values: bool) -> dict[str, Any]:
-    """A line of the table."""
+    """One row of the table."""
     tensor = one.tensor
     line = {
         "name": one.slot,
@@ -105,7 +105,7 @@ def statistics(tensor: Tensor) -> Mapping[str, float]:
 
 
 def constant_table(module: nn.Module, values: bool = False) -> pd.DataFrame:
-    """A row for each tensor of a module that is no parameter, so that no optimizer changes it.
+    """One row per tensor of a module that is not a parameter and that no optimizer changes.
 
     Columns: `name`, `kind` (buffer: moves and is saved with the module; attribute: a plain tensor, which does neither),
     `shape`, `dtype`, `device`, `count`, `mean`, `std`, `min`, `max`, `norm`; with `values` also `value`.

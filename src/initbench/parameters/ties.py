@@ -13,11 +13,11 @@ from initbench.parameters.storage import check_shaped, computed_tensors, equal, 
 
 
 def share_(module: nn.Module, groups: Iterable[Sequence[str]]) -> nn.Module:
-    """Tie the members of each group: the parameters of the first become those of all. Returns the module.
+    """Tie the members of each group: all of them get the parameters of the first. Returns the module.
 
-    A member is the dotted name of a layer (all its own parameters are tied, name by name) or of a parameter. Nothing
-    is changed if anything is wrong: InputError names both members where shapes differ or one lacks a parameter. Make
-    the optimizer afterwards: it should know a tied parameter once.
+    A member is the dotted name of a layer (all its own parameters are tied, name by name) or of a parameter. If anything
+    is wrong, nothing is changed; InputError names both members where shapes differ or one lacks a parameter. Make the
+    optimizer afterwards, so that it holds a tied parameter once.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
     >>> net = share_(net, [["2", "4"]])
@@ -138,12 +138,11 @@ def same_shape(module: nn.Module, first: str, other: str) -> None:
 
 
 def untie_(module: nn.Module, names: str | Iterable[str] | None = None) -> nn.Module:
-    """Give each name of a tied parameter a copy of its own, equal at first. Returns the module.
+    """Give each name of a tied parameter its own copy, equal at first. Returns the module.
 
-    `names`: the layers or parameters (or one of them) that leave their ties; None: all, and the first name keeps the
-    tensor. Parameters that are one memory get memory of their own too. A layer
-    object that stands at two places becomes two objects. A layer that one forward pass calls twice has one name only
-    and stays. Gradients are not copied. Make the optimizer afterwards.
+    `names`: the layers or parameters (or one of them) to untie; None: all. The first name keeps the tensor. Parameters
+    that share memory get their own memory too. A layer object at two places becomes two objects. A layer that one
+    forward pass calls twice has only one name and stays. Gradients are not copied. Make the optimizer afterwards.
 
     >>> shared = nn.Linear(2, 2)
     >>> net = untie_(nn.Sequential(shared, nn.ReLU(), shared))

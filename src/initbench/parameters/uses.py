@@ -93,8 +93,8 @@ def use_gradients(module: nn.Module, loss: Callable[[], Tensor], values: bool = 
     """The gradient of each USE of each trainable parameter; a stored parameter's gradient is their sum.
 
     `loss()` computes the loss, a tensor of one number. One row per use, in order of the forward pass: `name` (slot), `use`
-    (0, 1, ...), `uses`, `norm` (Frobenius), `cosine` with the sum of the other uses (NaN for a lone one, or where one
-    is 0), and with `values` the gradient itself. Changes no `.grad`.
+    (0, 1, ...), `uses`, `norm` (Frobenius), `cosine` with the sum of the other uses (NaN for a single use, or where one
+    is 0), and with `values` the gradient itself. No `.grad` changes.
 
     >>> shared = nn.Linear(1, 1, bias=False)
     >>> _ = nn.init.constant_(shared.weight, 3.0)

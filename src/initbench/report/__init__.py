@@ -36,13 +36,13 @@ def build(
     is study.zip. The same study gives the same bytes.
     Raises InputError for a folder that is none, an unknown format, baseline or target; nothing is written then.
     """
-    wanted = _wanted(formats)
+    wanted = _wanted(formats)  # refused before anything is read
     return write(open_source(results, baseline=baseline, target=target), wanted)
 
 
-def write(source: Source, formats: Iterable[str]) -> dict[str, Path]:
+def write(source: Source, formats: Iterable[str] | str) -> dict[str, Path]:
     """Write the report of an opened study; gives {file name: path}."""
-    files = _files(list(formats), source)
+    files = _files(_wanted(formats), source)
     with naming(source.folder):
         source.folder.mkdir(parents=True, exist_ok=True)
     return {name: _write(source.folder / name, content) for name, content in files.items()}

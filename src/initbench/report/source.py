@@ -52,12 +52,12 @@ class Source:
 
     @property
     def board(self) -> pd.DataFrame:
-        """An arm a row, by rank."""
+        """One row per arm, by rank."""
         return self.judged.board
 
     @property
     def pairs(self) -> pd.DataFrame:
-        """A setup against its baseline a row."""
+        """One row per setup, against its baseline."""
         return self.judged.pairs
 
     @cached_property

@@ -1,6 +1,6 @@
 """From a configuration to a scheme: one builder a scheme, `(config, layers) -> Parts`.
 
-The builders below, those of installed packages (entry point group `initbench.sharing`) and a person's own
+The builders below, those of installed packages (entry point group `initbench.sharing`) and your own
 (`sharing=my_module.my_sharing`) have one contract. A builder
 may return plain groups of layers, or Parts where weights are more than look-ups.
 """
@@ -330,7 +330,7 @@ def scheme(config: SharingConfig, layers: Sequence[LayerSpec], bias: bool = True
 
 
 def built_by(build: Builder, config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts | Groups:
-    """What a builder returns; whatever a person's own one does wrong is an InputError in one line."""
+    """What a builder returns; whatever your own builder does wrong is an InputError in one line."""
     if config.name in BUILDERS:
         return build(config, layers)
     with guarded(f"sharing={config.name}", seed=0):

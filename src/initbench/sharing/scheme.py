@@ -50,7 +50,7 @@ class Draw(Protocol):
 class Formula:
     """The weight of one layer from stored tensors, and the pull-back of that weight's gradient to them.
 
-    A formula of one's own needs `names` and `weight`; its pull-back is then taken by autograd.
+    Your own formula needs `names` and `weight`; its pull-back is then taken by autograd.
     """
 
     names: tuple[str, ...]  # stored tensors it reads

@@ -40,7 +40,7 @@ class Processes:
         if not wait:
             for process in processes:
                 process.terminate()
-            for process in processes:  # a person's code may hold on
+            for process in processes:  # your own code may hold on
                 process.join(GRACE)
                 if process.is_alive():
                     process.kill()

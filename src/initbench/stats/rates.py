@@ -1,4 +1,4 @@
-"""What a run came to, and which learning rate an arm is shown at."""
+"""The outcome of a run, and the learning rate at which an arm is shown."""
 
 from __future__ import annotations
 

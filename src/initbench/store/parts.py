@@ -29,7 +29,7 @@ KEPT = 32 * 2**20  # bytes of an arm's parts that are kept while its series are 
 
 @dataclass(frozen=True)
 class Store:
-    """Part files below `root`, one folder an arm key."""
+    """Part files below `root`, one folder per arm key."""
 
     root: Path
 

@@ -1,4 +1,4 @@
-"""The net of an arm as a plain nn.Module, for a look at it or a training loop of one's own."""
+"""The net of an arm as a plain nn.Module, to inspect it or to train it in your own loop."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from initbench.study.plan import planned
 def build(overrides: Sequence[str] = (), seed: int = 0, config_dirs: Sequence[str] = ()) -> nn.Module:
     """The net that a run of these overrides starts from, e.g. `["init=orthogonal", "sharing=all"]`.
 
-    Tied layers hold one Parameter. A net of nn.Linear layers `layers.0`, `layers.1` ...; where weights are computed
-    (formula schemes, residual rules, parametrizations), one that holds the stored tensors `tensors.weight_00` ...;
-    with model=module, that module. Raises InputError, also where the overrides are a sweep; NotApplicable.
+    It has nn.Linear layers `layers.0`, `layers.1` ...; tied layers hold one Parameter. Where weights are computed (formula
+    schemes, residual rules, parametrizations), it holds the stored tensors `tensors.weight_00` ... instead; with
+    model=module it is that module. Raises NotApplicable, and InputError, also if the overrides are a sweep.
 
     >>> net = build(["init=eye", "sharing=all", "model.depth=3", "model.width=4"])
     >>> net.layers[1].weight is net.layers[2].weight, net(torch.zeros(2, 64)).shape

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from initbench.config.arm import ArmConfig, StudyConfig, resolve_target
+from initbench.config.arm import StudyConfig, resolve_target
 from initbench.config.cautions import merged
 from initbench.config.checks import check_choice
 from initbench.config.groups import Target
@@ -25,12 +23,12 @@ from initbench.startup.processes import Processes, cores, later, like_the_comman
 from initbench.store.parts import Store, told
 from initbench.store.reading import FILES
 from initbench.study import again
+from initbench.study.described import Refused, describe
 from initbench.study.labels import labelled
-from initbench.study.launch import Training, failure, functions, needs_hydra
+from initbench.study.launch import Training, functions, needs_hydra
 from initbench.study.places import check_places
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.pool import Pool
-from initbench.study.provenance import git_commit, machine, versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,17 +38,9 @@ if TYPE_CHECKING:
 
 # operations that take less time in this process than other processes take to start
 SMALL_WORK = 2e10
-# what takes longest to import of what comes after training: for verdicts, and for the report
+# the slowest imports of what comes after training: for verdicts, and for the report
 VERDICT_MODULES = ("scipy.stats",)
 REPORT_MODULES = ("initbench.report.blocks", *VERDICT_MODULES)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """An arm that does not apply to its net: it is listed with the reason and does not stop the others."""
-
-    config: ArmConfig
-    reason: str
 
 
 @dataclass
@@ -181,11 +171,10 @@ def baseline_of(baseline: str | None, arms: Sequence[PlannedArm], overrides: Seq
 
 
 def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Results | None:
-    """Do what `python -m initbench` with these overrides does, quietly; returns Results.
+    """Do what `python -m initbench` does with these overrides, without printing; returns Results.
 
-    Raises InputError for wrong input. An arm that fails shows as rows with status `failed`; a file of the store that was
-    damaged and set aside is a warning. With train.dry_run=true nothing is trained: it says how much would be, and returns
-    None.
+    Raises InputError for wrong input. The runs of an arm that fails have status `failed`; a damaged file of the store that
+    was set aside gives a warning. With train.dry_run=true it trains nothing, says how much it would train, and returns None.
 
     >>> import os, tempfile
     >>> folder = tempfile.mkdtemp()
@@ -349,62 +338,3 @@ def unchanged(study: Study) -> Outcome | None:
     if made.tracked.get("state") is None or made.tracked["state"] != track.state(study.uri, experiment):
         return None
     return Outcome(load(study.folder), track.filled(study.uri, experiment), made.board, made.files)
-
-
-def describe(study: Study, elapsed: float) -> dict[str, Any]:
-    """The content of study.json."""
-    arms = []
-    for arm in study.arms:
-        failed = failure(study.root, arm.key)
-        arms.append(
-            {
-                **arm.describe(),
-                "status": failed["status"] if failed else "done",
-                "reason": failed["reason"] if failed else None,
-            }
-        )
-        if failed and failed["status"] == "not applicable":
-            study.refused.append(Refused(arm.config, failed["reason"]))
-    for one in study.refused:
-        if any(arm["config"] == one.config.plain() for arm in arms):
-            continue
-        arms.append(refused_arm(one))
-    return {
-        "schema": 1,
-        "study": study.config.name,
-        "command": shlex.join(["python", "-m", "initbench", *map(masked, study.overrides)]),
-        "overrides": [masked(one) for one in study.overrides],
-        "versions": versions(),
-        "git": git_commit(),
-        "machine": machine(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "target": None if study.target is None else {"metric": study.target.metric, "value": study.target.value},
-        "baseline": study.config.report.baseline,
-        "budget": max(arm.config.train.steps for arm in study.arms),
-        "cautions": study.cautions,
-        "arms": arms,
-        "elapsed": round(elapsed, 1),
-        "mlflow": None,
-    }
-
-
-def refused_arm(one: Refused) -> dict[str, Any]:
-    """A not applicable arm as study.json lists it."""
-    from initbench.data import load
-    from initbench.study.labels import init_label, setting_label, setup_label, sharing_label
-
-    return {
-        "arm_key": "",
-        "label": setup_label(one.config),
-        "setup": setup_label(one.config),
-        "setting": setting_label(one.config, load(one.config.data)),
-        "init": init_label(one.config),
-        "sharing": sharing_label(one.config),
-        "config": one.config.plain(),
-        "seeds": [],
-        "lrs": [],
-        "runs": 0,
-        "layers": [],
-        "status": "not applicable",
-        "reason": one.reason,
-    }

@@ -156,7 +156,7 @@ def train_batch(config: ArmConfig, data: Dataset) -> int:
 
 
 def planned(config: ArmConfig, edits: bool = True) -> PlannedArm:
-    """Check an arm against its data and give it its key. `edits`: also read files of a person's own anew.
+    """Check an arm against its data and give it its key. `edits`: also read your own files anew.
 
     Raises InputError or NotApplicable, one line each.
     """
@@ -204,7 +204,7 @@ TRIED_PARAMETERS = 200_000
 def check_start(arm: PlannedArm) -> None:
     """Start one seed, so that an initializer that does not fit this net says so before anything is trained.
 
-    One that sees a whole net may take seconds: it is asked about the net, not tried. What else goes wrong in a function of one's own is the
+    One that sees a whole net may take seconds: it is asked about the net, not tried. What else goes wrong in your own function is the
     arm's failure, told when it runs.
     """
     from initbench import initializers
@@ -229,7 +229,7 @@ def check_start(arm: PlannedArm) -> None:
 
 
 def check_repeats(arm: PlannedArm, first: dict[str, Any]) -> None:
-    """Refuse code of one's own that gives other numbers when the first seed's start is drawn again."""
+    """Refuse your own code that gives other numbers when the first seed's start is drawn again."""
     config, again = arm.config, start(arm, arm.config.seeds[0])
     other = [name for name in first if not first[name].equal(again[name])]
     if not other:
@@ -257,7 +257,7 @@ def check_device(device: str) -> None:
 
 
 def source_of(arm: PlannedArm) -> str:
-    """Hash of a person's own code and files that the numbers of an arm come from, and of the groups that their sharing
+    """Hash of your own code and files that the numbers of an arm come from, and of the groups that their sharing
     gives; empty where there are none. Editing them trains anew.
     """
     from initbench import initializers

@@ -24,7 +24,7 @@ from initbench.store.study_file import SCHEMA as SCHEMA
 
 
 class Status(StrEnum):
-    """How a run ended. Failed means that its arm broke down: nothing is known of it, it counts as missing."""
+    """How a run ended. Failed: its arm raised an error, nothing is known of the run, and it counts as missing."""
 
     COMPLETED = "completed"
     DIVERGED = "diverged"
@@ -33,9 +33,9 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Results:
-    """A study: its two frames, what study.json says of it, and its folder.
+    """A study: its two frames, the content of study.json, and its folder.
 
-    `measured` is the history where it stands, on disk after a sweep; `history` is all of it in memory.
+    `measured` is the history where it is kept, on disk after a sweep; `history` is all of it in memory.
     """
 
     runs: pd.DataFrame
@@ -86,7 +86,7 @@ class Results:
 def load(path: str | Path) -> Results:
     """The results of a study folder, e.g. `load("outputs/default")`.
 
-    Raises InputError if there is no study there, or a file of it is torn, edited or of a newer version.
+    Raises InputError if there is no study, or if a file of it is damaged, edited or of a newer version.
     """
     folder = Path(path)
     runs, history, study = read_folder(folder)

@@ -33,7 +33,7 @@ def work(arm: ArmConfig, runs: Sequence[Run], root: Path, key: str, progress: Ca
 
 
 def check_unchanged(arm: ArmConfig, key: str, data_hash: str, trainer: str) -> None:
-    """Refuse data or code of a person's own that are others than when the study was planned: a worker reads the files
+    """Refuse your own data or code that changed since the study was planned: a worker reads the files
     as they are now, and the key would name other numbers."""
     file, source = arm.data.get("path"), source_of(PlannedArm(config=arm, key=key, setup=""))
     if (file is not None or source) and arm.key(data_hash, source, version("torch"), trainer) != key:

@@ -86,7 +86,7 @@ def address(kind: str, name: str = "all") -> int:
 
 
 def kept(path: Path, make: Callable[[], bytes]) -> bytes:
-    """The content of a file, made first if it is not there; a process that comes while another makes it waits."""
+    """The content of a file, made first if missing; while one process makes it, others wait."""
     if path.is_file():
         return path.read_bytes()
     with locked(path.with_suffix(".lock")):

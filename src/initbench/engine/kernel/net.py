@@ -1,6 +1,6 @@
 """One net in cache: forward pass, losses, backward pass. All arguments are byte addresses and counts of floats.
 
-Activations are (units, lanes): a row a unit, a lane a sample, at most BLOCK lanes at once, rows `ld` floats apart; a
+Activations are (units, lanes): a row is a unit, a lane a sample; at most BLOCK lanes at once, rows `ld` floats apart. A
 weight is (fan_out, fan_in) with its rows padded to whole vectors by zeros. So samples run through the vectors in both
 products with W, and fan_in does in dW = dZ H^T, for which H is transposed. Unused lanes carry no gradient.
 """

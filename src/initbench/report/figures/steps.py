@@ -1,4 +1,4 @@
-"""F3: who has arrived by which step, with a table under the curves. F4: steps against learning rate, an arm a panel."""
+"""F3: who has arrived by which step, with a table under the curves. F4: steps against learning rate, one panel per arm."""
 
 from __future__ import annotations
 

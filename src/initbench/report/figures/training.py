@@ -1,4 +1,4 @@
-"""F7: loss curves with bands, an arm a panel; and what each layer's gradient does over the steps."""
+"""F7: loss curves with bands, one panel per arm; and what each layer's gradient does over the steps."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def losses(arms: list[str], names: dict[str, str], train: pd.DataFrame, val: pd.
 
 
 def layers(arms: list[str], names: dict[str, str], maps: pd.DataFrame, tied: dict[str, list[int]]) -> Figure:
-    """Layer x step medians of a per-layer norm, an arm a panel, one colour scale; `tied`: layers that share a weight."""
+    """Layer x step medians of a per-layer norm, one panel per arm, one colour scale; `tied`: layers that share a weight."""
     columns = min(4, len(arms))
     rows = math.ceil(len(arms) / columns)
     steps = np.array(sorted(maps["step"].unique()))

@@ -135,7 +135,7 @@ def light_svg(figure: Figure, title: str) -> str:
 
 
 def alignment(names: Mapping[str, str], frame: pd.DataFrame, chance: Mapping[str, float]) -> Figure:
-    """Median alignment of the uses of a shared weight over the steps, a line an arm; dotted: independent directions.
+    """Median alignment of the uses of a shared weight over the steps, one line per arm; dotted: independent directions.
 
     `frame`: arm, step, median; `chance`: arm -> 1/sqrt(uses).
     """
@@ -162,7 +162,7 @@ def alignment(names: Mapping[str, str], frame: pd.DataFrame, chance: Mapping[str
 
 
 def spectra(panels: Sequence[tuple[str, pd.DataFrame, Sequence[float | None] | None]]) -> Figure:
-    """Singular values of d z_l / d z_0 at step 0 by layer, a panel an arm: band smallest to largest, line root mean
+    """Singular values of d z_l / d z_0 at step 0 by layer, one panel per arm: band smallest to largest, line root mean
     square, dashed theory.
 
     `panels`: (name, frame with layer, low, high, rms; theory of the mean square from layer 1 on).

@@ -1,0 +1,83 @@
+"""The content of study.json: what was asked for, by whom, on what, and what became of each arm."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from initbench.config.arm import ArmConfig
+from initbench.errors import masked
+from initbench.study.labels import init_label, setting_label, setup_label, sharing_label
+from initbench.study.launch import failure
+from initbench.study.provenance import git_commit, machine, versions
+
+if TYPE_CHECKING:
+    from initbench.study.command import Study
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An arm that does not apply to its net: it is listed with the reason and does not stop the others."""
+
+    config: ArmConfig
+    reason: str
+
+
+def describe(study: Study, elapsed: float) -> dict[str, Any]:
+    """The content of study.json."""
+    arms = []
+    for arm in study.arms:
+        failed = failure(study.root, arm.key)
+        arms.append(
+            {
+                **arm.describe(),
+                "status": failed["status"] if failed else "done",
+                "reason": failed["reason"] if failed else None,
+            }
+        )
+        if failed and failed["status"] == "not applicable":
+            study.refused.append(Refused(arm.config, failed["reason"]))
+    for one in study.refused:
+        if any(arm["config"] == one.config.plain() for arm in arms):
+            continue
+        arms.append(refused_arm(one))
+    return {
+        "schema": 1,
+        "study": study.config.name,
+        "command": shlex.join(["python", "-m", "initbench", *map(masked, study.overrides)]),
+        "overrides": [masked(one) for one in study.overrides],
+        "versions": versions(),
+        "git": git_commit(),
+        "machine": machine(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "target": None if study.target is None else {"metric": study.target.metric, "value": study.target.value},
+        "baseline": study.config.report.baseline,
+        "budget": max(arm.config.train.steps for arm in study.arms),
+        "cautions": study.cautions,
+        "arms": arms,
+        "elapsed": round(elapsed, 1),
+        "mlflow": None,
+    }
+
+
+def refused_arm(one: Refused) -> dict[str, Any]:
+    """A not applicable arm as study.json lists it."""
+    from initbench.data import load
+
+    return {
+        "arm_key": "",
+        "label": setup_label(one.config),
+        "setup": setup_label(one.config),
+        "setting": setting_label(one.config, load(one.config.data)),
+        "init": init_label(one.config),
+        "sharing": sharing_label(one.config),
+        "config": one.config.plain(),
+        "seeds": [],
+        "lrs": [],
+        "runs": 0,
+        "layers": [],
+        "status": "not applicable",
+        "reason": one.reason,
+    }
