@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from initbench.__main__ import main
-from initbench.study import again
+from initbench.study import again, provenance
 from initbench.study import command as study
 from initbench.track import state
 from initbench.track.uri import sqlite_uri
@@ -81,6 +81,13 @@ def edited(name):
     path.write_bytes(path.read_bytes()[:-1] + b"x")
 
 
+def relabelled(old, new):
+    note = S / again.NOTE
+    text = note.read_text()
+    assert f'"{old}"' in text
+    note.write_text(text.replace(f'"{old}"', f'"{new}"'))
+
+
 HARMS = {
     "no report": lambda: (S / "report.html").unlink(),
     "another table": lambda: edited("leaderboard.csv"),
@@ -88,6 +95,8 @@ HARMS = {
     "another study.json": lambda: edited("study.json"),
     "no note": lambda: (S / again.NOTE).unlink(),
     "no JSON": lambda: edited(again.NOTE),
+    "another board": lambda: relabelled("eye", "best"),
+    "nested": lambda: (S / again.NOTE).write_text("[" * 100_000),
     "a note that is a list": lambda: (S / again.NOTE).write_text("[]"),
 }
 
@@ -112,6 +121,18 @@ def test_what_was_made_otherwise_is_made_anew(once, monkeypatch):
     monkeypatch.setattr(again, "_code", lambda: ["another version"])
     assert main(QUIET) == 1
     assert once == [1] * 5
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "pandas"])
+def test_what_another_version_of_a_library_made_is_made_anew(once, monkeypatch, package):
+    again._code.cache_clear()
+    true = provenance.installed
+    other = lambda name: "0" if name == package else true(name)  # noqa: E731
+    monkeypatch.setattr(provenance, "installed", other)
+    monkeypatch.setattr(again, "installed", other)
+    assert main(QUIET) == 1
+    assert once == [1]
+    again._code.cache_clear()
 
 
 def sql(text):

@@ -5,7 +5,6 @@ Exit status: 0 done; 1 some arm failed, or tracking is incomplete; 2 wrong input
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import threading
@@ -29,16 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def as_process() -> int:
-    """`main` as the whole of a process, which does not look through its libraries for garbage at its end either."""
+    """`main` as the whole of a process."""
     from initbench.own.shadowing import check_folder
-    from initbench.startup.processes import collect_seldom, interrupt_twice
+    from initbench.startup.processes import alone, interrupt_twice
 
     check_folder(script=True)
-    collect_seldom()
     interrupt_twice()
-    status = main()
-    gc.freeze()
-    return status
+    return alone(main)
 
 
 def command(argv: list[str]) -> int:

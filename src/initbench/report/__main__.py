@@ -11,6 +11,7 @@ from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
 from initbench.errors import refusal, shown
 from initbench.report import DEFAULT, FORMATS, build, build_versus
+from initbench.startup.processes import alone
 
 MLFLOW = "mlflow:"
 
@@ -89,4 +90,4 @@ def _source(name: str, arguments: argparse.Namespace) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(alone(main))

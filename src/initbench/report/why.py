@@ -69,6 +69,8 @@ def spectrum_panels(
     source: Source, runs: pd.DataFrame, names: Mapping[str, str]
 ) -> list[tuple[str, pd.DataFrame, Sequence[float | None] | None]]:
     """(name, frame, theory) of the arms whose Jacobians were measured."""
+    if all(by_layer(source, runs, metric).empty for metric in JACOBIAN):  # as by default: no need to ask arm by arm
+        return []
     found = [(name, *spectrum_of(source, runs[runs["arm"] == arm])) for arm, name in names.items()]
     return [one for one in found if len(one[1])]
 

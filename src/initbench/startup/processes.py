@@ -138,6 +138,14 @@ def interrupt_twice() -> None:
         signal.signal(signal.SIGINT, first)
 
 
+def alone(command: Callable[[], int]) -> int:
+    """The status of a command that is all its process does: it does not look through its libraries for garbage."""
+    collect_seldom()
+    status = command()
+    gc.freeze()  # nor at its end
+    return status
+
+
 def collect_seldom() -> None:
     """Look for garbage now and then only: among a million objects of libraries, which stay to the end, that takes a
     third of the time of a small study."""

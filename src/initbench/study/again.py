@@ -19,8 +19,10 @@ from initbench.config.arm import digest
 from initbench.disk import published
 from initbench.store.parts import Store
 from initbench.store.reading import sha256
+from initbench.study.provenance import installed
 
 NOTE = ".made.json"
+DRAWN_BY = ("matplotlib", "pyarrow", "jinja2", "markupsafe")  # beside those whose versions study.json has
 OF_THE_MOMENT = ("created", "elapsed", "mlflow")  # keys of study.json that say when and where, not what
 
 
@@ -45,9 +47,10 @@ def made_from(content: Mapping[str, Any], root: Path, asked: Iterable[object]) -
 
 @cache
 def _code() -> list[str]:
-    """Digests of the package's own files."""
+    """Digests of the package's own files, and versions of what else draws and writes."""
     package = Path(initbench.__file__).parent
-    return [sha256(path) for path in sorted(package.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+    own = [sha256(path) for path in sorted(package.rglob("*")) if path.is_file() and path.suffix != ".pyc"]
+    return own + [installed(name) for name in DRAWN_BY]
 
 
 def note(folder: Path, made: str, board: pd.DataFrame, files: Iterable[Path], tracked: Mapping[str, Any]) -> None:
@@ -61,16 +64,25 @@ def note(folder: Path, made: str, board: pd.DataFrame, files: Iterable[Path], tr
         "tracked": dict(tracked),
     }
     with published(folder / NOTE) as new:
-        new.write_text(json.dumps(content), encoding="utf-8")
+        new.write_text(json.dumps({"whole": digest(content), **content}), encoding="utf-8")
 
 
 def unchanged(folder: Path, made: str) -> Made | None:
     """What is there, if it was made from the same and none of it has changed since; None otherwise."""
     try:
         content = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-        if content["made_from"] != made or any(sha256(folder / name) != is_ for name, is_ in content["files"].items()):
+        if content.pop("whole") != digest(content) or content["made_from"] != made:
+            return None
+        if any(sha256(folder / name) != is_ for name, is_ in content["files"].items()):
             return None
         files = {name: folder / name for name in content["files"]}
         return Made(pd.DataFrame(content["board"]), files, content["tracked"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no note, or one that a person has edited
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):  # no note, or one that a person has edited
         return None

@@ -254,12 +254,12 @@ def beside(begun: bool) -> Iterator[Processes | None]:
 def warm_up(study: Study, process: Processes | None, waiting: bool) -> threading.Thread:
     """Get ready in the background what comes after training: MLflow and its store.
 
-    `waiting`: this process waits for others that train, so it can import what verdicts and the report are made with;
-    of the report `process` has that.
+    `waiting`: this process waits for others that train, so what verdicts and the report are made with can be imported:
+    by `process`, which has most of it, or here.
     """
     if waiting and process is not None:
         process.submit(imported, VERDICT_MODULES)
-    modules = () if not waiting else REPORT_MODULES if process is None else VERDICT_MODULES
+    modules = REPORT_MODULES if waiting and process is None else ()
 
     def work() -> None:
         if study.uri is not None:

@@ -17,13 +17,16 @@ RECORDED_VERSIONS = ("torch", "numpy", "pandas", "hydra-core", "mlflow", "scikit
 
 def versions() -> dict[str, str]:
     """Versions of what computed the results."""
-    found = {"initbench": __version__, "python": platform.python_version()}
-    for name in RECORDED_VERSIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    own = {"initbench": __version__, "python": platform.python_version()}
+    return own | {name: installed(name) for name in RECORDED_VERSIONS}
+
+
+def installed(package: str) -> str:
+    """Version of an installed package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def machine() -> dict[str, Any]:
