@@ -53,6 +53,11 @@ def test_the_quantile_that_needs_no_scipy_is_scipys_to_the_bit():
         assert intervals.wilson(3, 7, confidence) == pytest.approx(theirs, rel=1e-12)
 
 
+def test_a_command_that_is_all_its_process_does_leaves_its_libraries_alone():
+    code = "import gc; from initbench.startup.processes import alone; print(alone(lambda: gc.get_threshold()[0]), gc.get_freeze_count() > 0)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "100000 True\n"
+
+
 def content(file: Path) -> list[str]:
     """Everything in a database, without the time at which it was made; MLflow makes some indices in any order."""
     with closing(sqlite3.connect(file)) as database:

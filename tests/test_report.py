@@ -22,8 +22,10 @@ from initbench import report, stats
 from initbench.errors import InputError
 from initbench.report import answer as answers
 from initbench.report import numbers as num
+from initbench.report import svg
 from initbench.report.__main__ import main
 from initbench.report.figures import forest
+from initbench.report.page import page
 from initbench.report.palette import GROUND, TONES, contrast
 from initbench.report.words import plain
 from initbench.study.results import Results
@@ -318,6 +320,25 @@ def test_the_same_study_gives_the_same_bytes(folder: Path, tmp_path: Path):
         ".json",
         ".parquet",
     }
+
+
+@pytest.mark.parametrize("formats", [["html"], report.DEFAULT], ids=["html", "default"])
+def test_the_page_links_to_files_that_are_beside_it(folder: Path, tmp_path: Path, formats):
+    for name in ("runs.parquet", "history.parquet", "study.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    report.build(tmp_path, formats=formats)
+    for beside in (tmp_path, folder):  # `folder` has every format
+        text = (beside / "report.html").read_text(encoding="utf-8")
+        linked = set(re.findall(r'<li><a href="([^"#]+)">', text))
+        assert {name for name in linked if not (beside / name).exists()} == set()
+        there = {f"{path.name}/" if path.is_dir() else path.name for path in beside.iterdir()}
+        assert there - linked <= {"report.html", "report.tex"}
+
+
+def test_titles_stand_where_matplotlib_would_put_them(folder: Path, html: str, monkeypatch):
+    monkeypatch.setitem(svg.RC, "axes.titley", None)  # it measures all ticks then
+    measured = page(report.open_source(folder), formats=report.FORMATS)
+    assert measured == html
 
 
 def test_the_tables_can_be_rebuilt_from_the_archive_alone(folder: Path, tmp_path: Path):

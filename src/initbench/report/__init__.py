@@ -92,7 +92,7 @@ def _files(wanted: list[str], source: Source) -> dict[str, Content]:
         with drawing():
             drawn = blocks(source)
             if "html" in wanted:
-                files["report.html"] = page(source, drawn=drawn)
+                files["report.html"] = page(source, drawn=drawn, formats=wanted)
             if "figures" in wanted:
                 files |= figure_files(drawn[1].figures)
     from initbench.report import text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import shlex
+from collections.abc import Collection
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -39,17 +40,17 @@ METHODS = (
     "change if every T were one evaluation earlier, and n < 8 decides nothing. All else is undecided.",
     "FLOPs count multiplications and additions of training steps and the initialization, not evaluations.",
 )  # fmt: skip
-FILES = {
-    "report.md": "the answer and the table for a README or a pull request",
-    "leaderboard.csv": "every arm, every column (inf = never)",
-    "comparisons.csv": "every setup against its baseline: verdict, ratio, interval, p, what would decide",
-    "effects.csv": "what each factor costs, on average and within each level of the others",
-    "summary.csv": "restricted means, final losses, areas under the loss curve",
-    "runs.parquet": "one row per run",
-    "history.parquet": "every measured value",
-    "study.json": "what was asked, versions, machine",
-    "study.zip": "the study as one file; python -m initbench.report study.zip rebuilds its tables",
-    "figures/": "every figure as SVG and PDF",
+FILES = {  # the format that writes it, None: always there
+    "report.md": ("md", "the answer and the table for a README or a pull request"),
+    "leaderboard.csv": ("csv", "every arm, every column (inf = never)"),
+    "comparisons.csv": ("csv", "every setup against its baseline: verdict, ratio, interval, p, what would decide"),
+    "effects.csv": ("csv", "what each factor costs, on average and within each level of the others"),
+    "summary.csv": ("csv", "restricted means, final losses, areas under the loss curve"),
+    "runs.parquet": (None, "one row per run"),
+    "history.parquet": (None, "every measured value"),
+    "study.json": (None, "what was asked, versions, machine"),
+    "study.zip": ("archive", "the study as one file; python -m initbench.report study.zip rebuilds its tables"),
+    "figures/": ("figures", "every figure as SVG and PDF"),
 }
 
 
@@ -62,8 +63,14 @@ def _asset(name: str) -> str:
     return resources.files("initbench.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def page(source: Source, command: str | None = None, drawn: tuple[list[Block], Draw] | None = None) -> str:
-    """The whole page. Same source, same text. `drawn`: its blocks, if they are at hand."""
+def page(
+    source: Source,
+    command: str | None = None,
+    drawn: tuple[list[Block], Draw] | None = None,
+    formats: Collection[str] = (),
+) -> str:
+    """The whole page. Same source, same text. `drawn`: its blocks, if they are at hand; `formats`: what is written beside
+    it, to which it links."""
     with drawing():
         shown, draw = drawn or blocks(source)
     told = source.settings[:MOST_SETTINGS]
@@ -81,7 +88,7 @@ def page(source: Source, command: str | None = None, drawn: tuple[list[Block], D
         methods=(methods(source), *METHODS),
         command=rebuild_commands(source, command),
         facts=where_it_ran(source),
-        files=list(FILES.items()),
+        files=[(name, what) for name, (form, what) in FILES.items() if form in (None, *formats)],
     )
 
 

@@ -16,7 +16,6 @@ MODULES = (
     "initbench.report.export",
     "initbench.report.page",
     "initbench.report.text",
-    "matplotlib.backends.backend_pdf",
     "matplotlib.backends.backend_svg",
     "scipy.special",
 )
