@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from statsmodels.stats.proportion import proportion_confint
 from initbench.startup.late import stats
 from initbench.stats import intervals
 from initbench.track import filling, template, uri
+from initbench.track.store import BulkStore
 
 SHAPES = {"norm": 0, "uniform": 0, "beta": 2}
 
@@ -118,3 +120,26 @@ def test_without_kept_tables_mlflow_makes_them(tmp_path, monkeypatch, kept, harm
     assert content(tmp_path / "new.db") == content(made_by_mlflow)
     if harm != "no folder":  # and what was made is kept for the next
         template.copied(tmp_path / "next.db", never)
+
+
+def test_without_the_tricks_a_study_is_the_same_to_the_byte(folder):
+    """INITBENCH_PLAIN_START=1 turns off all that makes a command start and end sooner."""
+    command = [sys.executable, "-m", "initbench", "init=normal,eye", "sharing=none", "seeds=2", "optim.lr=[0.1,0.3]"]
+    command += ["train.steps=5", "train.target.value=0.2", "report.formats=[html,csv]", "study=s"]
+    for plain in ("0", "1"):
+        environment = {**os.environ, "INITBENCH_PLAIN_START": plain}
+        done = subprocess.run([*command, f"outputs={plain}"], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    here, there = ({path.name: path for path in Path(plain, "s").iterdir()} for plain in ("0", "1"))
+    assert here.keys() == there.keys()
+    for name in here.keys() - {"study.json", "report.html", ".made.json"}:  # these say when and where
+        assert here[name].read_bytes() == there[name].read_bytes(), name
+
+
+def test_an_mlflow_without_the_private_parts_is_filled_all_the_same(folder, monkeypatch):
+    monkeypatch.setattr(template, "stamp", lambda: None)
+    assert template.kept_file() is None
+    client = type("Client", (), {"search_experiments": lambda self, max_results: None})()
+    monkeypatch.setattr(filling, "_client", lambda uri: client)
+    filling._make(Path("mlflow.db"))
+    assert not BulkStore.fits(client, "sqlite:///mlflow.db")

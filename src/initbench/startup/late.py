@@ -6,6 +6,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
+from initbench.startup.plain import plain_start
+
 
 class Late:
     """Stands for a module until something of it is asked for; `known` are names that need no import at first.
@@ -16,7 +18,10 @@ class Late:
 
     def __init__(self, name: str, **known: Any) -> None:
         self._name = name
-        self.__dict__.update(known)
+        if plain_start():
+            import_module(name)
+        else:
+            self.__dict__.update(known)
 
     def __getattr__(self, attribute: str) -> Any:
         found = getattr(import_module(self._name), attribute)

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from initbench.startup.plain import plain_start
+
 GRACE = 2.0  # seconds between asking a process to end and ending it
 
 
@@ -84,7 +86,7 @@ def begin() -> bool:
     False where there is no such process, or no core for it.
     """
     chosen = context()
-    if chosen.get_start_method() != "forkserver" or cores() == 1:
+    if plain_start() or chosen.get_start_method() != "forkserver" or cores() == 1:
         return False
     from multiprocessing import forkserver
 
@@ -149,6 +151,8 @@ def alone(command: Callable[[], int]) -> int:
 def collect_seldom() -> None:
     """Look for garbage now and then only: among a million objects of libraries, which stay to the end, that takes a
     third of the time of a small study."""
+    if plain_start():
+        return
     gc.set_threshold(100_000, 20, 100)
 
 

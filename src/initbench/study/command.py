@@ -19,6 +19,7 @@ from initbench.config.groups import Target
 from initbench.errors import NotApplicable, every, masked, refusal
 from initbench.overrides.expand import Expanded, expand_study
 from initbench.overrides.read import texts
+from initbench.startup.plain import plain_start
 from initbench.startup.processes import Processes, cores, later, like_the_command
 from initbench.store.parts import Store, told
 from initbench.store.reading import FILES
@@ -257,7 +258,7 @@ def warm_up(study: Study, process: Processes | None, waiting: bool) -> threading
     `waiting`: this process waits for others that train, so what verdicts and the report are made with can be imported:
     by `process`, which has most of it, or here.
     """
-    if waiting and process is not None:
+    if waiting and process is not None and not plain_start():
         process.submit(imported, VERDICT_MODULES)
     modules = REPORT_MODULES if waiting and process is None else ()
 
@@ -268,7 +269,7 @@ def warm_up(study: Study, process: Processes | None, waiting: bool) -> threading
             track.warm_up(study.uri)
         imported(modules)
 
-    thread = threading.Thread(target=work, daemon=True)
+    thread = threading.Thread(target=(lambda: None) if plain_start() else work, daemon=True)
     thread.start()
     return thread
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -209,7 +209,8 @@ def _make(file: Path) -> None:
     """A new file with MLflow's tables, by MLflow."""
     client = _client(sqlite_uri(file))
     client.search_experiments(max_results=1)
-    client._tracking_client.store.engine.dispose()
+    with suppress(AttributeError):  # no public way; a file that stays open is one that can be copied all the same
+        client._tracking_client.store.engine.dispose()
 
 
 def _open(uri: str, study: str, bulk: bool = True) -> ClientStore:

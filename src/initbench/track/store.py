@@ -222,7 +222,8 @@ class BulkStore(ClientStore):
             from mlflow.store.tracking.dbmodels import models
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-            if not isinstance(client._tracking_client.store, SqlAlchemyStore):
+            store = client._tracking_client.store
+            if not isinstance(store, SqlAlchemyStore) or not hasattr(store, "engine"):
                 return False
             columns = {n: {c.name for c in getattr(models, n).__table__.columns} for n in cls._COLUMNS}
         except (ImportError, AttributeError):

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from initbench.disk import cache_folder, published
+from initbench.startup.plain import plain_start
 
 MADE_BY = ("mlflow", "sqlalchemy", "alembic")
 
@@ -24,7 +25,7 @@ def copied(target: Path, make: Callable[[Path], None]) -> None:
 
     A cache that cannot be read or written only costs its time.
     """
-    kept = kept_file()
+    kept = None if plain_start() else kept_file()
     try:
         if kept is not None and kept.is_file():
             shutil.copyfile(kept, target)
@@ -60,14 +61,18 @@ def keep(made: Path, kept: Path) -> None:
 
 def kept_file() -> Path | None:
     """Where the file of this MLflow stands; None without a cache folder."""
-    place = cache_folder()
-    return None if place is None else place / f"mlflow-{stamp()}.db"
+    place, of = cache_folder(), stamp()
+    return None if place is None or of is None else place / f"mlflow-{of}.db"
 
 
-def stamp() -> str:
-    """Hash of what decides how the tables look: versions, and the names and sizes of MLflow's migrations and models."""
-    from mlflow.store import db_migrations
-    from mlflow.store.tracking.dbmodels import models
+def stamp() -> str | None:
+    """Hash of what decides how the tables look: versions, and the names and sizes of MLflow's migrations and models;
+    None where this MLflow has none of these modules."""
+    try:
+        from mlflow.store import db_migrations
+        from mlflow.store.tracking.dbmodels import models
+    except ImportError:  # an MLflow that has moved them
+        return None
 
     migrations = Path(str(db_migrations.__file__)).parent / "versions"
     files = [*sorted(migrations.glob("*.py")), Path(str(models.__file__))]
