@@ -61,6 +61,11 @@ def alive(group: int) -> list[str]:
     return found
 
 
+def listening() -> None:
+    """As in a terminal: a shell's job in the background, which these tests may be, ignores Ctrl-C and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(tmp_path):
     """Start a command with an initializer of one's own, as a terminal does; gives it when that loops."""
@@ -77,7 +82,9 @@ def start(tmp_path):
             *COMMAND,
         ]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = subprocess.Popen(command, cwd=tmp_path, text=True, start_new_session=True, **pipes)
+        process = subprocess.Popen(
+            command, cwd=tmp_path, text=True, start_new_session=True, preexec_fn=listening, **pipes
+        )
         started.append(process)
         assert until((tmp_path / "looping").exists)
         return process
