@@ -16,7 +16,7 @@ from initbench.config.groups import InitConfig
 from initbench.diagnosis import Signals, diagnose, flags
 from initbench.engine.material import Material, Seeds, start_of_seed
 from initbench.errors import InputError
-from initbench.inspect import Inspection
+from initbench.inspect import Inspection, main
 from initbench.study.labels import labelled
 from initbench.study.plan import planned
 from options import option
@@ -234,3 +234,9 @@ def test_wrong_input_is_one_line_and_status_2(folder, capsys):
         assert len(err.splitlines()) == 1
         assert err.startswith("initbench.inspect: ")
     assert inspect.main(["--plott", "x.svg"]) == 2
+
+
+def test_steps_are_refused_rather_than_ignored(capsys):
+    assert main(["init=eye", "sharing=none", "train.steps=3"]) == 2
+    line = "initbench.inspect: train.steps=3: inspect looks at step 0, before any update; leave it out"
+    assert capsys.readouterr().err.splitlines() == [line]

@@ -76,6 +76,9 @@ def asked(overrides: Sequence[str]) -> list[str]:
     >>> asked(["init=eye"])[:3]
     ['seeds=64', 'sharing=none', 'init=eye']
     """
+    for text in texts(overrides):
+        if key_of(text) == "train.steps" and text != "train.steps=0":
+            raise refusal(shown(text), "inspect looks at step 0, before any update", "leave it out")
     keys = {key_of(text) for text in texts(overrides)}
     single = [f"{key}={value}" for key, value in (("init", "torch_default"), ("sharing", "none"))
               if not keys & {key, "experiment"}]  # fmt: skip
