@@ -77,6 +77,9 @@ FOUND = {  # by the harness, and mended since
     "names": [
         ("", "\x00", "html"),
     ],
+    "npz": [
+        ([], [(0.013474041620117786, 1, b"\\")], []),
+    ],
     "options": [
         ("sharing", b"groups: outputs\ngroups: [[0], [1, 2]]"),
         ("sharing", b": untied\ngroups: [[0], [1, 2]]"),

@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from initbench.errors import InputError, refusal
+from initbench.errors import InputError, refusal, shown
 from initbench.memory import check_fits
 
 X_Y = "x (N, n) and y (N,) or (N, k)"
@@ -76,7 +76,9 @@ def read(path: str, where: str) -> tuple[dict[str, np.ndarray], list[str]]:
         raise
     except Exception as error:  # whatever is wrong inside, also of kinds that zipfile, zlib and lzma raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise refusal(where, f"not a readable .npz of plain arrays ({reason})", "write it anew with np.savez") from None
+        raise refusal(
+            where, f"not a readable .npz of plain arrays ({shown(reason)})", "write it anew with np.savez"
+        ) from None
 
 
 def check_file(path: str, where: str) -> None:
