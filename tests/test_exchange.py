@@ -122,6 +122,11 @@ def test_a_plain_sweep_is_composed_once():
     assert check(["init=eye", "+init.more=3", "sharing=none,all"]) == 2  # added keys are Hydra's to judge
 
 
+def test_an_experiment_that_writes_into_a_swept_group_is_kept():
+    """experiment=quick sets optim.lr: it must hold for every optimizer of a sweep."""
+    assert check(["experiment=quick", "init=eye", "sharing=none", "optim=sgd,adam"]) == 1  # adam by Hydra
+
+
 @pytest.fixture
 def own(tmp_path: Path) -> str:
     """Option files that Hydra alone can compose: a defaults list, another package, references to Hydra's node."""
