@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import subprocess
@@ -299,7 +300,10 @@ def test_packages_and_relative_imports(folder, write):
     (folder / own / "__init__.py").write_text("")
     (folder / own / "scale.py").write_text("X = 1\n")
     (folder / own / "sub" / "init.py").write_text("from ..scale import X\ndef f(weight): weight.fill_(X)\n")
+    (folder / own / "beside.py").write_text("Y = 1\n")
     before = key_of(f"{own}.sub.init.f")
+    importlib.import_module(f"{own}.beside")  # the package now holds it, but nothing that f needs imports it
+    assert key_of(f"{own}.sub.init.f") == before
     (folder / own / "scale.py").write_text("X = 2\n")
     assert key_of(f"{own}.sub.init.f") != before
     for name in [each for each in sys.modules if each.startswith(own)]:

@@ -158,9 +158,10 @@ def _file(name: str) -> Path | None:
 def _imports(name: str, file: Path, content: bytes) -> Iterator[str]:
     """Names of modules that a module imports by its source, or holds something of; also names that are none."""
     module = sys.modules.get(name)
-    for value in list(vars(module).values()) if module is not None else ():
+    for key, value in list(vars(module).items()) if module is not None else ():
         if isinstance(value, ModuleType):
-            yield value.__name__
+            if value.__name__ != f"{name}.{key}":  # whoever imports a module hangs it into its package
+                yield value.__name__
         elif isinstance(getattr(value, "__module__", None), str):
             yield value.__module__
     if file.suffix != ".py":
