@@ -10,7 +10,8 @@ import pandas as pd
 
 from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
-from initbench.stats import remedy, student, verdict
+from initbench.stats import nested, remedy, student, verdict
+from initbench.stats.standing import standing
 from initbench.stats.crossfit import Crossfit, crossfit
 from initbench.stats.intervals import ratio_interval
 from initbench.stats.panel import Panel, panels
@@ -22,9 +23,10 @@ COMPARISON_COLUMNS = [
     "setting", "setup", "arm", "baseline", "verdict", "reason", "decide", "seeds_needed", "ratio_of", "ratio",
     "ratio_low", "ratio_high", "equal_low", "equal_high", "p", "p_holm", "test", "family", "p_faster",
     "p_faster_low", "p_faster_high", "pairs", "reached_pairs", "reached_pairs_baseline", "n", "n_baseline",
-    "reached", "reached_baseline", "lr", "lr_baseline", "lr_at_edge",
+    "reached", "reached_baseline", "lr", "lr_baseline", "lr_at_edge", "look", "decided_at",
 ]  # fmt: skip
 NAN = float("nan")
+AT = ("look", "decided_at")  # of a study that was decided by looking again: which look a row is of, seeds when the word fell
 Asked = tuple[set[int], set[float], set[float]]  # seeds, learning rates, budgets of an arm
 NONE: Asked = (set(), set(), set())
 
@@ -62,13 +64,14 @@ def judge(
     if history is not None and metric is not None and len(runs):
         earlier = Arms(remedy.one_evaluation_earlier(runs, remedy.evaluation_grids(runs, history, metric)))
     target = metric is not None or "target" not in (study or {})
-    order = _order(runs, study)
-    reference = reference_setups(board, _wanted(board, study, baseline), order)
+    reference = reference_of(board, runs, study, baseline)
+    if baseline is None:
+        reference |= {row["setting"]: row["baseline"] for row in (study or {}).get("looks") or []}
     rows = []
     for setting, part in board.groupby("setting", sort=False):
         rows += _setting(part, reference[str(setting)], arms, earlier, runs, target)
-    pairs = pd.DataFrame(rows, columns=COMPARISON_COLUMNS)
-    for name in ("seeds_needed", "n", "n_baseline", "reached", "reached_baseline", "pairs", "family"):
+    pairs = standing(pd.DataFrame(rows, columns=COMPARISON_COLUMNS), (study or {}).get("looks") or [])
+    for name in ("seeds_needed", "n", "n_baseline", "reached", "reached_baseline", "pairs", "family", *AT):
         pairs[name] = pairs[name].astype("Int64")
     against = pairs.set_index("arm")
     for name in ("ratio", "ratio_low", "ratio_high", "pairs", "ratio_of", "baseline", "verdict", "reason"):
@@ -179,6 +182,13 @@ def reference_setups(
     return found
 
 
+def reference_of(
+    board: pd.DataFrame, runs: pd.DataFrame, study: Mapping[str, Any] | None, baseline: str | None = None
+) -> dict[str, str]:
+    """`reference_setups` of a study: its own baseline and order."""
+    return reference_setups(board, _wanted(board, study, baseline), _order(runs, study))
+
+
 def _named(board: pd.DataFrame, baseline: str | None) -> pd.Series:
     return (board["setup"] == baseline) | (board["init"] == baseline)
 
@@ -205,16 +215,20 @@ def _setting(
     if not (part["reached"] > 0).any():
         found = _by_loss(others, base, runs, target)
     else:
-        found = _by_steps(others, base, arms, earlier, runs)
+        found = by_steps(others, base, arms, earlier, asked_of(runs))
     rows = []
     for _, row in part.iterrows():
-        same = {
-            "setting": row["setting"], "setup": row["setup"], "arm": row["arm"], "baseline": base["setup"],
-            "n": row["n"], "n_baseline": base["n"], "reached": row["reached"], "reached_baseline": base["reached"],
-            "lr": row["lr"], "lr_baseline": base["lr"], "lr_at_edge": row["lr_at_edge"], "family": len(others),
-        }  # fmt: skip
-        rows.append(same | found.get(row["arm"], _itself(base, arms, part)))
+        rows.append(same_for_all(row, base, len(others)) | found.get(row["arm"], _itself(base, arms, part)))
     return rows
+
+
+def same_for_all(row: pd.Series, base: pd.Series, family: int) -> dict[str, Any]:
+    """What a comparison of two rows of the board says whatever it finds."""
+    return {
+        "setting": row["setting"], "setup": row["setup"], "arm": row["arm"], "baseline": base["setup"],
+        "n": row["n"], "n_baseline": base["n"], "reached": row["reached"], "reached_baseline": base["reached"],
+        "lr": row["lr"], "lr_baseline": base["lr"], "lr_at_edge": row["lr_at_edge"], "family": family,
+    }  # fmt: skip
 
 
 def _itself(base: pd.Series, arms: Arms, part: pd.DataFrame) -> dict[str, Any]:
@@ -231,29 +245,35 @@ def _itself(base: pd.Series, arms: Arms, part: pd.DataFrame) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _by_steps(
-    others: pd.DataFrame, base: pd.Series, arms: Arms, earlier: Arms | None, runs: pd.DataFrame
+def by_steps(
+    others: pd.DataFrame,
+    base: pd.Series,
+    arms: Arms,
+    earlier: Arms | None,
+    asked: Mapping[str, Asked],
+    at: tuple[int, ...] = (),
 ) -> dict[str, dict[str, Any]]:
+    """The comparisons of arms with their baseline: one family. `at`: sizes of all looks at them, if more than one."""
     names = [str(arm) for arm in others["arm"]]
     sides = [verdict.Side(row["share"], row["lr_at_edge"]) for _, row in others.iterrows()]
     bases = [verdict.Side(base["share"], base["lr_at_edge"])] * len(sides)
     contrasts = [arms.contrast(arm, str(base["arm"])) for arm in names]
-    found = verdict.verdicts(contrasts, sides, bases)
+    found = verdict.verdicts(contrasts, sides, bases, at)
     if earlier is not None and any(one.word in verdict.DECIDED for one in found):
-        again = verdict.verdicts([earlier.contrast(arm, str(base["arm"])) for arm in names], sides, bases)
+        again = verdict.verdicts([earlier.contrast(arm, str(base["arm"])) for arm in names], sides, bases, at)
         found = [verdict.stands(one, other) for one, other in zip(found, again)]
     undecided = max(1, sum(one.word == "undecided" and bool(one.test) for one in found))
-    asked = _asked(runs)
+    confidence = 1 - nested.level(at, verdict.ALPHA), 1 - nested.level(at, 2 * verdict.ALPHA)
     rows = {}
     for (_, row), one, said in zip(others.iterrows(), contrasts, found):
         both_open = row["share"] >= GATE and base["share"] >= GATE
-        logs = (one.estimate, *one.interval(), *one.interval(0.90)) if both_open else (NAN,) * 5
+        logs = (one.estimate, *(end for c in confidence for end in one.interval(c))) if both_open else (NAN,) * 5
         # rounded, so that the last bits of a sum are no spread
         ratio, low, high, equal_low, equal_high = (round(float(np.exp(x)), 12) for x in logs)
         decide, needed = _decide(said, one, row, base, undecided, asked)
         p_faster, p_low, p_high = one.p_faster
         rows[str(row["arm"])] = {
-            "verdict": said.word, "reason": remedy.REASONS[said.why].format(n=one.n) if said.why else "",
+            "verdict": said.word, "why": said.why, "reason": remedy.REASONS[said.why].format(n=one.n) if said.why else "",
             "decide": decide, "seeds_needed": pd.NA if needed is None else needed, "ratio_of": "steps",
             "ratio": ratio, "ratio_low": low, "ratio_high": high, "equal_low": equal_low, "equal_high": equal_high,
             "p": said.p, "p_holm": said.p_holm, "test": said.test, "p_faster": p_faster, "p_faster_low": p_low,
@@ -263,7 +283,7 @@ def _by_steps(
     return rows
 
 
-def _asked(runs: pd.DataFrame) -> dict[str, Asked]:
+def asked_of(runs: pd.DataFrame) -> dict[str, Asked]:
     """{arm: its seeds, learning rates and budgets}"""
     seeds, rates, tau = runs["seed"].to_numpy(), runs["optim.lr"].to_numpy(float), budget(runs)
     return {

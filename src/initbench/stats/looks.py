@@ -1,93 +1,62 @@
-"""Looking again at growing data without being wrong more often: p values and intervals that count the looks.
-
-The looks at a pair of arms are nested samples of sizes n_1 < ... < n_K. For equal arms Z_k, the test statistic on the
-normal scale, is a random walk seen at these sizes, S_k = sqrt(n_k) Z_k with increments N(0, n_k - n_{k-1}). A p found at
-one look becomes
-
-    p_looks = P( some |Z_k| >= z_{1 - p/2}, k = 1..K | equal arms )
-
-so that `p_looks < .05` at any look is wrong in 5% of paths: one nominal level for all looks (Pocock 1977), exact for the
-known correlation sqrt(n_j / n_k) (Armitage, McPherson and Rowe 1969). docs/calibration.md compares it with others. A path
-that ends early, for whatever reason, is wrong less often.
-"""
+"""One look at a study that goes on until it is decided: every pair that is still open is judged, the looks counted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
+import pandas as pd
 
-from initbench.startup.late import special
+from initbench.stats import remedy, verdict
+from initbench.stats.compare import Arms, asked_of, by_steps, reference_of, same_for_all
+from initbench.stats.ranking import ranked
+from initbench.stats.standing import FOUND
+from initbench.store.history import History
 
-POINTS = 201  # of the grid on which the density of paths that go on is kept
-FURTHEST = 8.0  # normal deviates: beyond it the union bound is as good
+LOOK_COLUMNS = ["look", "seeds", "setting", "setup", "arm", "baseline", "why", *FOUND]
 
 
-def sizes(first: int, most: int) -> tuple[int, ...]:
-    """Seeds at each look: doubled from `first` on, the last look at `most`, which is at least half as many again.
+def take(
+    runs: pd.DataFrame,
+    study: Mapping[str, Any],
+    history: History | None,
+    sizes: Sequence[int],
+    number: int,
+    before: Sequence[Mapping[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    """Look `number` (0-based) of those planned at these `sizes`: one row per pair that no row of `before` has decided.
 
-    >>> sizes(10, 200), sizes(10, 170), sizes(30, 20)
-    ((10, 20, 40, 80, 200), (10, 20, 40, 80, 170), (30,))
+    Columns: LOOK_COLUMNS. `before`: the rows of earlier looks. Decided pairs leave the family (Holm's step-down over
+    time: they stay rejected); once a word has fallen in a setting, its baseline stands. Where nobody arrives there is no
+    test, and every row says so.
     """
-    found = [first]
-    while found[-1] * 3 <= most:
-        found.append(found[-1] * 2)
-    return (*found, most) if most > found[-1] else tuple(found)
+    metric = (study.get("target") or {}).get("metric")
+    arms = Arms(runs)
+    board = ranked(runs, study, {arm: arms.own(arm) for arm in arms.panels})
+    earlier = None
+    if history is not None and metric is not None:
+        earlier = Arms(remedy.one_evaluation_earlier(runs, remedy.evaluation_grids(runs, history, metric)))
+    decided = {(row["setting"], row["setup"]) for row in before if row["verdict"] in verdict.DECIDED}
+    fixed = {row["setting"]: row["baseline"] for row in before if row["verdict"] in verdict.DECIDED}
+    reference = reference_of(board, runs, study) | fixed
+    asked, rows = asked_of(runs), []
+    for setting, part in board.groupby("setting", sort=False):
+        base = part[part["setup"] == reference[str(setting)]].iloc[0]
+        closed = [(setting, setup) in decided for setup in part["setup"]]
+        others = part[(part["arm"] != base["arm"]) & ~pd.Series(closed, part.index)]
+        found = by_steps(others, base, arms, earlier, asked, tuple(sizes))
+        for _, row in others.iterrows():
+            same = same_for_all(row, base, len(others))
+            rows.append(plain({"look": number, "seeds": sizes[number], **same, **found[str(row["arm"])]}))
+    return rows
 
 
-def crossed(at: Sequence[int], bound: float) -> float:
-    """P(|Z_k| >= bound at some look) for equal arms, by the recursion over the density of paths that go on.
+def plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as study.json holds it: LOOK_COLUMNS, what is missing or not finite as None."""
 
-    at (K,): nested sample sizes.
+    def value(one: Any) -> Any:
+        one = one.item() if hasattr(one, "item") else one
+        missing = one is None or one is pd.NA or one != one or one in (float("inf"), -float("inf"))
+        return None if missing else one
 
-    >>> round(crossed([10], 1.96), 3), round(crossed([10, 20, 40, 80, 160], 1.96), 3)
-    (0.05, 0.145)
-    """
-    n = np.asarray(at, float)
-    if bound >= FURTHEST:
-        return float(min(1.0, 2 * len(n) * special.ndtr(-bound)))
-    nodes, weights = _legendre()
-    edge = bound * np.sqrt(n)
-    outside = float(2 * special.ndtr(-bound))
-    s = nodes * edge[0]
-    density = np.exp(-(s**2) / n[0] / 2) / np.sqrt(2 * np.pi * n[0]) * weights * edge[0]  # mass at each node
-    for k in range(1, len(n)):
-        sd = np.sqrt(n[k] - n[k - 1])
-        outside += float(density @ (special.ndtr((s - edge[k]) / sd) + special.ndtr((-s - edge[k]) / sd)))
-        new = nodes * edge[k]
-        kernel = np.exp(-(((new[:, None] - s) / sd) ** 2) / 2) / np.sqrt(2 * np.pi) / sd
-        density, s = (kernel @ density) * weights * edge[k], new
-    return min(1.0, outside)
-
-
-@lru_cache(maxsize=1)
-def _legendre() -> tuple[np.ndarray, np.ndarray]:
-    return np.polynomial.legendre.leggauss(POINTS)
-
-
-def adjusted(p: float, at: tuple[int, ...]) -> float:
-    """The p of one look counted for all looks at these sizes; p itself where there is only one.
-
-    >>> adjusted(0.03, (10,)), round(adjusted(0.0158, (10, 20, 40, 80, 160)), 3)
-    (0.03, 0.051)
-    """
-    if len(at) < 2 or not p < 1:  # NaN stays NaN
-        return p
-    return max(p, crossed(at, float(-special.ndtri(max(p, 1e-300) / 2))))
-
-
-@lru_cache(maxsize=256)
-def level(at: tuple[int, ...], alpha: float) -> float:
-    """The nominal two-sided level of each look whose looks together are wrong in a share `alpha` of paths.
-
-    >>> level((10,), 0.05), round(level((10, 20, 40, 80, 160), 0.05), 4)
-    (0.05, 0.0154)
-    """
-    if len(at) < 2:
-        return alpha
-    low, high = alpha / len(at), alpha
-    for _ in range(40):
-        middle = (low * high) ** 0.5
-        low, high = (middle, high) if adjusted(middle, at) < alpha else (low, middle)
-    return low
+    return {name: value(row.get(name)) for name in LOOK_COLUMNS}

@@ -3,7 +3,8 @@
 The order of the rules: fewer than 8 paired seeds, or neither arm arrives -> undecided. Both arrive in at least
 80% of their seeds -> the ratio of steps; only one does -> exact McNemar on the seeds that arrived. Equivalent if
 the 90% interval of the ratio lies inside [1/1.1, 1.1] (at least 10 seeds); else faster or slower if Holm's p over
-the family is below .05; else undecided. Nothing is faster than an arm whose best learning rate lies at the end of
+the family is below .05; else undecided. Where the same pair is looked at several times, every p and interval counts the
+looks (nested.py). Nothing is faster than an arm whose best learning rate lies at the end of
 its grid, and no word stands that would change if every time were one evaluation earlier.
 """
 
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from initbench.startup.late import stats as sps
-from initbench.stats import student
+from initbench.stats import nested, student
 from initbench.stats.crossfit import Crossfit, at_rates
 from initbench.stats.intervals import wilson
 from initbench.stats.panel import Panel
@@ -145,25 +146,33 @@ def kind(one: Contrast, side: Side, base: Side) -> tuple[str, str]:
     return ("reached", "") if open_ or open_base else ("", "steps")
 
 
-def verdicts(contrasts: Sequence[Contrast], sides: Sequence[Side], bases: Sequence[Side]) -> list[Verdict]:
-    """One verdict per contrast of a side with its base: together they are the family of Holm's correction."""
+def verdicts(
+    contrasts: Sequence[Contrast], sides: Sequence[Side], bases: Sequence[Side], at: tuple[int, ...] = ()
+) -> list[Verdict]:
+    """One verdict per contrast of a side with its base: together they are the family of Holm's correction.
+
+    `at`: the sizes of all looks at these pairs, planned and past; none for a look that is the only one.
+    """
     kinds = [kind(one, side, base) for one, side, base in zip(contrasts, sides, bases)]
     p = [
         NAN if not test else one.p_ratio if test == "ratio" else one.p_reached
         for one, (test, _) in zip(contrasts, kinds)
     ]
+    counted = holm([nested.adjusted(each, at) for each in p])
     out = []
-    for one, side, base, (test, why), raw, adjusted in zip(contrasts, sides, bases, kinds, p, holm(p)):
+    for one, side, base, (test, why), raw, adjusted in zip(contrasts, sides, bases, kinds, p, counted):
         word = "undecided"
         if test:
-            word, why = _word(one, side, base, test, float(adjusted))
+            word, why = _word(one, side, base, test, float(adjusted), at)
         out.append(Verdict(word, why, test, raw, float(adjusted) if test else NAN))
     return out
 
 
-def _word(one: Contrast, side: Side, base: Side, test: str, adjusted: float) -> tuple[str, str]:
+def _word(
+    one: Contrast, side: Side, base: Side, test: str, adjusted: float, at: tuple[int, ...]
+) -> tuple[str, str]:
     if test == "ratio":
-        low, high = one.interval(0.90)
+        low, high = one.interval(1 - nested.level(at, 2 * ALPHA))
         if one.n >= MIN_EQUIVALENT and -np.log(MARGIN) <= low and high <= np.log(MARGIN):
             return ("undecided", "lr") if side.at_edge or base.at_edge else ("equivalent", "")
         faster = one.estimate < 0
