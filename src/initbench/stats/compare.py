@@ -252,15 +252,18 @@ def by_steps(
     earlier: Arms | None,
     asked: Mapping[str, Asked],
     at: tuple[int, ...] = (),
+    more: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """The comparisons of arms with their baseline: one family. `at`: sizes of all looks at them, if more than one."""
+    """The comparisons of arms with their baseline: one family. `at`: sizes of all looks at them, if more than one;
+    `more`: members of the family that are not judged again."""
     names = [str(arm) for arm in others["arm"]]
     sides = [verdict.Side(row["share"], row["lr_at_edge"]) for _, row in others.iterrows()]
     bases = [verdict.Side(base["share"], base["lr_at_edge"])] * len(sides)
     contrasts = [arms.contrast(arm, str(base["arm"])) for arm in names]
-    found = verdict.verdicts(contrasts, sides, bases, at)
+    found = verdict.verdicts(contrasts, sides, bases, at, more)
     if earlier is not None and any(one.word in verdict.DECIDED for one in found):
-        again = verdict.verdicts([earlier.contrast(arm, str(base["arm"])) for arm in names], sides, bases, at)
+        shifted = [earlier.contrast(arm, str(base["arm"])) for arm in names]
+        again = verdict.verdicts(shifted, sides, bases, at, more)
         found = [verdict.stands(one, other) for one, other in zip(found, again)]
     undecided = max(1, sum(one.word == "undecided" and bool(one.test) for one in found))
     confidence = 1 - nested.level(at, verdict.ALPHA), 1 - nested.level(at, 2 * verdict.ALPHA)

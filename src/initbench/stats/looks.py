@@ -26,9 +26,9 @@ def take(
 ) -> list[dict[str, Any]]:
     """Look `number` (0-based) of those planned at these `sizes`: one row per pair that no row of `before` has decided.
 
-    Columns: LOOK_COLUMNS. `before`: the rows of earlier looks. Decided pairs leave the family (Holm's step-down over
-    time: they stay rejected); once a word has fallen in a setting, its baseline stands. Where nobody arrives there is no
-    test, and every row says so.
+    Columns: LOOK_COLUMNS. `before`: the rows of earlier looks. Pairs that were called faster or slower leave the family
+    (Holm's step-down over time: they stay rejected), equivalent ones do not. Once a word has fallen in a setting, its
+    baseline stands. Where nobody arrives there is no test, and every row says so.
     """
     metric = (study.get("target") or {}).get("metric")
     arms = Arms(runs)
@@ -36,17 +36,17 @@ def take(
     earlier = None
     if history is not None and metric is not None:
         earlier = Arms(remedy.one_evaluation_earlier(runs, remedy.evaluation_grids(runs, history, metric)))
-    decided = {(row["setting"], row["setup"]) for row in before if row["verdict"] in verdict.DECIDED}
+    decided = {(row["setting"], row["setup"]): row["verdict"] for row in before if row["verdict"] in verdict.DECIDED}
     fixed = {row["setting"]: row["baseline"] for row in before if row["verdict"] in verdict.DECIDED}
     reference = reference_of(board, runs, study) | fixed
     asked, rows = asked_of(runs), []
     for setting, part in board.groupby("setting", sort=False):
         base = part[part["setup"] == reference[str(setting)]].iloc[0]
-        closed = [(setting, setup) in decided for setup in part["setup"]]
-        others = part[(part["arm"] != base["arm"]) & ~pd.Series(closed, part.index)]
-        found = by_steps(others, base, arms, earlier, asked, tuple(sizes))
+        word = pd.Series([decided.get((setting, setup), "") for setup in part["setup"]], part.index)
+        others, equal = part[(part["arm"] != base["arm"]) & (word == "")], int((word == "equivalent").sum())
+        found = by_steps(others, base, arms, earlier, asked, tuple(sizes), equal)
         for _, row in others.iterrows():
-            same = same_for_all(row, base, len(others))
+            same = same_for_all(row, base, len(others) + equal)
             rows.append(plain({"look": number, "seeds": sizes[number], **same, **found[str(row["arm"])]}))
     return rows
 

@@ -147,18 +147,23 @@ def kind(one: Contrast, side: Side, base: Side) -> tuple[str, str]:
 
 
 def verdicts(
-    contrasts: Sequence[Contrast], sides: Sequence[Side], bases: Sequence[Side], at: tuple[int, ...] = ()
+    contrasts: Sequence[Contrast],
+    sides: Sequence[Side],
+    bases: Sequence[Side],
+    at: tuple[int, ...] = (),
+    others: int = 0,
 ) -> list[Verdict]:
     """One verdict per contrast of a side with its base: together they are the family of Holm's correction.
 
-    `at`: the sizes of all looks at these pairs, planned and past; none for a look that is the only one.
+    `at`: the sizes of all looks at these pairs, planned and past; none for a look that is the only one. `others`: more
+    members of the family, which are not tested again and not rejected.
     """
     kinds = [kind(one, side, base) for one, side, base in zip(contrasts, sides, bases)]
     p = [
         NAN if not test else one.p_ratio if test == "ratio" else one.p_reached
         for one, (test, _) in zip(contrasts, kinds)
     ]
-    counted = holm([nested.adjusted(each, at) for each in p])
+    counted = holm([*(nested.adjusted(each, at) for each in p), *[NAN] * others])
     out = []
     for one, side, base, (test, why), raw, adjusted in zip(contrasts, sides, bases, kinds, p, counted):
         word = "undecided"
