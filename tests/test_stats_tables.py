@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ import frames
 from hand import NEVER, runs_of, spread, tuned
 from initbench import stats
 from initbench.errors import InputError
+from initbench.stats.intervals import bootstrap_medians
 from initbench.stats.summary import interquartile_mean, loss_area
 
 # Freireich et al. (1963), Blood 21: weeks of remission of leukaemia under 6-MP (9 relapses, 12 censored) and placebo.
@@ -73,7 +76,27 @@ def test_summary_drops_nobody():
     assert (row["n"], row["reached"], row["diverged"]) == (4, 2, 1)
     assert row["steps"] == np.inf
     assert row["restricted_mean"] == pytest.approx((10 + 20 + 100 + 100) / 4)
-    assert row["final_loss"] == pytest.approx((1.01 + 1.02) / 2)  # of 1.00, 1.01, 1.02, inf: the middle half
+    assert row["final_loss"] == pytest.approx((1.01 + 1.02) / 2)  # median of 1.00, 1.01, 1.02, inf
+    assert row["final_loss"] == stats.ranked(runs).iloc[0]["loss_train"]
+
+
+@pytest.mark.parametrize("n", [3, 6, 7, 10, 21])
+def test_the_interval_of_a_median_is_the_exact_bootstrap(n):
+    """Against every resample where they can be listed, else against a million drawn ones."""
+    values = np.sort(np.random.default_rng(n).integers(50, 90, n).astype(float))
+    values[-1] = np.inf
+    if n**n <= 10**5:
+        drawn = np.array(list(product(range(n), repeat=n)))
+    else:
+        drawn = np.random.default_rng(1).integers(0, n, (200_000, n))
+    with np.errstate(invalid="ignore"):
+        medians = np.median(values[drawn], axis=1)
+    low, high, share = bootstrap_medians(n)
+    assert share.sum() == pytest.approx(1)
+    exact = (values[low] + values[high]) / 2
+    for at in np.unique(medians)[:-1:3]:
+        assert share[exact <= at].sum() == pytest.approx((medians <= at).mean(), abs=1e-12 if n**n <= 10**5 else 0.005)
+    assert stats.median_interval(values)[1:] == tuple(np.quantile(medians, [0.025, 0.975], method="inverted_cdf"))
 
 
 def test_interquartile_mean_is_scipys_trim():

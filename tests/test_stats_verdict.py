@@ -12,6 +12,7 @@ from scipy import stats as sps
 from hand import NEVER, runs_of, spread, tuned
 from initbench import stats
 from initbench.errors import InputError
+from initbench.grammar import probability
 from initbench.stats import verdict
 from initbench.stats.crossfit import RESAMPLES, crossfit, halvings, weights
 from initbench.stats.panel import Panel, panels
@@ -221,7 +222,10 @@ def test_an_arm_that_dies_in_a_quarter_of_its_seeds_is_not_called():
     runs = runs_of({"base": tuned([60.0] * 20), "dies": tuned([30.0] * 14 + [NEVER] * 6), "x": tuned([60.0] * 20)})
     row = said(runs).loc["dies"]
     assert row["p"] == pytest.approx(2 * 0.5**6)
-    assert (row["verdict"], row["reason"]) == ("undecided", "the interval is too wide")
+    assert (row["verdict"], row["reason"]) == (
+        "undecided",
+        "14/20 against 20/20 seeds arrived: p .031, .062 after correction for 2 comparisons",
+    )
     assert row["seeds_needed"] > 20
 
 
@@ -298,6 +302,61 @@ def test_no_target():
         "undecided",
         "no target to reach",
         "'train.target={metric:auto}'",
+    )
+
+
+# ---- why nothing is decided, in words
+
+
+def test_the_four_causes_that_ask_for_seeds_have_four_names():
+    base = spread(60, 10, 0.3, 0)
+    shape = np.random.default_rng(4).normal(size=10)
+    near = [t * np.exp(0.3 + 0.3 * z) for t, z in zip(base, (shape - shape.mean()) / shape.std())]
+    arms = {"base": {0.1: base, 1.0: [t * 9 for t in base], 0.01: [t * 9 for t in base]}, "holm": tuned(near, 4),
+            "wide": tuned(spread(64, 10, 0.4, 7), 4), "dead": tuned([NEVER] * 10)}  # fmt: skip
+    crowd = {f"x{i}": tuned([NEVER] * 10) for i in range(60)}
+    row = said(runs_of(arms | crowd, tau=3000)).loc
+    p, p_holm = (probability(row["holm", name]) for name in ("p", "p_holm"))
+    assert row["holm", "p"] < 0.05
+    assert row["holm", "reason"] == f"p {p}, {p_holm} after correction for 63 comparisons"
+    assert row["dead", "reason"] == (
+        "0/10 against 10/10 seeds arrived: p .0020, .12 after correction for 63 comparisons; "
+        "at n=10 the exact test cannot go below .0020"
+    )
+    assert row["wide", "reason"] == (
+        f"the interval is too wide, p {probability(row['wide', 'p'])}, {probability(row['wide', 'p_holm'])} after "
+        "correction for 63 comparisons: it contains 1x and differences above 10%"
+    )
+    equal = said(runs_of({"base": tuned([60.0] * 9), "near": tuned([60.0, 61.0, 60.0] * 3)})).loc["near"]
+    assert equal["reason"] == "n=9: equal within 10%, which takes at least 10 seeds to say"
+
+
+def test_where_no_number_of_seeds_is_advised_the_reason_says_why():
+    rng = np.random.default_rng(0)
+    base, arm = (np.exp(4 + 1.4 * rng.normal(size=10)) for _ in range(2))
+    arm = arm * np.exp(np.log(base).mean() - np.log(arm).mean() + 0.045)
+    row = said(runs_of({"base": {0.1: base, 0.01: base * 99, 1.0: base * 99},
+                        "arm": {0.1: arm, 0.01: arm * 99, 1.0: arm * 99}}, tau=10**6)).loc["arm"]  # fmt: skip
+    assert (row["decide"], row["seeds_needed"]) == ("", pd.NA)
+    assert row["reason"].endswith(
+        "; more than 1,000 seeds would be needed: 1.05x is too near to 1x and to 1.1x for a spread this large"
+    )
+    same = runs_of({"base": tuned([60.0] * 8 + [NEVER] * 2), "arm": tuned([NEVER, NEVER] + [60.0] * 7 + [NEVER])})
+    row = said(same).loc["arm"]
+    assert row["test"] == "reached"
+    assert ("too near to one another" in row["reason"]) == pd.isna(row["seeds_needed"])
+
+
+def test_the_reason_counts_arrivals_as_the_table_does_and_names_the_tested_ones():
+    """One seed arrives at one rate only: at rates chosen on the other seeds it does not."""
+    arm = {0.01: [NEVER] * 9 + [50.0], 0.1: [NEVER] * 10, 1.0: [NEVER] * 10}
+    runs = runs_of({"base": tuned([60.0] * 10), "arm": arm} | {f"x{i}": tuned([NEVER] * 10) for i in range(60)})
+    row = said(runs).loc["arm"]
+    assert row["reached"] == 1
+    assert row["reason"].startswith(
+        f"1/10 against 10/10 seeds arrived, {row['reached_pairs']} against 10 of 10 at rates chosen on other seeds: p "
+        if row["reached_pairs"] != 1
+        else "1/10 against 10/10 seeds arrived: p "
     )
 
 

@@ -24,6 +24,18 @@ def number(value: float) -> str:
     return short if float(short) == value or value != value else repr(float(value))
 
 
+def probability(p: float) -> str:
+    """A p value in two digits, without the zero before its point.
+
+    >>> probability(0.001953), probability(0.098), probability(0.6049), probability(1.0), probability(1e-7)
+    ('.0020', '.098', '.60', '1', '<.0001')
+    """
+    if p < 1e-4:
+        return "<.0001"
+    text = f"{p:#.2g}"
+    return "1" if float(text) >= 1 else text.removeprefix("0")
+
+
 def plain(value: Any) -> str:
     """A value as a person would write it; values that differ are written differently.
 

@@ -26,7 +26,10 @@ COMPARISON_COLUMNS = [
     "reached", "reached_baseline", "lr", "lr_baseline", "lr_at_edge", "look", "decided_at",
 ]  # fmt: skip
 NAN = float("nan")
-AT = ("look", "decided_at")  # of a study that was decided by looking again: which look a row is of, seeds when the word fell
+AT = (
+    "look",
+    "decided_at",
+)  # of a study that was decided by looking again: which look a row is of, seeds when the word fell
 Asked = tuple[set[int], set[float], set[float]]  # seeds, learning rates, budgets of an arm
 NONE: Asked = (set(), set(), set())
 
@@ -275,14 +278,16 @@ def by_steps(
         ratio, low, high, equal_low, equal_high = (round(float(np.exp(x)), 12) for x in logs)
         decide, needed = _decide(said, one, row, base, undecided, asked)
         p_faster, p_low, p_high = one.p_faster
-        rows[str(row["arm"])] = {
-            "verdict": said.word, "why": said.why, "reason": remedy.REASONS[said.why].format(n=one.n) if said.why else "",
-            "decide": decide, "seeds_needed": pd.NA if needed is None else needed, "ratio_of": "steps",
+        what = {
+            "verdict": said.word, "why": said.why, "decide": decide, "seeds_needed": pd.NA if needed is None else needed,
+            "ratio_of": "steps",
             "ratio": ratio, "ratio_low": low, "ratio_high": high, "equal_low": equal_low, "equal_high": equal_high,
             "p": said.p, "p_holm": said.p_holm, "test": said.test, "p_faster": p_faster, "p_faster_low": p_low,
             "p_faster_high": p_high, "pairs": one.n, "reached_pairs": int(one.reached.sum()),
             "reached_pairs_baseline": int(one.reached_base.sum()),
         }  # fmt: skip
+        known = same_for_all(row, base, len(others) + more) | what
+        rows[str(row["arm"])] = what | {"reason": remedy.reason(known | {"looks": len(at)})}
     return rows
 
 

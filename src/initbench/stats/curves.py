@@ -51,8 +51,7 @@ def loss_bands(
     """Median and band of a metric over the seeds of each arm among `runs`, per step; NaN (diverged) = +inf.
 
     Long: arm, step, n (runs with a row), low, median, high, lost (not finite). The band is the spread of
-    seeds, not the error of the median. Quantiles are order statistics (inverted_cdf), so infinity stays
-    infinity.
+    seeds, not the error of the median. See `grouped_quantiles`.
     """
     part, arm, names = _rows_of(history, runs, metric)
     part, arm = part[part["layer"].isna().to_numpy()], arm[part["layer"].isna().to_numpy()]
@@ -98,14 +97,15 @@ def _rows_of(history: History, runs: pd.DataFrame, metric: str) -> tuple[pd.Data
 def grouped_quantiles(
     keys: list[np.ndarray], values: pd.Series, levels: Sequence[float]
 ) -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
-    """Order statistics within groups; NaN = +inf.
+    """Quantiles within groups; NaN = +inf.
 
-    Gives keys [(G,)...], n (G,), how many are not finite (G,), quantiles (G, levels). Equal to
-    ``np.quantile(method="inverted_cdf")`` of each group, without a Python loop over groups.
+    Gives keys [(G,)...], n (G,), how many are not finite (G,), quantiles (G, levels). The level 0.5 is the median of
+    `intervals.median`, the others are ``np.quantile(method="inverted_cdf")``, values that occur, so infinity stays
+    infinity; without a Python loop over groups.
 
-    >>> groups = grouped_quantiles([np.array([0, 0, 0, 1])], pd.Series([3.0, 1.0, np.nan, 5.0]), (0.5,))
-    >>> groups[3].ravel().tolist()
-    [3.0, 5.0]
+    >>> groups = grouped_quantiles([np.array([0, 0, 0, 1, 1])], pd.Series([3.0, 1.0, np.nan, 5.0, 6.0]), (0.1, 0.5))
+    >>> groups[3].tolist()
+    [[1.0, 3.0], [5.0, 5.5]]
     """
     value = values.to_numpy(float)
     value = np.where(np.isnan(value), np.inf, value)
@@ -119,5 +119,6 @@ def grouped_quantiles(
     n = np.diff(np.append(start, len(value)))
     # 1e-9: .1 * 10 must be the first of ten, whatever its last bit
     index = [start + np.clip(np.ceil(n * level - 1e-9).astype(int) - 1, 0, n - 1) for level in levels]
+    found = [(value[i] + value[start + n // 2]) / 2 if level == 0.5 else value[i] for level, i in zip(levels, index)]
     lost = np.add.reduceat(~np.isfinite(value), start, dtype=int)
-    return [key[start] for key in keys], n, lost, np.stack([value[i] for i in index], axis=1)
+    return [key[start] for key in keys], n, lost, np.stack(found, axis=1)

@@ -75,19 +75,52 @@ def worst_median(values: np.ndarray) -> float:
 
 
 def median_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Median over seeds and its 95% percentile bootstrap interval; infinity = never.
+    """Median over seeds and its 95% percentile bootstrap interval, exact: no draw is made. Infinity = never.
 
     NaN ends for fewer than 3 seeds.
 
-    >>> median_interval(np.full(5, 31.0))
-    (31.0, 31.0, 31.0)
+    >>> median_interval(np.arange(1.0, 12.0))
+    (6.0, 3.0, 9.0)
     """
     if len(values) < 3:
         return median(values), float("nan"), float("nan")
-    with np.errstate(invalid="ignore"):
-        draws = resampled(values, np.median)
-    low, high = np.quantile(draws, [0.025, 0.975], method="inverted_cdf")
-    return median(values), float(low), float(high)
+    low, high, share = bootstrap_medians(len(values))
+    ordered = np.sort(values)
+    medians = (ordered[low] + ordered[high]) / 2
+    order = np.argsort(medians, kind="stable")
+    at = np.searchsorted(np.cumsum(share[order]), [0.025 - 1e-12, 0.975 - 1e-12])
+    ends = medians[order][at]
+    return median(values), float(ends[0]), float(ends[1])
+
+
+@lru_cache(maxsize=64)
+def bootstrap_medians(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every median that n draws out of n ordered values can have: the mean of the values at two places (k,), and the
+    probability of that (k,).
+
+    With F(i) = i/n the share of values up to the i-th, the middle one of an odd number of draws is at most the i-th
+    value if more than half of the draws are: ``P(Bin(n, F(i)) > n/2)``. For n = 2m the m-th smallest draw is the i-th
+    value and the next one a later j-th where m draws lie in 1..i, one of them at i, and m in j..n, one of them at j:
+    ``C(2m, m) (F(i)^m - F(i-1)^m) ((1-F(j-1))^m - (1-F(j))^m)``; both are the i-th value in all other cases.
+
+    >>> low, high, share = bootstrap_medians(2)
+    >>> low.tolist(), high.tolist(), share.round(3).tolist()
+    ([0, 1, 0], [0, 1, 1], [0.25, 0.25, 0.5])
+    """
+    m, i = (n + 1) // 2, np.arange(1, n + 1)
+    middle = np.diff(special.bdtrc(m - 1, n, np.arange(n + 1) / n))  # (n,) P(the m-th smallest draw is the i-th value)
+    near = np.flatnonzero(middle > 1e-15)
+    if n % 2:
+        return near, near, middle[near]
+    first = m * np.log(i / n) + np.log1p(
+        -(((i - 1) / i) ** m)
+    )  # log of F(i)^m - F(i-1)^m; of (1-F(j-1))^m ... reversed
+    low, high = near[:, None], (n - 1 - near)[::-1]
+    log = special.gammaln(n + 1) - 2 * special.gammaln(m + 1) + first[low] + first[n - 1 - high]
+    both = np.exp(np.where(low < high, log, -np.inf))
+    same = np.maximum(middle[near] - both.sum(axis=1), 0.0)
+    rows, columns = np.nonzero(both)
+    return np.r_[near, near[rows]], np.r_[near, high[columns]], np.r_[same, both[rows, columns]]
 
 
 def ratio_interval(difference: np.ndarray) -> tuple[float, float, float]:

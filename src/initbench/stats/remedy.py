@@ -1,15 +1,17 @@
-"""What would decide an undecided pair: the override that asks for what is missing."""
+"""Why a pair is undecided, in words, and what would decide it: the override that asks for what is missing."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from initbench.grammar import number
+from initbench.grammar import number, plural, probability
 from initbench.stats.target import select
+from initbench.stats.verdict import ALPHA, MARGIN, MIN_EQUIVALENT
 from initbench.store.history import History
 
 SOME_TARGET = "'train.target={metric:auto}'"  # whatever the study said: the default of its kind of data
@@ -21,6 +23,84 @@ REASONS = {
     "grid": "one evaluation earlier would change the verdict",
     "target": "no target to reach",
 }
+DECIDE = "decide=true"  # goes on by itself until every pair has a word
+
+
+def reason(row: Mapping[str, Any]) -> str:
+    """Why a pair has no word, with its p values; empty where it has one. A row of `comparisons` and `why`, a key of REASONS.
+
+    More seeds may be asked for by four causes: the correction for many comparisons, a test of counts that cannot go
+    below ``2^(1-n)``, too few seeds for the word "equivalent", and an interval that is really too wide.
+
+    >>> reason({"why": "seeds", "test": "ratio", "pairs": 10, "p": 0.007, "p_holm": 0.098, "family": 15})
+    'p .0070, .098 after correction for 15 comparisons'
+    >>> reason({"why": "seeds", "test": "reached", "pairs": 10, "p": 2 / 2**10, "p_holm": 0.18, "family": 92,
+    ...     "reached": 10, "n": 10, "reached_baseline": 0, "n_baseline": 10})
+    '10/10 against 0/10 seeds arrived: p .0020, .18 after correction for 92 comparisons; at n=10 the exact test cannot go below .0020'
+    """
+    why = str(row.get("why") or "")
+    if why != "seeds":
+        return REASONS[why].format(n=row.get("pairs")) if why else ""
+    if row["test"] == "reached":
+        text = f"{_arrived(row)}: {p_values(row)}{_least(row)}"
+    elif row["p"] < ALPHA:
+        text = p_values(row)
+    elif row["pairs"] < MIN_EQUIVALENT and _inside(row):
+        text = f"n={row['pairs']}: equal within 10%, which takes at least {MIN_EQUIVALENT} seeds to say"
+    else:
+        text = f"{REASONS[why]}, {p_values(row)}: it contains 1x and differences above 10%"
+    return text + _beyond(row)
+
+
+def p_values(row: Mapping[str, Any]) -> str:
+    """The p of a comparison, and what the correction for the family and for earlier looks makes of it.
+
+    >>> p_values({"p": 0.31, "p_holm": 0.31, "family": 1}), p_values({"p": 0.02, "p_holm": 0.06, "family": 1, "looks": 3})
+    ('p .31', 'p .020, .060 after correction for 3 looks')
+    """
+    text, causes = f"p {probability(row['p'])}", []
+    if row.get("family", 1) > 1:
+        causes.append(plural(int(row["family"]), "comparison"))
+    if row.get("looks", 1) > 1:
+        causes.append(plural(int(row["looks"]), "look"))
+    return f"{text}, {probability(row['p_holm'])} after correction for {' and '.join(causes)}" if causes else text
+
+
+def _arrived(row: Mapping[str, Any]) -> str:
+    """Who arrived, as every table counts it; and at the rates of the test, where that is another count."""
+    shown = f"{row['reached']}/{row['n']} against {row['reached_baseline']}/{row['n_baseline']} seeds arrived"
+    tested = [row.get(name, row[other]) for name, other in (("reached_pairs", "reached"),
+                                                            ("reached_pairs_baseline", "reached_baseline"))]  # fmt: skip
+    if row["n"] == row["n_baseline"] == row["pairs"] and tested == [row["reached"], row["reached_baseline"]]:
+        return shown
+    return f"{shown}, {tested[0]} against {tested[1]} of {row['pairs']} at rates chosen on other seeds"
+
+
+def _least(row: Mapping[str, Any]) -> str:
+    """That the exact test cannot get any further at this n, where that is so."""
+    least, factor = 2.0 ** (1 - row["pairs"]), row["p_holm"] / max(row["p"], 1e-300)
+    if not row.get("paired", True) or least * factor < ALPHA:
+        return ""
+    return f"; at n={row['pairs']} the exact test cannot go below {probability(least)}"
+
+
+def _inside(row: Mapping[str, Any]) -> bool:
+    return bool(row.get("equal_low", 0.0) >= 1 / MARGIN and row.get("equal_high", np.inf) <= MARGIN)
+
+
+def _beyond(row: Mapping[str, Any]) -> str:
+    """That no number of seeds within reach would help, and why; needs `seeds_needed`, missing for none."""
+    if "seeds_needed" not in row or not pd.isna(row["seeds_needed"]):
+        return ""
+    most = "; more than 1,000 seeds would be needed"
+    if row["test"] == "reached":
+        return f"{most}: the shares that arrive are too near to one another"
+    near = (
+        "1x"
+        if not 1 / MARGIN < row["ratio"] < MARGIN
+        else f"1x and to {MARGIN if row['ratio'] >= 1 else 1 / MARGIN:.2g}x"
+    )
+    return f"{most}: {row['ratio']:.2f}x is too near to {near} for a spread this large"
 
 
 def more_seeds(seeds: Sequence[int], total: int) -> str:

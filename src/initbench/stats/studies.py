@@ -59,7 +59,7 @@ def compare_studies(
     rows = []
     for key, pair, one, said in zip(common, named, contrasts, found):
         first, second = board_a.loc[key], board_b.loc[key]
-        word, reason = said.word, remedy.REASONS[said.why].format(n=one.n) if said.why else ""
+        word, reason = said.word, remedy.reason(_known(said, one, first, second, len(common)))
         same = _same_bits(a, pair[0], b, pair[1])
         if same and said.why == "lr":  # no other rate can part what is the same run by run
             word, reason = "equivalent", ""
@@ -77,6 +77,19 @@ def compare_studies(
             ]
         )  # fmt: skip
     return pd.DataFrame(rows, columns=STUDY_COLUMNS)
+
+
+def _known(
+    said: verdict.Verdict, one: verdict.Contrast, first: pd.Series, second: pd.Series, family: int
+) -> dict[str, Any]:
+    """What `remedy.reason` asks of a comparison."""
+    low, high = np.exp(one.interval(0.90))
+    return {
+        "why": said.why, "test": said.test, "p": said.p, "p_holm": said.p_holm, "family": family, "pairs": one.n,
+        "paired": one.paired, "equal_low": low, "equal_high": high, "reached": second["reached"], "n": second["n"],
+        "reached_baseline": first["reached"], "n_baseline": first["n"], "reached_pairs": int(one.reached.sum()),
+        "reached_pairs_baseline": int(one.reached_base.sum()),
+    }  # fmt: skip
 
 
 def _rates(runs: pd.DataFrame, arm: str) -> set[float]:

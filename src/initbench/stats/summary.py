@@ -25,8 +25,9 @@ def summary(runs: pd.DataFrame, history: History | None = None) -> pd.DataFrame:
     """One row per arm at its chosen learning rate, with 95% intervals over seeds. Columns: SUMMARY_COLUMNS.
 
     steps: median, inf = never. restricted_mean: mean of min(T, tau) with ``+- 1.96`` standard errors, the area above
-    the trained-by-step curve. final_loss: interquartile mean of the last train loss, diverged = inf. loss_area: mean
-    train loss over the budget (area under the curve / tau), interquartile mean over seeds; NaN without `history`.
+    the trained-by-step curve. final_loss: median of the last train loss, diverged = inf: the leaderboard's loss_train.
+    loss_area: mean train loss over the budget (area under the curve / tau), interquartile mean over seeds; NaN without
+    `history`.
     """
     at = at_chosen_lr(runs)
     at = at.assign(_tau=budget(at), _area=loss_area(at, history) if history is not None else np.nan)
@@ -46,7 +47,7 @@ def summary(runs: pd.DataFrame, history: History | None = None) -> pd.DataFrame:
                 int((status[part] == "diverged").sum()), int((status[part] == "failed").sum()),
                 *median_interval(steps[part]),
                 mean, max(0.0, mean - 1.96 * error), min(budget_, mean + 1.96 * error),
-                *over_seeds(loss[part], interquartile_mean),
+                *median_interval(loss[part]),
                 *(over_seeds(area[part], interquartile_mean) if history is not None else [np.nan] * 3),
             ]
         )  # fmt: skip
