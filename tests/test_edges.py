@@ -19,7 +19,7 @@ from hand import NEVER, runs_of, spread, tuned
 from initbench import report, stats
 from initbench.config.groups import Target
 from initbench.errors import InputError, masked, printable
-from initbench.report import answer as answers
+from initbench.report import notices
 from initbench.report.__main__ import main
 from initbench.report.commands import hydra_text
 from initbench.report.versus import Versus, unfair
@@ -177,7 +177,7 @@ def source_of(runs: pd.DataFrame, **study: object) -> report.Source:
 
 
 def warned(runs: pd.DataFrame, **study: object) -> str:
-    return " | ".join(f"{one.title}: {plain(one.text)}" for one in answers.notices(source_of(runs, **study)))
+    return " | ".join(f"{one.title}: {plain(one.text)}" for one in notices.notices(source_of(runs, **study)))
 
 
 def test_a_run_that_diverges_after_it_arrived_has_arrived():
@@ -190,7 +190,7 @@ def test_a_run_that_diverges_after_it_arrived_has_arrived():
 @pytest.mark.parametrize("level", [0.9501, 0.97, 0.9, 0.41, 0.04])
 def test_an_easier_accuracy_is_lower_and_met(level):
     runs = runs_of({"base": tuned([NEVER] * 10)}).assign(**{"accuracy/train": level})
-    value = answers.reachable(source_of(runs), "s")
+    value = notices.reachable(source_of(runs), "s")
     assert value is None or 0 < value < min(0.95, level)
     assert (value is None) == (level in (0.9501, 0.97, 0.04))
 
@@ -199,7 +199,7 @@ def test_an_easier_accuracy_is_lower_and_met(level):
 def test_an_easier_loss_is_higher_and_met(level):
     runs = runs_of({"base": tuned([NEVER] * 10)}).assign(**{"loss/train": level})
     source = source_of(runs, target={"metric": "loss/train", "value": 0.05})
-    value = answers.reachable(source, "s")
+    value = notices.reachable(source, "s")
     assert value > max(0.05, level)
     assert "aim lower" not in warned(runs, target={"metric": "loss/train", "value": 0.05})
 
@@ -212,7 +212,7 @@ def test_what_a_net_meets_before_it_trains_is_no_easier_target(metric, end):
     content = {"study": "hand", "target": target, "baseline": "base", "arms": []}
     for history, expected in ((start, None), (start.assign(value=1 / 0.5 if metric == "loss/train" else 0.1), "some")):
         parts = SimpleNamespace(runs=runs, history=history, study=content, folder=Path("nowhere"))
-        value = answers.reachable(report.open_source(parts), "s")
+        value = notices.reachable(report.open_source(parts), "s")
         assert (value is None) == (expected is None)
 
 

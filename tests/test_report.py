@@ -21,6 +21,7 @@ from hand import NEVER, runs_of, spread, tuned
 from initbench import report, stats
 from initbench.errors import InputError
 from initbench.report import answer as answers
+from initbench.report import notices
 from initbench.report import numbers as num
 from initbench.report import svg
 from initbench.report.__main__ import main
@@ -67,7 +68,7 @@ def told(runs: pd.DataFrame, **study: object) -> str:
 
 
 def warned(runs: pd.DataFrame, **study: object) -> str:
-    return " | ".join(f"{n.title}: {plain(n.text)}" for n in answers.notices(source_of(runs, **study)))
+    return " | ".join(f"{n.title}: {plain(n.text)}" for n in notices.notices(source_of(runs, **study)))
 
 
 # ---- known sentences

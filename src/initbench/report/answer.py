@@ -1,18 +1,15 @@
-"""The answer in one sentence, four numbers, and what to read before trusting them."""
+"""The answer in one sentence, four numbers, how sure it is and what it cost."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import pandas as pd
 
 from initbench import stats
 from initbench.report import numbers as num
-from initbench.report.commands import command_of, hydra_text
+from initbench.report.sentences import word_counts
 from initbench.report.source import Source
-from initbench.report.words import Bold, Code, Notice, Sentence, join, listed, say
-from initbench.stats import remedy
+from initbench.report.words import Bold, Sentence, join, listed, say
 
 
 def answer(source: Source, setting: str) -> Sentence:
@@ -63,13 +60,9 @@ def _verdicts(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
     if pairs.empty or base.empty:
         return ()
     parts: list[str] = []
-    for word, text in (("faster", "faster"), ("equivalent", "equivalent (within 10%)"), ("slower", "slower")):
-        found = pairs[pairs["verdict"] == word]
-        if len(found):
-            parts += [", " if parts else "", f"{len(found)} {text}", *_named(found)]
-    undecided = int((pairs["verdict"] == "undecided").sum())
-    if undecided:
-        parts += [", " if parts else "", f"{undecided} undecided"]
+    for word, count in word_counts(pairs).items():
+        named = [] if word == "undecided" else _named(pairs[pairs["verdict"] == word])
+        parts += [", " if parts else "", f"{count} {word}", " (within 10%)" * (word == "equivalent"), *named]
     row = board[board["arm"] == base["arm"].iloc[0]].iloc[0]
     of = f"{num.steps(row['steps'])} steps, n={row['n']}"
     return (*say("Against {} ({}): ", Bold(row["setup"]), of), *parts, ".")
@@ -85,8 +78,8 @@ def _named(found: pd.DataFrame) -> list[str]:
         what = f" {num.times(row['ratio'])}{_space(num.interval(row['ratio_low'], row['ratio_high'], num.times))}"
     else:
         row = found.iloc[0]
-        there = num.count(row["reached_pairs"], row["pairs"])
-        what = f" {there} seeds against {num.count(row['reached_pairs_baseline'], row['pairs'])}"
+        there = num.count(row["reached"], row["n"])
+        what = f" {there} seeds against {num.count(row['reached_baseline'], row['n_baseline'])}"
     alone = len(found) == 1 or found["verdict"].iloc[0] == "equivalent"
     return [" (" + ("" if alone else "most: "), Bold(row["setup"]), what, ")"]
 
@@ -115,10 +108,15 @@ def _could_be_first(board: pd.DataFrame) -> Sentence:
 
 
 def _never(board: pd.DataFrame) -> Sentence:
-    never = int((board["reached"] == 0).sum())
-    if not never or len(board) == 1:
+    """How many medians are `never` in the table, and in how many of these setups nobody arrived."""
+    half, never = int(np.isinf(board["steps"].astype(float)).sum()), int((board["reached"] == 0).sum())
+    if not half or len(board) == 1:
         return ()
-    return say("{} of {} setups never arrived.", str(never), str(len(board)))
+    if half == never:
+        return say("{} of {} setups never arrived.", str(never), str(len(board)))
+    rest = f", in {never} of them every seed" if never else ""
+    return say("In {} of {} setups half of the seeds or more never arrived (median: never){}.",
+               str(half), str(len(board)), rest)  # fmt: skip
 
 
 def _space(text: str) -> str:
@@ -143,255 +141,3 @@ def four_numbers(source: Source) -> list[tuple[str, str, str]]:
         (never_text, "never arrived", "of all runs, all rates" if source.target else "no target"),
         (f"{diverged:,} / {failed:,}", "diverged / failed", "of all runs, all rates"),
     ]
-
-
-def notices(source: Source) -> list[Notice]:
-    """Read before you trust: each with the override to try. An empty list would be a clean study."""
-    board = source.board
-    found = [
-        *_about_the_plan(source),
-        *_about_arms(source),
-        *_about_target(source),
-        *_about_rates(board, source),
-        *_about_seeds(board, source),
-        *_about_power(source),
-        *_about_many(source),
-        *_about_baseline(source),
-        *_about_grid(source),
-    ]
-    return found
-
-
-def _about_the_plan(source: Source) -> list[Notice]:
-    """What was found before anything was trained: see `initbench.config.cautions`."""
-    out = []
-    for one in source.study.get("cautions") or []:
-        labels = [str(label) for label in one["arms"]]
-        text = str(one["text"]).rstrip(".")
-        text = text[:1].upper() + text[1:]
-        about = say("{}.", text) if len(labels) == len(source.arms) else say("{}: {}.", text, listed(labels, 8))
-        out.append(Notice(str(one["title"]), about))
-    return out
-
-
-def _about_arms(source: Source) -> list[Notice]:
-    out = []
-    failed = [a for a in source.arms if a.get("status") == "failed"]
-    skipped = [a for a in source.arms if a.get("status") == "not applicable"]
-    for arms, title in ((failed, "failed"), (skipped, "did not apply")):
-        if arms:
-            reasons = [f"{a['label']}: {a.get('reason') or 'no reason was stored'}" for a in arms]
-            out.append(Notice(f"{num.plural(len(arms), 'arm')} {title}", say("{}", listed(reasons, 8))))
-    crashed = source.board[(source.board["failed"] > 0) & ~source.board["arm"].isin([a["label"] for a in failed])]
-    if len(crashed):
-        text = listed([f"{r['setup']} {num.count(r['failed'], r['n'])}" for _, r in crashed.iterrows()])
-        out.append(Notice("Some runs failed", say("They count in n as never arrived: {}.", text)))
-    died = source.board[(source.board["diverged"] > 0)]
-    if len(died):
-        before = source.chosen[(source.chosen["status"] == "diverged") & source.chosen["steps_to_target"].notna()]
-        arrived = before["arm"].astype(str).value_counts()
-        names = [
-            f"{r['setup']} {num.count(r['diverged'], r['n'])}"
-            + (f", {arrived[r['arm']]} of them after it had arrived" if r["arm"] in arrived else "")
-            for _, r in died.iterrows()
-        ]
-        title = f"{num.plural(len(died), 'arm')} diverged in some seed at the chosen learning rate"
-        text = "Every run stays in n; one that arrived first keeps its steps, the others never arrive: {}."
-        out.append(Notice(title, say(text if source.target else "Every run stays in n: {}.", listed(names))))
-    return out
-
-
-def _about_target(source: Source) -> list[Notice]:
-    if source.target is None:
-        text = say("Set one to compare speed: {}.", Code(stats.SOME_TARGET))
-        return [Notice("No target: ranked by final train loss", text)]
-    out = []
-    for setting in source.settings:
-        board = source.part(source.board, setting)
-        if (board["share"] >= stats.GATE).any() or (board["failed"] == board["n"]).all():
-            continue
-        where = "" if len(source.settings) == 1 else f" ({setting})"
-        goal = num.target_words(*source.target)
-        if (board["diverged"] + board["failed"] == board["n"]).all():
-            smaller = Code(stats.wider(sorted({float(lr) for lr in source.runs["optim.lr"]}), {"low"}))
-            ended = "diverged or failed" if board["failed"].any() else "diverged"
-            title = f"Every run at the chosen learning rates {ended}{where}"
-            out.append(Notice(title, say("Try smaller learning rates: {}.", smaller)))
-            continue
-        tries = Code(remedy.longer(source.tau(setting)))
-        value = reachable(source, setting)
-        title = f"No setup reached {goal}"
-        if source.arrives(setting):
-            title = f"No setup reached {goal} in {num.percent(stats.GATE)} of its seeds: no ratios"
-        if value is None:
-            out.append(Notice(title + where, say("Train longer: {}.", tries)))
-        else:
-            easier = Code(target_override(source, value))
-            out.append(Notice(title + where, say("Train longer, {}, or set an easier target, {}.", tries, easier)))
-    return out
-
-
-def target_override(source: Source, value: float) -> str:
-    """What asks for another value, and for the metric where the report's is not the study's own."""
-    assert source.target is not None
-    own = source.study.get("target")
-    metric = "" if own and own["metric"] == source.target[0] else f"train.target.metric={source.target[0]} "
-    return f"{metric}train.target.value={value:g}"
-
-
-def reachable(source: Source, setting: str) -> float | None:
-    """A round value, easier than the target, that the best arm meets in enough seeds at the end; None without one."""
-    assert source.target is not None
-    metric, target = source.target
-    at = source.part(source.chosen, setting)
-    if metric not in at:
-        return None
-    sign = 1.0 if metric.startswith("accuracy") else -1.0
-    ends = (sign * at[metric].astype(float)).fillna(-np.inf).groupby(at["arm"].astype(str))
-    best = sign * float(ends.quantile(1 - stats.GATE, interpolation="lower").max()) if len(at) else float("nan")
-    if not math.isfinite(best) or best <= 0:
-        return None
-    if sign > 0:
-        value = round(math.floor(best * 20 - 1e-9) / 20, 2)
-        return value if 0 < value < target and not at_the_start(source, metric, value) else None
-    scale = 10.0 ** (math.floor(math.log10(best)) - 1)
-    value = float(f"{math.ceil(best / scale * 1.05) * scale:.2g}")
-    return value if value > target and not at_the_start(source, metric, value) else None
-
-
-def at_the_start(source: Source, metric: str, value: float) -> bool:
-    """Whether half of the runs meet a level before anything is learned: no target to train for."""
-    values = stats.select(source.history, metric)
-    start = float(values.loc[values["step"] == 0, "value"].median())
-    return start >= value if metric.startswith("accuracy") else start <= value
-
-
-def _about_rates(board: pd.DataFrame, source: Source) -> list[Notice]:
-    out = []
-    rates = sorted({float(lr) for lr in source.runs["optim.lr"]})
-    tuned = source.profile.groupby("arm")["lr"].nunique()
-    if (board["failed"] == board["n"]).all():
-        return []
-    if len(tuned) and (tuned > 1).any():
-        edge = board[board["lr_at_edge"].isin(["low", "high"])]
-        if len(edge):
-            names = [f"{r['setup']} ({num.rate(r['lr'])})" for _, r in edge.iterrows()]
-            text = "{} were best at the end of the grid: their true best may lie outside. Try {}."
-            out.append(Notice(f"Learning rate at the edge of its grid: {num.plural(len(edge), 'arm')}",
-                              say(text, listed(names), Code(stats.wider(rates, set(edge["lr_at_edge"]))))))  # fmt: skip
-    elif len(tuned):
-        wide = Code(stats.wider(rates, {"low", "high"}))
-        whom = "One learning rate for all" if len(rates) == 1 else "One learning rate per arm"
-        text = "A setup may be slow only because this rate does not suit it. Try {}."
-        out.append(Notice(f"{whom}: nothing was tuned", say(text, wide)))
-    if source.profile.groupby("arm")["lr"].agg(tuple).nunique() > 1:
-        unlike = (
-            "Arms with more rates had more chances." if tuned.nunique() > 1 else "Each is judged at its own best rate."
-        )
-        out.append(Notice("Arms had different learning rate grids", say(unlike)))
-    return out
-
-
-def _about_seeds(board: pd.DataFrame, source: Source) -> list[Notice]:
-    few = board[board["n"].between(1, stats.MIN_SEEDS - 1)]
-    if few.empty:
-        return []
-    n = sorted({int(k) for k in few["n"]})
-    which = "" if len(few) == len(board) else f" in {num.plural(len(few), 'arm')}"
-    title = f"n={', '.join(map(str, n[:4]))} seeds{which}: at least {stats.MIN_SEEDS} are needed to tell"
-    more = stats.more_seeds(sorted({int(seed) for seed in source.runs["seed"]}), 20)
-    text = say("Only new seeds are trained: {}.", Code(more))
-    return [Notice(title, text)]
-
-
-def _about_power(source: Source) -> list[Notice]:
-    """What the size of the study can decide: the ratio that its typical error would call with 80% power."""
-    out = []
-    for setting in source.settings:
-        pairs = source.part(source.pairs, setting)
-        size = stats.callable_ratio(pairs)
-        if size is None or len(pairs) < 2:
-            continue
-        where = "" if len(source.settings) == 1 else f" ({setting})"
-        undecided = pairs[pairs["verdict"] == "undecided"]
-        n = int(pairs["pairs"].median())
-        text = say("Undecided: {} of {}{}.", str(len(undecided)), num.plural(len(pairs) - 1, "comparison"),
-                   "; what would decide each is in comparisons.csv" if len(undecided) else "")  # fmt: skip
-        title = f"With n={n} this study can probably call ratios above {num.times(size)}{where}"
-        out.append(Notice(title, text))
-    return out
-
-
-MANY = 40  # arms of a setting: from here on the first one is flattered enough to ask for fresh seeds
-CONFIRM = 20
-
-
-def _about_many(source: Source) -> list[Notice]:
-    """The first of many equal arms looks 13% (of 16) to 23% (of 1,000) faster than it is: confirm on fresh seeds."""
-    out = []
-    fresh = int(source.runs["seed"].max()) + 1 if len(source.runs) else 0
-    of_arm = source.runs.drop_duplicates("arm").set_index("arm")
-    for setting in source.settings:
-        board = source.part(source.board, setting)
-        if len(board) <= MANY:
-            continue
-        first = [arm for arm in board["arm"].head(CONFIRM) if arm in of_arm.index]
-        asked = {"seeds": f"[{','.join(str(fresh + k) for k in range(20))}]"}
-        for axis in ("init", "sharing"):
-            asked[axis] = ",".join(dict.fromkeys(hydra_text(str(of_arm.at[arm, f"{axis}.name"])) for arm in first))
-        command = Code(command_of(source, {axis: asked[axis] for axis in ("init", "sharing", "seeds")}))
-        where = "" if len(source.settings) == 1 else f" ({setting})"
-        text = say("Confirm the first {} on fresh seeds: {}.", str(CONFIRM), command)
-        out.append(Notice(f"The first of {num.plural(len(board), 'setup')} looks faster than it is{where}", text))
-    return out
-
-
-def _about_baseline(source: Source) -> list[Notice]:
-    wanted = source.baseline or _asked_baseline(source)
-    out = []
-    for setting in source.settings:
-        board = source.part(source.board, setting)
-        used = board["baseline"].dropna()
-        if wanted is None or used.empty or len(board) == 1:
-            continue
-        row = board[board["setup"] == used.iloc[0]].iloc[0]
-        if wanted in (row["setup"], row["init"]):
-            continue
-        there = board[(board["setup"] == wanted) | (board["init"] == wanted)]
-        there = there.iloc[np.argsort(there["sharing"] != "none", kind="stable")]
-        why = "is not among the arms"
-        if len(there):
-            why = f"arrives in only {num.count(there['reached'].iloc[0], there['n'].iloc[0])} seeds"
-        where = "" if len(source.settings) == 1 else f" ({setting})"
-        first = "the first listed" + (" that arrives" if row["share"] >= stats.GATE else "")
-        text = say("The baseline {} {}: ratios are to {}, {}.", wanted, why, used.iloc[0], first)
-        out.append(Notice(f"Ratios are not to the baseline{where}", text))
-    return out
-
-
-def _asked_baseline(source: Source) -> str | None:
-    """The study's baseline, where somebody asked for it; the one of the default experiment is nobody's wish."""
-    overrides = source.study.get("overrides") or []
-    asked = any(str(one).lstrip("+").startswith(("report.baseline=", "experiment=")) for one in overrides)
-    return source.study.get("baseline") if asked else None
-
-
-def _about_grid(source: Source) -> list[Notice]:
-    """Evaluations further apart than 10% around the medians: a ratio below that is the grid's, not the setups'."""
-    medians = source.board["steps"].astype(float)
-    medians = medians[np.isfinite(medians) & (medians > 0)]
-    if medians.empty or source.target is None:
-        return []
-    grid = np.unique(stats.select(source.history, source.target[0])["step"].to_numpy())
-    if len(grid) < 2:
-        return []
-    at = np.clip(np.searchsorted(grid, medians), 1, len(grid) - 1)
-    gap = float(np.max((grid[at] - grid[at - 1]) / np.maximum(grid[at], 1)))
-    if gap <= 0.1:
-        return []
-    fastest = float(medians.min())
-    text = say(
-        "Times are known only to one evaluation, up to {} of the time itself (fastest median: {} steps).",
-        num.percent(round(gap, 2)), num.steps(fastest),
-    )  # fmt: skip
-    return [Notice("Evaluations are too far apart for runs this fast", text)]

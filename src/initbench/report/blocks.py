@@ -105,7 +105,7 @@ def fair_rates(source: Source, draw: Draw) -> Block:
         profile = source.part(source.profile, setting)
         if not source.arrives(setting) or profile.empty:
             continue
-        sentence = sentences.about_rates(board)
+        sentence = sentences.about_rates(board, profile)
         figure = steps.rates(
             board, profile, source.part(source.runs, setting), source.tau(setting), _halves(source, board)
         )

@@ -15,6 +15,7 @@ from initbench.report.commands import command_of
 from initbench.report.figures import judged
 from initbench.report.source import Source
 from initbench.report.words import Bold, Code, Sentence, html, join, say
+from initbench.stats import remedy
 
 PAIRS = 20
 EFFECTS = 24  # rows of a figure
@@ -30,20 +31,21 @@ def decide(source: Source, draw: Draw) -> Block:
     block = Block("decide", "What would decide", "What would decide the rest?", [
         "Each row is a setup whose comparison with the baseline is undecided. Seeds: how many in total would probably (80%) "
         "decide it, if the estimates do not change; seeds already trained are not trained again.",
-        "The command trains only what is missing. A pair that needs more than 1,000 seeds is too close to call and not "
-        "close enough to call equal.",
+        "decide=true goes on by itself until every comparison has a word or a limit is reached, and counts how often it looks: "
+        "typing more seeds by hand and reading the words again makes wrong ones more likely. Either command trains only what "
+        "is missing.",
     ])  # fmt: skip
     for setting, board, heading in settings_of(source):
         open_ = source.part(source.pairs, setting)
         open_ = open_[(open_["verdict"] == "undecided") & (open_["ratio_of"] == "steps")]
         if open_.empty:
             continue
-        heads = ["Setup", "Ratio", "95% interval", "P after Holm", "Why undecided", "Seeds in total", "Override"]
+        heads = ["Setup", "Ratio", "95% interval", "P after Holm", "Why undecided", "Seeds in total", "Try"]
         shown = open_.assign(_key=open_["seeds_needed"].fillna(10**6)).sort_values("_key", kind="stable").head(PAIRS)
         rows = [
             [str(row["setup"]), num.times(row["ratio"]), num.interval(row["ratio_low"], row["ratio_high"], num.times),
-             num.MISSING if num.is_missing(row["p_holm"]) else f"{row['p_holm']:.3f}", str(row["reason"]),
-             num.whole(row["seeds_needed"]), str(row["decide"]) or num.MISSING]
+             num.probability(row["p_holm"]), str(row["reason"]), num.whole(row["seeds_needed"]),
+             " or ".join(remedy.tries(str(row["decide"]), source.decide)) or num.MISSING]
             for _, row in shown.iterrows()
         ]  # fmt: skip
         sentence = _about_decide(source, open_)
@@ -57,14 +59,17 @@ def _about_decide(source: Source, open_: pd.DataFrame) -> Sentence:
     seeds = sorted({int(seed) for seed in source.runs["seed"]})
     needed = open_["seeds_needed"].dropna().astype(int)
     parts = [say("{} undecided.", num.plural(len(open_), "comparison") + (" is" if len(open_) == 1 else " are"))]
-    if len(needed):
+    if source.decide is None:
+        goes_on = Code(command_of(source, {"decide": "true"}))
+        parts.append(say("This goes on until each has a word or a limit is reached: {}.", goes_on))
+    if len(needed) and source.decide is None:
         first = stats.more_seeds(seeds, int(needed.min()))
         parts.append(say("{} seeds in total would probably decide the nearest: {}.", num.whole(needed.min()),
                          command_with(source, first)))  # fmt: skip
         half = int(np.quantile(needed, 0.5, method="inverted_cdf"))
         if half > needed.min():
             parts.append(say("{} would probably decide half of them.", num.whole(half)))
-    hopeless = int(((open_["reason"] == "the interval is too wide") & open_["seeds_needed"].isna()).sum())
+    hopeless = int((open_["p_holm"].notna() & (open_["decide"] == "")).sum())
     if hopeless:
         parts.append(say("{} would need more than 1,000.", str(hopeless)))
     return join(parts)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
+from initbench import grammar
 from initbench.grammar import plural as plural  # said in the same words as in the terminal
 
 MISSING = "–"
@@ -105,6 +107,14 @@ def big(value: Any) -> str:
     return f"{value:.3g}"
 
 
+def probability(p: Any) -> str:
+    """
+    >>> probability(0.098), probability(float("nan"))
+    ('.098', '–')
+    """
+    return MISSING if is_missing(p) else grammar.probability(float(p))
+
+
 def shorten(text: str, most: int) -> str:
     """The middle goes: a name's beginning and its arguments at the end both tell arms apart.
 
@@ -126,3 +136,14 @@ def target_words(metric: str, value: float) -> str:
     if kind == "accuracy":
         return f"{percent(value)} {split} accuracy".replace("  ", " ")
     return f"a {split} loss of {value:g}".replace("  ", " ")
+
+
+def measured_on(study: Mapping[str, Any]) -> str:
+    """On how many samples losses and accuracies are measured, during training and for the target.
+
+    >>> measured_on({"arms": [{"config": {"train": {"eval_samples": 512}}}]}), measured_on({"arms": []})
+    ('512 fixed samples', 'fixed samples')
+    """
+    configs = [arm.get("config") or {} for arm in study.get("arms") or []]
+    found = {(config.get("train") or {}).get("eval_samples") for config in configs} - {None}
+    return " or ".join([*(f"{n:,}" for n in sorted(found))]) + " fixed samples" if found else "fixed samples"

@@ -14,10 +14,12 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from initbench.report import numbers as num
-from initbench.report.answer import answer, four_numbers, notices
+from initbench.report.answer import answer, four_numbers
+from initbench.report.notices import notices
 from initbench.report.block import MOST_SETTINGS, Block, Draw
 from initbench.report.blocks import blocks
 from initbench.report.palette import variables
+from initbench.report.sentences import word_counts
 from initbench.report.source import Source
 from initbench.report.svg import drawing
 from initbench.report.words import html
@@ -128,11 +130,8 @@ def methods(source: Source) -> str:
 
 
 def _verdict_counts(source: Source) -> str:
-    words = source.pairs.loc[source.pairs["verdict"] != "baseline", "verdict"].value_counts()
-    order = [word for word in ("faster", "equivalent", "slower", "undecided") if words.get(word, 0)]
-    if not order:
-        return ""
-    return "Verdicts: " + ", ".join(f"{words[word]} {word}" for word in order) + "."
+    counts = word_counts(source.pairs)
+    return "Verdicts: " + ", ".join(f"{count} {word}" for word, count in counts.items()) + "." if counts else ""
 
 
 def _hash(text: str) -> str:

@@ -1,6 +1,9 @@
-"""One computed sentence per question. Descriptive throughout: counts, medians and ratios, no verdict words."""
+"""One computed sentence per question: counts, medians, ratios, and the words that the verdicts have."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,31 +11,53 @@ import pandas as pd
 from initbench import stats
 from initbench.report import numbers as num
 from initbench.report.words import Bold, Code, Sentence, join, listed, say
+from initbench.stats import remedy
+
+
+WORDS = ("faster", "equivalent", "slower", "undecided")
+
+
+def word_counts(pairs: pd.DataFrame) -> dict[str, int]:
+    """How many setups have each verdict against their baseline: the one count of every sentence and page.
+
+    >>> word_counts(pd.DataFrame({"verdict": ["slower", "baseline", "slower", "undecided"]}))
+    {'slower': 2, 'undecided': 1}
+    """
+    counts = pairs["verdict"].value_counts()
+    return {word: int(counts[word]) for word in WORDS if counts.get(word, 0)}
 
 
 def about_ratios(board: pd.DataFrame) -> Sentence:
-    """How many intervals lie on which side of the baseline."""
+    """How many setups have which verdict, and why some intervals beside 1x have none."""
     others = board[board["setup"] != board["baseline"]]
     base = str(board["baseline"].iloc[0])
     if others.empty:
         return say("{} is the only setup here: nothing to compare it with.", Bold(base))
     low, high = others["ratio_low"].astype(float), others["ratio_high"].astype(float)
-    counts = [int((high < 1).sum()), int((low > 1).sum()), int(((low <= 1) & (high >= 1)).sum())]
     bare = int((others["ratio"].notna() & low.isna()).sum())
     closed = int(others["ratio"].isna().sum())
-    parts = [
-        f"{num.plural(counts[0], 'interval')} wholly below 1x, {counts[1]} wholly above, {counts[2]} containing it"
-    ]
+    by_loss = (board["ratio_of"] == "loss").any()
+    apart = (high < 1) | (low > 1)
+    if by_loss:
+        parts = [
+            f"{num.plural(int((high < 1).sum()), 'interval')} of the final train loss wholly below 1x, "
+            f"{int((low > 1).sum())} wholly above, {int(((low <= 1) & (high >= 1)).sum())} containing it"
+        ]
+    else:
+        parts = [", ".join(f"{count} {word}" for word, count in word_counts(others).items())]
+        open_ = int((apart & (others["verdict"] == "undecided")).sum())
+        if open_:
+            parts.append(f"{open_} of the undecided with an interval beside 1x (why: see the table of all arms)")
     if bare:
         parts.append(f"{bare} without an interval (fewer than 3 pairs)")
     if closed:
-        why = "fewer than 80% arrived" if (board["ratio_of"] == "steps").any() else "a loss that is not finite"
+        why = "a loss that is not finite" if by_loss else "fewer than 80% arrived"
         parts.append(f"{closed} without a ratio ({why})")
     return say("{} against {}: {}.", num.plural(len(others), "setup"), Bold(base), "; ".join(parts))
 
 
-def about_pair(row: pd.Series) -> Sentence:
-    """One comparison with its baseline, in one sentence; a row of `comparisons`.
+def about_pair(row: pd.Series, limits: Mapping[str, Any] | None = None) -> Sentence:
+    """One comparison with its baseline, in one sentence; a row of `comparisons`. `limits`: see `remedy.tries`.
 
     >>> row = pd.Series({"setup": "a", "baseline": "b", "verdict": "slower", "reason": "", "decide": "", "ratio": 1.9,
     ...     "ratio_low": 1.7, "ratio_high": 2.2, "ratio_of": "steps", "test": "ratio", "pairs": 20, "reached_pairs": 20,
@@ -42,16 +67,28 @@ def about_pair(row: pd.Series) -> Sentence:
     """
     is_ = {"faster": "is faster than", "slower": "is slower than", "equivalent": "is equivalent to"}
     if num.is_missing(row["ratio"]):
-        counts = [0 if num.is_missing(row[name]) else row[name] for name in ("reached_pairs", "reached_pairs_baseline")]
-        what = f"{num.count(counts[0], row['pairs'])} seeds arrive against {num.count(counts[1], row['pairs'])}"
+        theirs = num.count(row["reached_baseline"], row["n_baseline"])
+        what = f"{num.count(row['reached'], row['n'])} seeds arrive against {theirs}"
     else:
         of = "steps" if row["ratio_of"] == "steps" else "final train loss"
         span = num.interval(row["ratio_low"], row["ratio_high"], num.times)
         what = f"{num.times(row['ratio'])}{' ' + span if span else ''} the {of}, n={row['pairs']}"
+    if not num.is_missing(row.get("look")):
+        what += f", look {int(row['look']) + 1}"
     if row["verdict"] in is_:
         return say("{} {} {}: {}.", Bold(row["setup"]), is_[row["verdict"]], row["baseline"], what)
     said = say("{} against {} is undecided ({}): {}", Bold(row["setup"]), row["baseline"], row["reason"], what)
-    return (*said, *(say("; try {}.", Code(row["decide"])) if row["decide"] else (".",)))
+    return (*said, *tried(row["decide"], limits))
+
+
+def tried(decide: str, limits: Mapping[str, Any] | None) -> Sentence:
+    """What to type, as the end of a sentence.
+
+    >>> "".join(tried("seeds=20", None))
+    '; try decide=true or seeds=20.'
+    """
+    tries = remedy.tries(decide, limits)
+    return (*say("; try {}", Code(tries[0])), *say(" or {}." * len(tries[1:]) or ".", *map(Code, tries[1:]))) if tries else (".",)
 
 
 def about_sharing(board: pd.DataFrame) -> Sentence:
@@ -112,8 +149,8 @@ def _arrived(curves: pd.DataFrame, arm: str, step: float) -> int:
     return int(part["arrived"].max()) if len(part) else 0
 
 
-def about_rates(board: pd.DataFrame) -> Sentence:
-    """Where in the grid the chosen rates lie."""
+def about_rates(board: pd.DataFrame, profile: pd.DataFrame) -> Sentence:
+    """Where in the grid the chosen rates lie, and how many runs the choice took."""
     chosen = board.dropna(subset=["lr"])
     if chosen.empty:
         return say("No learning rate could be chosen.")
@@ -122,8 +159,9 @@ def about_rates(board: pd.DataFrame) -> Sentence:
     if (chosen["lr_at_edge"] == "only").all():
         return say("One learning rate, {}: nothing was tuned.", num.rate(chosen["lr"].iloc[0]))
     low, high = (int((chosen["lr_at_edge"] == side).sum()) for side in ("low", "high"))
-    text = "{}; {} are best at the smallest rate tried, {} at the largest."
-    return say(text, top, str(low), str(high))
+    text = "{}; {} are best at the smallest rate tried, {} at the largest. The choice took {} of {}: those at other rates."
+    other = int(profile.loc[~profile["chosen"], "n"].sum())
+    return say(text, top, str(low), str(high), f"{other:,}", num.plural(int(profile["n"].sum()), "run"))
 
 
 def about_losses(board: pd.DataFrame) -> Sentence:

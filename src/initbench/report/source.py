@@ -14,6 +14,7 @@ import pandas as pd
 from initbench import stats
 from initbench.config.checks import check_target
 from initbench.errors import printable, refusal, shown
+from initbench.stats.looks import LOOK_COLUMNS
 from initbench.store.archives import unpacked
 from initbench.store.history import History, history_of, whole
 from initbench.store.reading import check_frames, read_folder
@@ -59,6 +60,16 @@ class Source:
     def pairs(self) -> pd.DataFrame:
         """One row per setup, against its baseline."""
         return self.judged.pairs
+
+    @property
+    def decide(self) -> Mapping[str, Any] | None:
+        """Limits, rounds and end of a study that went on until it was decided; None for any other."""
+        return self.study.get("decide")
+
+    @cached_property
+    def looks(self) -> pd.DataFrame:
+        """What each look found of each pair that was still open; empty for a study that was looked at once."""
+        return pd.DataFrame(list(self.study.get("looks") or []), columns=list(LOOK_COLUMNS))
 
     @cached_property
     def effects(self) -> pd.DataFrame:

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from initbench.report import tables
-from initbench.report.answer import answer, four_numbers, notices
+from initbench.report.answer import answer, four_numbers
+from initbench.report.notices import notices
 from initbench.report.page import rebuild_commands, where_it_ran
 from initbench.report.sentences import about_pair
 from initbench.report.source import Source
@@ -41,7 +42,7 @@ def report_markdown(source: Source) -> str:
         lines.append("")
         said = source.part(source.pairs, setting)
         said = said[said["verdict"] != "baseline"]
-        lines += [f"- {markdown(about_pair(row))}" for _, row in said.head(MOST_ROWS).iterrows()]
+        lines += [f"- {markdown(about_pair(row, source.decide))}" for _, row in said.head(MOST_ROWS).iterrows()]
         if len(said) > MOST_ROWS:
             lines.append(f"- {len(said) - MOST_ROWS:,} more in comparisons.csv")
         lines.append("")

@@ -12,7 +12,7 @@ from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
 from initbench.stats import nested, remedy, student, verdict
 from initbench.stats.standing import standing
-from initbench.stats.crossfit import Crossfit, crossfit
+from initbench.stats.crossfit import RESAMPLES, Crossfit, crossfit
 from initbench.stats.intervals import ratio_interval
 from initbench.stats.panel import Panel, panels
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, groups, ranked
@@ -61,7 +61,7 @@ def judge(
     [['fast', 0.5, 'undecided', 'n=1, at least 8 seeds'], ['slow', 1.0, 'baseline', '']]
     """
     arms = Arms(runs)
-    board = ranked(runs, study, {arm: arms.own(arm) for arm in arms.panels})
+    board = ranked(runs, study, arms.means())
     metric = metric or ((study or {}).get("target") or {}).get("metric")
     earlier = None
     if history is not None and metric is not None and len(runs):
@@ -120,8 +120,9 @@ def comparisons(
 class Arms:
     """The panels of a study and their cross-fits, each computed once for each set of seeds."""
 
-    def __init__(self, runs: pd.DataFrame) -> None:
+    def __init__(self, runs: pd.DataFrame, resamples: int = RESAMPLES) -> None:
         self.panels = panels(runs) if len(runs) else {}
+        self.resamples = resamples  # of the bootstrap; means need none
         self._fits: dict[tuple[str, bytes], tuple[Panel, Crossfit]] = {}
 
     def on(self, arm: str, seeds: np.ndarray) -> tuple[Panel, Crossfit]:
@@ -129,7 +130,7 @@ class Arms:
         key = arm, seeds.tobytes()
         if key not in self._fits:
             panel = self.panels[arm].at(seeds)
-            self._fits[key] = panel, crossfit(panel)
+            self._fits[key] = panel, crossfit(panel, self.resamples)
         return self._fits[key]
 
     def seeds(self, *arms: str) -> np.ndarray:
@@ -144,6 +145,10 @@ class Arms:
         """Cross-fitted mean log outcome on all usable seeds of an arm; NaN without any."""
         seeds = self.seeds(arm)
         return self.on(arm, seeds)[1].mean if len(seeds) else NAN
+
+    def means(self) -> dict[str, float]:
+        """`own` of every arm: what a leaderboard is ranked by."""
+        return {arm: self.own(arm) for arm in self.panels}
 
     def contrast(self, arm: str, base: str) -> verdict.Contrast:
         """An arm against another on the seeds both have."""

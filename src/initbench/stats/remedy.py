@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -101,6 +102,27 @@ def _beyond(row: Mapping[str, Any]) -> str:
         else f"1x and to {MARGIN if row['ratio'] >= 1 else 1 / MARGIN:.2g}x"
     )
     return f"{most}: {row['ratio']:.2f}x is too near to {near} for a spread this large"
+
+
+def tries(decide: str, limits: Mapping[str, Any] | None = None) -> list[str]:
+    """What to type for an undecided pair, the best first. `limits`: those of a study that went on by itself and ended.
+
+    >>> tries("seeds=75"), tries(SOME_TARGET) == [SOME_TARGET]
+    (['decide=true', 'seeds=75'], True)
+    >>> tries("seeds=450", {"ended": "seeds", "seeds": 200})
+    ['decide.seeds=450']
+    >>> tries("", {"ended": "minutes", "minutes": 60}), tries("", {"ended": "nothing would change"})
+    (['decide.minutes=120'], [])
+    """
+    own = [decide] if decide else []
+    if limits is None:
+        return own if decide == SOME_TARGET else [DECIDE, *own]
+    if limits.get("ended") == "minutes" and limits.get("minutes"):
+        return [f"decide.minutes={number(2 * limits['minutes'])}"]
+    if limits.get("ended") == "seeds":
+        needed = re.fullmatch(r"seeds=(\d+)", decide)
+        return [f"decide.seeds={max(int(needed[1]) if needed else 0, 2 * int(limits['seeds']))}"]
+    return own
 
 
 def more_seeds(seeds: Sequence[int], total: int) -> str:

@@ -91,7 +91,7 @@ class PlannedArm:
             return ()  # the arm's own failure, told when it runs
         if not all(one[name].equal(two[name]) for name in one):
             return ()
-        text = f"the {len(seeds)} seeds of this arm have other splits and batch orders, but start from the same weights"
+        text = f"the {len(seeds)} seeds have other splits and batch orders, but start from the same weights"
         return (Caution("All seeds start alike", text),)
 
     def describe(self) -> dict[str, Any]:

@@ -17,6 +17,9 @@ On an **arm** (parent), over its seeds at its chosen learning rate:
 ==============================================  ==============================================================
 ``loss/train`` ``grad_norm/layer_03`` ...       median curve
 ``loss_p10/train`` ``grad_norm_p10/layer_03``   10% quantile; the same with ``_p90``
+``rank``                                        in its setting, as in the report
+``loss_train`` ``accuracy_val``                 medians of the last values, as in the leaderboard; absent if the median
+                                                run diverged (a curve ends before that)
 ``trained_share``                               share of all seeds trained by step (1 - Kaplan-Meier)
 ``steps_to_target_median``                      absent if the median seed never arrived
 ``flops_to_target_median``                      the same

@@ -237,7 +237,7 @@ def _write(store: ClientStore, arms: list[Arm], progress: Callable[[int, int], N
 
 def _describe(store: ClientStore, study: dict[str, Any], arms: list[Arm]) -> None:
     """The page of the study: description, kind (else MLflow asks what it is), saved charts."""
-    best_first = sorted((arm.parent for arm in arms), key=lambda parent: -parent.start)
+    best_first = pages.by_rank([arm.parent for arm in arms])
     names = {name for parent in best_first for name in set(parent.points.key)}
     store.describe(
         {

@@ -54,19 +54,33 @@ def study_note(study: Mapping[str, Any], arms: Iterable[Any]) -> str:
         f"Target: {_target(study)}. One run an arm, best first (below it its single runs); the run `report` "
         "holds the report and the data.",
         "",
-        "| arm | lr | n | reached | median steps |",
-        "|" + "---|" * 5,
+        "| # | arm | lr | n | reached | median steps | last train loss |",
+        "|" + "---|" * 7,
     ]
     for arm in arms:
-        value = dict(zip(arm.points.key, arm.points.value))
+        value = values(arm)
         if "n" not in value:
-            lines.append(f"| {_cell(arm.name)} | | | | {_cell(arm.own_tags['initbench.status'])} |")
+            lines.append(f"| | {_cell(arm.name)} | | | | {_cell(arm.own_tags['initbench.status'])} | |")
             continue
         reached = round(value["share_reached"] * value["n"])
         median = steps(value.get("steps_to_target_median", math.inf))
-        lr = f"{value.get('lr_chosen', math.nan):g}"
-        lines.append(f"| {_cell(arm.name)} | {lr} | {value['n']:g} | {reached} | {median} |")
+        lr = f"{value['lr_chosen']:g}" if "lr_chosen" in value else ""
+        loss = number(value.get("loss_train", math.inf))
+        row = [f"{value['rank']:g}", _cell(arm.name), lr, f"{value['n']:g}", str(reached), median, loss]
+        lines.append(f"| {' | '.join(row)} |")
     return _cut("\n".join(lines))
+
+
+def values(arm: Any) -> dict[str, float]:
+    """The last value of each metric of a record."""
+    return dict(zip(arm.points.key, arm.points.value))
+
+
+def by_rank(arms: Iterable[Any]) -> list[Any]:
+    """Records in the order of the leaderboard: setting by setting as in the study, in each by rank, the others last."""
+    listed, of = list(arms), "initbench.setting"
+    settings = {name: i for i, name in enumerate(dict.fromkeys(arm.own_tags[of] for arm in listed))}
+    return sorted(listed, key=lambda arm: (settings[arm.own_tags[of]], values(arm).get("rank", math.inf)))
 
 
 def report_note(markdown: str) -> str:
@@ -150,13 +164,14 @@ _SECTIONS: dict[str, list[tuple[str, str]]] = {  # section of the view -> kind a
     ],
 }
 _COLUMNS = [  # of the table of runs
+    "metrics.`rank`",
     "metrics.`steps_to_target_median`",
     "metrics.`share_reached`",
     "metrics.`n`",
     "metrics.`diverged`",
     "params.`lr_chosen`",
-    "metrics.`loss/train`",
-    "metrics.`accuracy/val`",
+    "metrics.`loss_train`",
+    "metrics.`accuracy_val`",
     "metrics.`stored_parameters`",
 ]
 

@@ -17,11 +17,12 @@ import pandas as pd
 from initbench.config.arm import dotted
 from initbench.config.checks import unknown
 from initbench.errors import printable
-from initbench.stats import GATE, budget, lr_profile, metrics, select
+from initbench.stats import Arms, lr_profile, metrics, ranked, select
 from initbench.store.history import history_of
 from initbench.track import pages
 from initbench.track.points import HEADLINE, NEVER, History, Points, bands, clean, per_run, thinned
 
+LATEST = 20_000  # ms
 CHILDREN = ("headline", "full", "none")
 FORMAT = "1"  # of what is written; a change of names rewrites a study
 KIND, CONTENT, STUDY = "initbench.kind", "initbench.content", "initbench.study"
@@ -128,12 +129,16 @@ def arms_of(results: Any, children: str = "headline") -> list[Arm]:
     arms = []
     shown = runs[[name for name in runs if name in _OF_ARMS]]  # cutting an arm out of all columns takes longest here
     of_label = dict(list(profile.groupby("arm")))
+    board = ranked(runs, study, Arms(runs, resamples=1).means())  # the report's: the same ranks, the same medians
+    places = {str(row["arm"]): row for row in board.to_dict("records")}
     for key, i in number.items():
         info, mine = infos[key], np.flatnonzero(arm_of == i)
         lrs = of_label.get(info["label"], profile.iloc[:0])
         frame = shown.iloc[mine]
         points, grid = Points.concat(curves[i]), np.unique(np.concatenate(grids[i]))
-        parent = _arm_record({**info, "arm_key": key}, frame, frame[at_best[mine]], lrs, points, grid, study, start)
+        place = places[info["label"]] if len(lrs) else None
+        own_info = {**info, "arm_key": key}
+        parent = _arm_record(own_info, place, frame, frame[at_best[mine]], lrs, points, grid, study, start)
         arms.append(Arm(parent, [own[j] for j in mine] if own else []))
     return arms
 
@@ -231,6 +236,7 @@ def _text(value: Any) -> str:
 
 def _arm_record(
     info: Mapping[str, Any],
+    place: Mapping[str, Any] | None,
     runs: pd.DataFrame,
     best: pd.DataFrame,
     lrs: pd.DataFrame,
@@ -239,7 +245,8 @@ def _arm_record(
     study: Mapping[str, Any],
     start: int,
 ) -> Record:
-    """The parent run. `runs`: all of the arm, `best`: at its chosen lr, `lrs`: its rows of `lr_profile`."""
+    """The parent run. `place`: its row of the leaderboard if it has runs, `runs`: all of them, `best`: at its chosen lr,
+    `lrs`: its rows of `lr_profile`."""
     state = str(info.get("status", "done"))
     params = {
         clean(k): _text(v)
@@ -247,10 +254,10 @@ def _arm_record(
         if k.split(".")[0] not in _NOT_OF_THE_ARM
     }
     scalars: dict[str, Any] = {}
-    chosen = lrs[lrs["chosen"]].iloc[0] if len(lrs) else None
-    if chosen is not None:
-        scalars |= _summary(best, chosen)
-        params["lr_chosen"] = _text(float(chosen["lr"]))
+    if place is not None:
+        scalars |= _summary(place)
+        if not np.isnan(place["lr"]):
+            params["lr_chosen"] = _text(float(place["lr"]))
         for _, at in lrs.iterrows():
             part = runs[runs["optim.lr"].to_numpy(float) == at["lr"]]
             scalars |= {f"lr_{at['lr']:g}/{name}": value for name, value in _per_lr(part, at).items()}
@@ -275,22 +282,27 @@ def _arm_record(
         key=f"arm:{info['arm_key']}",
         name=printable(info["label"])[:250],
         status="FAILED" if state == "failed" or everything_failed else "FINISHED",
-        start=start + _later(chosen, best),
+        start=start + _later(place),
         params=dict(sorted(params.items())),
         own_tags=tags,
         points=Points.concat(points),
     )
 
 
-def _summary(best: pd.DataFrame, chosen: pd.Series) -> dict[str, Any]:
+def _summary(place: Mapping[str, Any]) -> dict[str, Any]:
+    """The arm's numbers as the leaderboard has them; the last losses and accuracies too, for a curve ends where its
+    median has diverged."""
     return {
-        "lr_chosen": chosen["lr"],
-        "steps_to_target_median": chosen["steps"],
-        "flops_to_target_median": _median(best, "flops_to_target"),
-        "share_reached": chosen["share"],
-        "n": chosen["n"],
-        "diverged": chosen["diverged"],
-        "failed": chosen["failed"],
+        "rank": place["rank"],
+        "lr_chosen": place["lr"],
+        "steps_to_target_median": place["steps"],
+        "flops_to_target_median": place["flops_to_target"],
+        "share_reached": place["share"],
+        "n": place["n"],
+        "diverged": place["diverged"],
+        "failed": place["failed"],
+        "loss_train": place["loss_train"],
+        "accuracy_val": place["accuracy_val"],
     }
 
 
@@ -332,15 +344,8 @@ def _trained_share(best: pd.DataFrame, grid: np.ndarray) -> Points:
     return Points(np.full(len(grid), "trained_share", dtype=object), grid, share)
 
 
-def _later(chosen: pd.Series | None, best: pd.DataFrame) -> int:
-    """ms by which an arm starts after its runs. The page of a study lists runs by date, the latest first:
-    this is the order of the leaderboard. It depends on this arm alone, so that a new arm takes its place
-    among the old ones.
+def _later(place: Mapping[str, Any] | None) -> int:
+    """ms by which an arm starts after its runs. The page of a study lists runs by date, the latest first: this is the
+    order of the leaderboard. The rank is a metric of the arm too, so an arm whose rank changes is written anew.
     """
-    if chosen is None:
-        return 500
-    if chosen["share"] >= GATE:
-        tau = max(float(budget(best)[0]), 2.0) if len(best) else 2.0
-        return 4000 + int(4000 * (1 - np.log(max(chosen["mean_steps"], 1.0)) / np.log(tau)))
-    loss = chosen["loss_train"]
-    return 1000 + int(2000 * chosen["share"]) + (int(19 * np.exp(-max(loss, 0.0))) if np.isfinite(loss) else 0)
+    return 500 if place is None else max(1000, LATEST - int(place["rank"]))
