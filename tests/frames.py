@@ -228,6 +228,55 @@ def _with_target(runs, history, target):
     return runs
 
 
+def decided_study(
+    arms: Sequence[tuple[str, str]] = (
+        ("kaiming_normal", "none"),
+        ("eye", "none"),
+        ("orthogonal", "none"),
+        ("xavier_normal", "none"),
+        ("normal_001", "none"),
+        ("eye", "all"),
+    ),
+    sizes: Sequence[int] = (10, 20, 40),
+    ended: str = "seeds",
+    **more: Any,
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """A study that went on until it was decided, as the loop leaves it: seeds for open pairs alone, a rate that cannot win
+    dropped after the first look, a round that widened the grid."""
+    from initbench.stats import looks
+
+    lrs = more.pop("lrs", (0.03, 0.1, 0.3, 1.0))
+    runs, history, study = make_study(arms, lrs, max(sizes), **more)
+    slow = runs["optim.lr"] == min(lrs)
+    base = study["baseline"]
+    rows: list[dict[str, Any]] = []
+    kept: set[str] = set()
+    open_ = set(runs["arm"].unique())
+    rounds = []
+    for k, n in enumerate(sizes):
+        new = runs["arm"].isin(open_) & (runs["seed"] < n) & ~(slow & (runs["seed"] >= sizes[0]))
+        fresh = [run for run in runs.loc[new, "run"] if run not in kept]
+        kept |= set(fresh)
+        now = runs[runs["run"].isin(kept)]
+        found = looks.take(now, study, history, tuple(sizes), k, rows)
+        rows += found
+        word = {row["arm"]: row["verdict"] for row in rows}
+        open_ = {arm for arm, one in word.items() if one == "undecided"}
+        why = "first look" if k == 0 else "more seeds"
+        rounds.append(
+            {"round": k, "why": why, "look": k, "runs": len(fresh), "seconds": 30.5 * (k + 1), "open": len(open_)}
+        )
+        if not open_:
+            break
+        open_ |= set(runs.loc[runs["init.name"] == base, "arm"].unique())
+    decide = {"seeds": max(sizes), "minutes": None, "steps": 1200, "rates": 9, "sizes": list(sizes), "rounds": rounds,
+              "ended": ended if open_ else "decided", "reason": ""}  # fmt: skip
+    now = runs[runs["run"].isin(kept)].reset_index(drop=True)
+    history = history[history["run"].isin(kept)].reset_index(drop=True)
+    history["run"] = history["run"].cat.remove_unused_categories()
+    return now, history, study | {"looks": rows, "decide": decide}
+
+
 def write_study(folder, runs, history, study):
     """The three files a study folder holds before its report."""
     import json

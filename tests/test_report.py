@@ -184,7 +184,7 @@ def test_what_the_size_of_a_study_can_call_and_what_would_decide():
         }
     )
     text = warned(runs, command="python -m initbench init=a,b seeds=10")
-    assert re.search(r"With n=10 this study can probably call ratios above 1\.\d\dx", text)
+    assert re.search(r"With n=10, 8 in 10 comparisons of a true ratio of 1\.\d\dx get a word: ", text)
     from initbench.report import judged
     from initbench.report.block import Draw
 

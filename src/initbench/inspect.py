@@ -154,11 +154,13 @@ def target_square(data: Dataset, seeds: Sequence[int]) -> float:
 
 def table_of(arm: PlannedArm, s: Signals) -> pd.DataFrame:
     """One row per layer. `stored` counts a shared weight at its first use; forward and backward are mean squares, mean over
-    seeds; `x theory` is measured over predicted, of the backward signal its factor through the layer above.
+    seeds; `size` is the root of the median one, of which the diagnosis speaks; `x theory` is the mean square over the
+    predicted one, of the backward signal its factor through the layer above.
     """
     rows = []
     columns = {name: s.mean(name) for name in s.values}
     middle = {name: s.median(name) for name in s.values}
+    sizes = {name: s.size(name) for name in ("preactivation_msq", "backward_msq")}
     seen: set[str] = set()
     names = names_of(arm)
     for layer in arm.layers:
@@ -175,8 +177,10 @@ def table_of(arm: PlannedArm, s: Signals) -> pd.DataFrame:
                 "std": columns["weight_std"].get(i, math.nan),
                 "norm": columns["weight_norm"].get(i, math.nan),
                 "forward": columns["preactivation_msq"].get(i, math.nan),
+                "forward size": sizes["preactivation_msq"].get(i, math.nan),
                 "forward x theory": ratio(s, "preactivation_msq", i, columns["preactivation_msq"].get(i, math.nan)),
                 "backward": columns["backward_msq"].get(i, math.nan),
+                "backward size": sizes["backward_msq"].get(i, math.nan),
                 "backward x theory": ratio(s, "backward_factor", i, backward_growth(s).get(i, math.nan)),
                 "dead": middle.get("dead_fraction", {}).get(i, math.nan),
                 "saturated": middle.get("saturated_fraction", {}).get(i, math.nan),
@@ -251,9 +255,10 @@ def _inspected(args: Namespace) -> int:
 
 SHOWN = {  # column of the table -> head in the terminal; the last ones are left out first where it is narrow
     "layer": "", "name": "name", "slot": "slot", "uses": "uses", "shape": "shape", "stored": "stored", "mean": "mean", "std": "std",
-    "norm": "norm", "forward": "forward", "forward x theory": "/theory", "backward": "backward",
+    "norm": "norm", "forward size": "forward", "forward x theory": "/theory", "backward size": "backward",
     "backward x theory": "/theory", "dead": "dead", "saturated": "satur.", "flag": "flag",
 }  # fmt: skip
+SIZES = "forward, backward: size of a signal, the root of its median mean square; /theory: mean square / the predicted"
 NARROW = ("stored", "mean", "norm", "uses")  # left out below 100 columns
 
 
@@ -275,6 +280,7 @@ def show(one: Inspection) -> None:
     for row in one.table[names].to_dict("records"):
         table.add_row(*(cell(value) for value in row.values()))
     console.print(table)
+    console.print(SIZES)
     for note in one.notes:
         console.print(f"note: {note}")
     console.print(f"{'trouble' if one.trouble else 'diagnosis'}: {one.diagnosis}")

@@ -125,19 +125,26 @@ def _space(text: str) -> str:
 
 def four_numbers(source: Source) -> list[tuple[str, str, str]]:
     """(number, what, of what): arms, runs, never arrived, diverged or failed; over all runs, all learning rates."""
-    runs = source.runs
-    trained = set(runs["arm"].astype(str).unique())
-    lost = sum(int(a.get("runs") or 0) for a in source.arms if a["label"] not in trained
-               and a.get("status") == "failed")  # fmt: skip
-    n = len(runs) + lost
+    runs, n = source.runs, source.all_runs
+    lost = n - len(runs)
     never = int(runs["steps_to_target"].isna().sum()) + lost
     diverged = int((runs["status"] == "diverged").sum())
     failed = int((runs["status"] == "failed").sum()) + lost
-    lrs, seeds = runs["optim.lr"].nunique(), runs["seed"].nunique()
+    arms = source.profile.groupby("arm")
+    seeds, lrs = span(arms["n"].max(), "seed"), span(arms["lr"].nunique(), "learning rate")
     never_text = f"{never:,}" if source.target is not None else num.MISSING
     return [
         (f"{len(source.board):,}", "arms", f"{num.plural(len(source.settings), 'setting')}"),
-        (f"{n:,}", "runs", f"{num.plural(seeds, 'seed')} × {num.plural(lrs, 'learning rate')}"),
+        (f"{n:,}", "runs", f"{seeds} × {lrs}"),
         (never_text, "never arrived", "of all runs, all rates" if source.target else "no target"),
         (f"{diverged:,} / {failed:,}", "diverged / failed", "of all runs, all rates"),
     ]
+
+
+def span(counts: pd.Series, what: str) -> str:
+    """
+    >>> span(pd.Series([10, 10]), "seed"), span(pd.Series([10, 40]), "seed")
+    ('10 seeds', '10–40 seeds')
+    """
+    low, high = (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
+    return num.plural(high, what) if low == high else f"{low}–{num.plural(high, what)}"

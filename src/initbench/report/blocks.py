@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from initbench import stats
-from initbench.report import judged, sentences, tables, why
+from initbench.report import judged, looked, sentences, tables, why
 from initbench.report import numbers as num
 from initbench.report.block import MOST_SETTINGS, Block, Draw, Item, n_of, settings_of, thinned
 from initbench.report.figures import forest, steps, training
@@ -111,7 +111,13 @@ def fair_rates(source: Source, draw: Draw) -> Block:
         )
         svg = draw.svg(figure, "rates", setting, "Steps to target by learning rate", sentence)
         block.items.append(
-            Item(html(sentence), svg, n_of(board) + " and learning rate; red: seeds that never arrived", heading)
+            Item(
+                html(sentence),
+                svg,
+                n_of(board) + " and learning rate; red: seeds that never arrived",
+                heading,
+                looked.rate_table(source, setting),
+            )
         )
     return block
 
@@ -219,6 +225,7 @@ def parameters(source: Source, draw: Draw) -> Block:
 # The order of the page; one more block is one more line here.
 BLOCKS: tuple[Callable[[Source, Draw], Block], ...] = (
     fastest,
+    looked.looks,
     judged.decide,
     sharing,
     judged.factors,

@@ -30,7 +30,8 @@ NAMES = {
 def decide(source: Source, draw: Draw) -> Block:
     block = Block("decide", "What would decide", "What would decide the rest?", [
         "Each row is a setup whose comparison with the baseline is undecided. Seeds: how many in total would probably (80%) "
-        "decide it, if the estimates do not change; seeds already trained are not trained again.",
+        "decide it, if the estimates do not change; seeds already trained are not trained again. An interval is too wide if it "
+        "contains both 1x and differences above 10%.",
         "decide=true goes on by itself until every comparison has a word or a limit is reached, and counts how often it looks: "
         "typing more seeds by hand and reading the words again makes wrong ones more likely. Either command trains only what "
         "is missing.",

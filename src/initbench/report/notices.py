@@ -13,6 +13,7 @@ from initbench.report.commands import command_of, hydra_text
 from initbench.report.source import Source
 from initbench.report.words import Code, Notice, listed, say
 from initbench.stats import remedy
+from initbench.stats.verdict import ALPHA
 
 
 def notices(source: Source) -> list[Notice]:
@@ -24,6 +25,7 @@ def notices(source: Source) -> list[Notice]:
         *_about_target(source),
         *_about_rates(board, source),
         *_about_seeds(board, source),
+        *_about_looks(source),
         *_about_power(source),
         *_about_many(source),
         *_about_baseline(source),
@@ -159,6 +161,32 @@ def _about_rates(board: pd.DataFrame, source: Source) -> list[Notice]:
             "Arms with more rates had more chances." if tuned.nunique() > 1 else "Each is judged at its own best rate."
         )
         out.append(Notice("Arms had different learning rate grids", say(unlike)))
+    return out + _less_tuned(board, source)
+
+
+def _less_tuned(board: pd.DataFrame, source: Source) -> list[Notice]:
+    """A baseline that had fewer learning rates than a rival: part of what the rival wins may be the search."""
+    out = []
+    rates = {str(arm): set(part["lr"]) for arm, part in source.profile.groupby("arm")}
+    for setting in source.settings:
+        part = source.part(board, setting)
+        base = part[part["setup"] == part["baseline"]].head(1)
+        own = rates.get(str(base["arm"].iloc[0]), set()) if len(base) else set()
+        more = [row for _, row in part.iterrows() if len(rates.get(str(row["arm"]), ())) > len(own)]
+        if not own or not more:
+            continue
+        most = max(len(rates[str(row["arm"])]) for row in more)
+        missing = set().union(*(rates[str(row["arm"])] for row in more)) - own
+        runs = len(missing) * int(base["n"].iloc[0])
+        grid = f"optim.lr=[{','.join(num.rate(lr) for lr in sorted(own | missing))}]"
+        where = "" if len(source.settings) == 1 else f" ({setting})"
+        text = say(
+            "{} had {}, up to {} for {}. Published speed-ups of 1.4 to 2x shrank to 1.1 to 1.4x once the baseline was tuned as "
+            "well (arXiv 2509.02046). The rates that it lacks take {}: {}.",
+            base["setup"].iloc[0], num.plural(len(own), "learning rate"), str(most),
+            listed([str(row["setup"]) for row in more]), num.plural(runs, "run"), Code(f"'{grid}'"),
+        )  # fmt: skip
+        out.append(Notice(f"The baseline was tuned less than its rivals{where}", text))
     return out
 
 
@@ -174,22 +202,53 @@ def _about_seeds(board: pd.DataFrame, source: Source) -> list[Notice]:
     return [Notice(title, text)]
 
 
+def _about_looks(source: Source) -> list[Notice]:
+    """A study that was widened by hand and judged anew: each look is one more chance to be wrong."""
+    out = []
+    for one in source.study.get("looked") or []:
+        if source.decide is not None or one["setting"] not in source.settings:
+            continue
+        where = "" if len(source.settings) == 1 else f" ({one['setting']})"
+        seeds = ", ".join(str(n) for n in one["n"])
+        wrong = num.percent(round(float(one["error"]), 3))
+        text = say(
+            "Words after looking are less sure: of two equal setups, one is called faster or slower at some of these looks in {} "
+            "of studies, not in 5%. {} goes on by itself and counts its looks.", wrong, Code(remedy.DECIDE),
+        )  # fmt: skip
+        out.append(Notice(f"Looked at {num.plural(int(one['times']), 'time')} before (n = {seeds}){where}", text))
+    return out
+
+
 def _about_power(source: Source) -> list[Notice]:
     """What the size of the study can decide: the ratio that its typical error would call with 80% power."""
     out = []
     for setting in source.settings:
         pairs = source.part(source.pairs, setting)
         size = stats.callable_ratio(pairs)
-        if size is None or len(pairs) < 2:
+        if size is None or len(pairs) < 2 or source.decide is not None:
             continue
         where = "" if len(source.settings) == 1 else f" ({setting})"
         undecided = pairs[pairs["verdict"] == "undecided"]
         n = int(pairs["pairs"].median())
-        text = say("Undecided: {} of {}{}.", str(len(undecided)), num.plural(len(pairs) - 1, "comparison"),
+        text = say("{}Undecided: {} of {}{}.", _called(pairs), str(len(undecided)), num.plural(len(pairs) - 1, "comparison"),
                    "; what would decide each is in comparisons.csv" if len(undecided) else "")  # fmt: skip
-        title = f"With n={n} this study can probably call ratios above {num.times(size)}{where}"
+        title = f"With n={n}, 8 in 10 comparisons of a true ratio of {num.times(size)} get a word{where}"
         out.append(Notice(title, text))
     return out
+
+
+def _called(pairs: pd.DataFrame) -> str:
+    """The smallest ratio that got a word here and the largest that did not: setups scatter more or less than the typical."""
+    tested = pairs[pairs["test"] == "ratio"]
+    size = np.exp(np.abs(np.log(tested["ratio"].astype(float))))
+    called = size[tested["verdict"].isin(["faster", "slower"])]
+    open_ = size[(tested["verdict"] == "undecided") & (tested["p_holm"] >= ALPHA)]
+    if called.empty or open_.empty:
+        return ""
+    return (
+        f"That is for the typical scatter: here the smallest called is {num.times(called.min())}, the largest not called "
+        f"{num.times(open_.max())} (or 1 divided by that). "
+    )
 
 
 MANY = 40  # arms of a setting: from here on the first one is flattered enough to ask for fresh seeds

@@ -14,7 +14,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from initbench.report import numbers as num
-from initbench.report.answer import answer, four_numbers
+from initbench.report.answer import answer, four_numbers, span
+from initbench.report.looked import facts
 from initbench.report.notices import notices
 from initbench.report.block import MOST_SETTINGS, Block, Draw
 from initbench.report.blocks import blocks
@@ -83,6 +84,7 @@ def page(
         subtitle=_subtitle(source),
         answers=[html(answer(source, setting)) for setting in told],
         answers_left=f"{num.plural(left, 'more setting')} in the table below." if left > 0 else "",
+        told=[(name, html(sentence)) for name, sentence in facts(source)],
         four=four_numbers(source),
         notices=[{"title": n.title, "text": html(n.text)} for n in notices(source)],
         ran=what_was_run(source),
@@ -115,16 +117,20 @@ def methods(source: Source) -> str:
     runs, board = source.runs, source.board
     if runs.empty:
         return "No run was made."
-    seeds, rates = runs["seed"].nunique(), runs["optim.lr"].nunique()
-    goal = "no target was set" if source.target is None else f"trained means {num.target_words(*source.target)}"
+    arms = source.profile.groupby("arm")
+    seeds, rates = span(arms["n"].max(), "seed"), span(arms["lr"].nunique(), "learning rate")
+    goal = "no target was set"
+    if source.target is not None:
+        on = num.measured_on(source.study)
+        goal = f"trained means {num.target_words(*source.target)}, measured on {on} of each seed's split (train.eval_samples)"
     setups, settings = board["setup"].nunique(), len(source.settings)
     version = (source.study.get("versions") or {}).get("initbench", "")
     baselines = list(dict.fromkeys(board["baseline"].dropna().astype(str)))
     against = f"Every setup was compared with {baselines[0]}. " if len(baselines) == 1 else ""
     return (
         f"We trained {num.plural(setups, 'setup')} (initializer and parameter sharing) in {num.plural(settings, 'setting')} "
-        f"({source.settings[0]}{' and others' if settings > 1 else ''}) with {num.plural(seeds, 'seed')} at "
-        f"{num.plural(rates, 'learning rate')} each, {len(runs):,} runs in all, with initbench {version}; {goal}. {against}"
+        f"({source.settings[0]}{' and others' if settings > 1 else ''}) with {seeds} at "
+        f"{rates} each, {source.all_runs:,} runs in all, with initbench {version}; {goal}. {against}"
         f"{_verdict_counts(source)}"
     )
 
@@ -140,9 +146,9 @@ def _hash(text: str) -> str:
 
 def _subtitle(source: Source) -> str:
     created = str(source.study.get("created") or "")[:10]
-    parts = [num.plural(len(source.board), "arm"), num.plural(len(source.runs), "run")]
+    parts = [num.plural(len(source.board), "arm"), num.plural(source.all_runs, "run")]
     if source.target is not None:
-        parts.append("target " + num.target_words(*source.target))
+        parts.append(f"target {num.target_words(*source.target)}, measured on {num.measured_on(source.study)}")
     return " · ".join([*parts, *([created] if created else [])])
 
 
@@ -156,7 +162,7 @@ def what_was_run(source: Source) -> list[tuple[str, str]]:
     target = "none"
     if source.target is not None:
         sign = "≥" if source.target[0].startswith("accuracy") else "≤"
-        target = f"{source.target[0]} {sign} {source.target[1]:g}"
+        target = f"{source.target[0]} {sign} {source.target[1]:g}, on {num.measured_on(study)} (train.eval_samples)"
         own = study.get("target")
         if own and (own["metric"], float(own["value"])) != source.target:
             target += f" (the study's own: {own['metric']} {float(own['value']):g})"

@@ -88,7 +88,11 @@ def tried(decide: str, limits: Mapping[str, Any] | None) -> Sentence:
     '; try decide=true or seeds=20.'
     """
     tries = remedy.tries(decide, limits)
-    return (*say("; try {}", Code(tries[0])), *say(" or {}." * len(tries[1:]) or ".", *map(Code, tries[1:]))) if tries else (".",)
+    return (
+        (*say("; try {}", Code(tries[0])), *say(" or {}." * len(tries[1:]) or ".", *map(Code, tries[1:])))
+        if tries
+        else (".",)
+    )
 
 
 def about_sharing(board: pd.DataFrame) -> Sentence:
@@ -159,7 +163,9 @@ def about_rates(board: pd.DataFrame, profile: pd.DataFrame) -> Sentence:
     if (chosen["lr_at_edge"] == "only").all():
         return say("One learning rate, {}: nothing was tuned.", num.rate(chosen["lr"].iloc[0]))
     low, high = (int((chosen["lr_at_edge"] == side).sum()) for side in ("low", "high"))
-    text = "{}; {} are best at the smallest rate tried, {} at the largest. The choice took {} of {}: those at other rates."
+    text = (
+        "{}; {} are best at the smallest rate tried, {} at the largest. The choice took {} of {}: those at other rates."
+    )
     other = int(profile.loc[~profile["chosen"], "n"].sum())
     return say(text, top, str(low), str(high), f"{other:,}", num.plural(int(profile["n"].sum()), "run"))
 

@@ -115,6 +115,13 @@ class Source:
     def arms(self) -> list[Mapping[str, Any]]:
         return list(self.study.get("arms") or [])
 
+    @cached_property
+    def all_runs(self) -> int:
+        """Runs that were made or failed with their arm before they were."""
+        trained = set(self.runs["arm"].astype(str).unique())
+        lost = (a for a in self.arms if a["label"] not in trained and a.get("status") == "failed")
+        return len(self.runs) + sum(int(arm.get("runs") or 0) for arm in lost)
+
     def tau(self, setting: str) -> float:
         """The largest budget among the setting's runs."""
         runs = self.part(self.runs, setting)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from initbench.report import tables
 from initbench.report.answer import answer, four_numbers
+from initbench.report.looked import facts
 from initbench.report.notices import notices
 from initbench.report.page import rebuild_commands, where_it_ran
 from initbench.report.sentences import about_pair
@@ -24,6 +25,8 @@ def report_markdown(source: Source) -> str:
     lines = [f"# {study}: which setup trains fastest?", ""]
     for setting in source.settings:
         lines += [markdown(answer(source, setting)), ""]
+    lines += [f"- {name}: {markdown(sentence)}" for name, sentence in facts(source)]
+    lines.append("")
     lines += [", ".join(f"{value} {escape_markdown(name)}" for value, name, _ in four_numbers(source)) + ".", ""]
     columns = [
         c for c in tables.leaderboard_columns(source) if c.head.title not in ("FLOPs to target", "Used params", "Runs")
@@ -54,8 +57,8 @@ def report_markdown(source: Source) -> str:
     command = rebuild_commands(source)
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", command)), default=0))
     lines += [f"{fence}sh", command, fence, ""]
-    facts = dict(where_it_ran(source))
-    lines += [f"{escape_markdown(facts['Versions'])}; commit {escape_markdown(facts['Commit'])}.", ""]
+    ran = dict(where_it_ran(source))
+    lines += [f"{escape_markdown(ran['Versions'])}; commit {escape_markdown(ran['Commit'])}.", ""]
     return "\n".join(lines)
 
 

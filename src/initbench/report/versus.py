@@ -16,7 +16,19 @@ from initbench.report.block import Block, Draw, Item
 from initbench.report.figures import judged
 from initbench.report.source import Source
 from initbench.report.text import csv
-from initbench.report.words import Bold, Code, Notice, Sentence, escape_markdown, html, join, listed, markdown, say
+from initbench.report.words import (
+    Bold,
+    Code,
+    Notice,
+    Sentence,
+    code_span,
+    escape_markdown,
+    html,
+    join,
+    listed,
+    markdown,
+    say,
+)
 
 MOST_ROWS = 40
 HEADS = ["Setup", "Setting", "Ratio B / A", "95% interval", "Verdict on B", "Steps A", "Steps B", "Arrived A", "Arrived B",
@@ -64,7 +76,7 @@ def answer(versus: Versus) -> Sentence:
     words = ("faster", "equivalent", "slower", "undecided")
     parts = [f"{counts[word]} {word}" for word in words if counts.get(word, 0)]
     what = num.plural(len(table), "common setup")
-    lead = say("{} against {}: of {}, {}.", Bold(b), Bold(a), what, ", ".join(parts))
+    lead = say("B, {}, against A, {}: of {}, {}.", Bold(b), Bold(a), what, ", ".join(parts))
     same = int(table["same_bits"].sum())
     tail = say("{} of {} are the same to the bit.", str(same), str(len(table))) if same else ()
     known = table.dropna(subset=["ratio"])
@@ -121,8 +133,8 @@ def rows(table: pd.DataFrame) -> list[list[str]]:
 def block(versus: Versus, draw: Draw) -> Block:
     """The forest of ratios and the table."""
     out = Block("versus", "Side by side", "What changed?", [
-        "Each row is a setup: its steps to target in the second study divided by those in the first, with the 95% interval. "
-        "Left of 1x the second is faster. The grey band is 1/1.1 to 1.1; rows without a dot arrive in too few seeds.",
+        "Each row is a setup: its steps to target in B divided by those in A, with the 95% interval. "
+        "Left of 1x B is faster. The grey band is 1/1.1 to 1.1; rows without a dot arrive in too few seeds.",
     ])  # fmt: skip
     table = versus.table
     known = table.dropna(subset=["ratio"]).sort_values("ratio", kind="stable").head(MOST_ROWS)
@@ -133,7 +145,7 @@ def block(versus: Versus, draw: Draw) -> Block:
         drawn = drawn.assign(given="", scale="steps").reset_index(drop=True)
         words = {str(i): str(row["setup"]) for i, row in drawn.iterrows()}
         figure = draw.svg(
-            judged.effects(drawn, words), "versus", versus.a.settings[0], "Ratios of the two studies", sentence
+            judged.effects(drawn, words, "A"), "versus", versus.a.settings[0], "Ratios of the two studies", sentence
         )
     left = len(table) - len(known)
     rest = f"; {left} without a ratio or not drawn" if left else ""
@@ -155,15 +167,16 @@ def page(versus: Versus) -> str:
     notices = unfair(versus)
     facts = [
         (f"{name}: {key}", value)
-        for name, source in zip((a, b), (versus.a, versus.b))
+        for name, source in zip(("A", "B"), (versus.a, versus.b))
         for key, value in where_it_ran(source)
     ]
     command = shlex.join(["python", "-m", "initbench.report", str(versus.a.folder), str(versus.b.folder)])
     return render(
-        draw, title=f"{b} against {a}", subtitle=f"{num.plural(len(table), 'common setup')}",
+        draw, title=f"{b} against {a}", subtitle=f"A = {a} · B = {b} · {num.plural(len(table), 'common setup')}",
         answers=[html(answer(versus))], answers_left="",
+        told=[("A", str(versus.a.folder)), ("B", str(versus.b.folder))],
         four=[(str(int((table["verdict"] == word).sum())), word, f"in {b}") for word in ("faster", "equivalent", "slower", "undecided")],
-        notices=[{"title": one.title, "text": html(one.text)} for one in notices], ran=[("A", str(versus.a.folder)), ("B", str(versus.b.folder))], blocks=[shown], methods=METHODS,
+        notices=[{"title": one.title, "text": html(one.text)} for one in notices], ran=[("A", str(versus.a.study.get("command") or "")), ("B", str(versus.b.study.get("command") or ""))], blocks=[shown], methods=METHODS,
         command=command, facts=facts, files=[(f"{stem(versus)}.csv", "the table"), (f"{stem(versus)}.md", "the answer and the table for a pull request")],
     )  # fmt: skip
 
@@ -181,6 +194,8 @@ def report_markdown(versus: Versus) -> str:
         f"# {b} against {a}",
         "",
         markdown(answer(versus)),
+        "",
+        f"A: {code_span(str(versus.a.folder))}; B: {code_span(str(versus.b.folder))}.",
         "",
         "| " + " | ".join(HEADS) + " |",
         "|" + " --- |" * len(HEADS),

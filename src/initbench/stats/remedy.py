@@ -49,7 +49,7 @@ def reason(row: Mapping[str, Any]) -> str:
     elif row["pairs"] < MIN_EQUIVALENT and _inside(row):
         text = f"n={row['pairs']}: equal within 10%, which takes at least {MIN_EQUIVALENT} seeds to say"
     else:
-        text = f"{REASONS[why]}, {p_values(row)}: it contains 1x and differences above 10%"
+        text = f"{REASONS[why]}: {p_values(row)}"
     return text + _beyond(row)
 
 

@@ -20,6 +20,7 @@ On an **arm** (parent), over its seeds at its chosen learning rate:
 ``rank``                                        in its setting, as in the report
 ``loss_train`` ``accuracy_val``                 medians of the last values, as in the leaderboard; absent if the median
                                                 run diverged (a curve ends before that)
+``decided_at``                                  n at which its verdict fell, in a study with ``decide=true``
 ``trained_share``                               share of all seeds trained by step (1 - Kaplan-Meier)
 ``steps_to_target_median``                      absent if the median seed never arrived
 ``flops_to_target_median``                      the same

@@ -255,7 +255,7 @@ def _arm_record(
     }
     scalars: dict[str, Any] = {}
     if place is not None:
-        scalars |= _summary(place)
+        scalars |= _summary(place) | _decided(info["label"], study)
         if not np.isnan(place["lr"]):
             params["lr_chosen"] = _text(float(place["lr"]))
         for _, at in lrs.iterrows():
@@ -277,6 +277,8 @@ def _arm_record(
     }
     if info.get("reason"):
         tags["initbench.reason"] = printable(info["reason"])[:5000]
+    if looks := [row for row in study.get("looks") or [] if row["arm"] == info["label"]]:
+        tags |= _rounds(looks, study.get("decide") or {})
     everything_failed = len(runs) > 0 and bool((runs["status"] == "failed").all())
     return Record(
         key=f"arm:{info['arm_key']}",
@@ -304,6 +306,23 @@ def _summary(place: Mapping[str, Any]) -> dict[str, Any]:
         "loss_train": place["loss_train"],
         "accuracy_val": place["accuracy_val"],
     }
+
+
+def _decided(label: str, study: Mapping[str, Any]) -> dict[str, Any]:
+    """At how many pairs of seeds the arm's word fell, in a study that went on until it did."""
+    fell = [row for row in study.get("looks") or [] if row["arm"] == label and row["verdict"] != "undecided"]
+    return {"decided_at": fell[-1]["pairs"]} if fell else {}
+
+
+def _rounds(looks: Sequence[Mapping[str, Any]], decide: Mapping[str, Any]) -> dict[str, str]:
+    """The rounds at which the arm was judged, and its last word.
+
+    >>> _rounds([{"look": 0, "pairs": 10, "verdict": "slower"}], {"rounds": [{"look": 0, "why": "first look"}]})
+    {'initbench.rounds': 'first look, n=10: slower', 'initbench.verdict': 'slower'}
+    """
+    why = {one.get("look"): one["why"] for one in decide.get("rounds", [])}
+    lines = [f"{why.get(row['look'], 'look')}, n={row['pairs']}: {row['verdict']}" for row in looks]
+    return {"initbench.rounds": "; ".join(lines)[:5000], "initbench.verdict": str(looks[-1]["verdict"])}
 
 
 def _per_lr(part: pd.DataFrame, at: pd.Series) -> dict[str, Any]:
