@@ -21,9 +21,8 @@ from hand import NEVER, runs_of, spread, tuned
 from initbench import report, stats
 from initbench.errors import InputError
 from initbench.report import answer as answers
-from initbench.report import notices
+from initbench.report import notices, svg
 from initbench.report import numbers as num
-from initbench.report import svg
 from initbench.report.__main__ import main
 from initbench.report.figures import forest
 from initbench.report.page import page

@@ -163,7 +163,7 @@ def loss_curves(source: Source, draw: Draw) -> Block:
             continue
         val = stats.loss_bands(source.history, part, "loss/val")
         sentence = sentences.about_losses(board)
-        figure = training.losses(arms, draw.names, train, val)
+        figure = training.losses(board[board["arm"].isin(arms)], train, val)
         svg = draw.svg(figure, "losses", setting, "Loss curves", sentence)
         left = len(board) - len(arms)
         rest = f"; {left:,} more setups not drawn: history.parquet" if left else ""

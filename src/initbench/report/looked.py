@@ -11,7 +11,7 @@ from initbench.report import numbers as num
 from initbench.report.block import Block, Draw, Item, n_of, settings_of
 from initbench.report.figures import looks as figures
 from initbench.report.source import Source
-from initbench.report.words import Bold, Code, Sentence, html, join, say
+from initbench.report.words import Bold, Sentence, html, join, say
 
 MOST_ROWS = 40
 ENDS = {

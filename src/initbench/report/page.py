@@ -15,10 +15,10 @@ from markupsafe import Markup
 
 from initbench.report import numbers as num
 from initbench.report.answer import answer, four_numbers, span
-from initbench.report.looked import facts
-from initbench.report.notices import notices
 from initbench.report.block import MOST_SETTINGS, Block, Draw
 from initbench.report.blocks import blocks
+from initbench.report.looked import facts
+from initbench.report.notices import notices
 from initbench.report.palette import variables
 from initbench.report.sentences import word_counts
 from initbench.report.source import Source

@@ -13,7 +13,6 @@ from initbench.report import numbers as num
 from initbench.report.words import Bold, Code, Sentence, join, listed, say
 from initbench.stats import remedy
 
-
 WORDS = ("faster", "equivalent", "slower", "undecided")
 
 

@@ -220,6 +220,9 @@ def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str]
         runs = runs[runs["setup"].isin([*own.index[:most], own["baseline"].iloc[0]])]
     boards = {}
     for words, changed, metric in _elsewhere(source, runs):
+        if judged and changed is runs:  # the target of the page: its own words
+            boards[words] = own
+            continue
         if judged:
             base = str(own["baseline"].iloc[0])
             board = stats.judge(changed, None, base, source.history, metric).board
@@ -266,7 +269,8 @@ def _elsewhere(source: Source, runs: pd.DataFrame) -> list[tuple[str, pd.DataFra
         steps = stats.steps_to_target(source.history, runs, name, value)
         if stats.left_before(runs, steps):  # not known: they stopped at an easier target
             continue
-        out.append((num.target_words(name, value), runs.assign(steps_to_target=steps), name))
+        changed = runs if (name, value) == source.target else runs.assign(steps_to_target=steps)
+        out.append((num.target_words(name, value), changed, name))
     if "train.steps" in runs:
         tau = (runs["train.steps"] * 9) // 10
         steps = runs["steps_to_target"].where(runs["steps_to_target"] <= tau)

@@ -194,7 +194,7 @@ def about_flow(panels: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]) ->
         return say("Mean squares of signals by layer at the start, and later.")
     best = max(reach, key=lambda name: reach[name])
     worst = min(reach, key=lambda name: reach[name])
-    text = "At the start the gradient's size at the first layer is {} of that at the output for {}"
+    text = "At the start the root mean square of the gradient at the first layer is {} of that at the output for {}"
     if best == worst:
         return say(text + ".", f"{reach[best]:.2g}", Bold(best))
     return say(text + ", {} for {}.", f"{reach[best]:.2g}", Bold(best), f"{reach[worst]:.2g}", worst)

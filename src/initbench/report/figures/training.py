@@ -13,8 +13,12 @@ from initbench.report.figures.common import WIDTH, canvas, finite, inches, log_a
 from initbench.report.palette import ALARM, LINE, MUTED, SERIES
 
 
-def losses(arms: list[str], names: dict[str, str], train: pd.DataFrame, val: pd.DataFrame) -> Figure:
-    """Median and 10-90% band of the train loss, median of the val loss dashed; shared log axis; diverged = +inf."""
+def losses(board: pd.DataFrame, train: pd.DataFrame, val: pd.DataFrame) -> Figure:
+    """Median and 10-90% band of the train loss, median of the val loss dashed; shared log axis; diverged = +inf.
+
+    A panel per row of `board`, which also says how many seeds diverged.
+    """
+    arms = list(board["arm"])
     columns = min(3, len(arms))
     rows = math.ceil(len(arms) / columns)
     wide, high = (WIDTH - 0.55) / columns, 1.6
@@ -24,8 +28,9 @@ def losses(arms: list[str], names: dict[str, str], train: pd.DataFrame, val: pd.
     low, top = (float(shown.min()) / 1.2, float(shown.max()) * 1.2) if len(shown) else (0.1, 10.0)
     low, top = max(low, top / 1e6), min(top, max(low, 1e-12) * 1e9)
     last = max(1.0, float(train["step"].max()) if len(train) else 1.0)
-    for k, arm in enumerate(arms):
+    for k, (_, row) in enumerate(board.iterrows()):
         i, j = divmod(k, columns)
+        arm = row["arm"]
         ax = inches(figure, 0.5 + j * wide, 0.4 + (rows - 1 - i) * high, wide - 0.14, high - 0.34)
         ax.set_yscale("log")
         ax.set_ylim(low, top)
@@ -44,15 +49,14 @@ def losses(arms: list[str], names: dict[str, str], train: pd.DataFrame, val: pd.
             linewidth=1.2,
             linestyle=(0, (4, 2)),
         )
-        lost = int(part["lost"].max()) if len(part) else 0
-        if lost:
+        if row["diverged"]:
             ended = part[part["median"] == np.inf]
             if len(ended) and ended["step"].iloc[0] > 0:
                 before = part[part["step"] < ended["step"].iloc[0]].iloc[-1:]
                 ax.plot(before["step"], before["median"], "x", color=ALARM, markersize=6)
-            ax.text(0.97, 0.93, f"diverged {lost}/{int(part['n'].max())}", transform=ax.transAxes, ha="right", va="top",
+            ax.text(0.97, 0.93, f"diverged {num.count(row['diverged'], row['n'])}", transform=ax.transAxes, ha="right", va="top",
                     fontsize=8, color=ALARM)  # fmt: skip
-        ax.set_title(num.shorten(names[arm], 34), fontsize=8.5, pad=3)
+        ax.set_title(num.shorten(row["setup"], 34), fontsize=8.5, pad=3)
         ax.set_xticks([0, last / 2, last], ["0", num.steps(round(last / 2)), num.steps(last)])
         for place, label in zip(("left", "center", "right"), ax.get_xticklabels()):
             label.set_horizontalalignment(place)  # type: ignore[arg-type]
