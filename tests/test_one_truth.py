@@ -219,7 +219,7 @@ def test_every_count_of_verdicts_is_one_count(shown: Shown):
     for place, text in told.items():
         for word in ("faster", "slower", "equivalent", "undecided"):
             found = re.search(rf"(\d+) {word}", text)
-            assert int(found[1]) if found else 0 == words.get(word, 0), (place, word)
+            assert (int(found[1]) if found else 0) == words.get(word, 0), (place, word)
             assert bool(found) == (word in words), (place, word)
     forest = [line[-1] for line in shown.drawn("forest") if line[0] in set(shown.board["setup"])]
     for setup, last in zip(shown.board["setup"], forest):
