@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from initbench import stats
+from initbench.report import nets
 from initbench.report import numbers as num
 from initbench.report.commands import command_of, hydra_text
 from initbench.report.source import Source
@@ -16,8 +17,9 @@ from initbench.stats import remedy
 
 
 def answer(source: Source, setting: str) -> Sentence:
-    """Who comes first in a setting, by how much, of how many."""
-    board = source.part(source.board, setting)
+    """Who comes first in a setting, by how much, of how many; what is the same net counts once."""
+    everyone = source.part(source.board, setting)
+    board = stats.distinct(everyone)
     first = board.iloc[0]
     who, where = Bold(first["setup"]), setting
     if (board["failed"] == board["n"]).all():
@@ -38,7 +40,7 @@ def answer(source: Source, setting: str) -> Sentence:
         where, who, goal, num.steps(first["steps"]),
         _space(num.interval(first["steps_low"], first["steps_high"])), many, num.rate(first["lr"]),
     )  # fmt: skip
-    return join([lead, _verdicts(source, setting, board), _could_be_first(board), _never(board)])
+    return join([lead, _verdicts(source, setting, board), _could_be_first(board), _never(board), nets.counts(everyone)])
 
 
 def _answer_by_loss(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
@@ -57,7 +59,7 @@ def _answer_by_loss(source: Source, setting: str, board: pd.DataFrame) -> Senten
 
 def _verdicts(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
     """How many setups are faster, equivalent, slower than the baseline, by how much, and how many nobody knows."""
-    pairs = source.part(source.pairs, setting)
+    pairs = stats.distinct(source.part(source.pairs, setting))
     base = pairs[pairs["verdict"] == "baseline"]
     pairs = pairs[pairs["verdict"] != "baseline"]
     if pairs.empty or base.empty:
@@ -138,7 +140,7 @@ def four_numbers(source: Source) -> list[tuple[str, str, str]]:
     lrs, seeds = runs["optim.lr"].nunique(), runs["seed"].nunique()
     never_text = f"{never:,}" if source.target is not None else num.MISSING
     return [
-        (f"{len(source.board):,}", "arms", f"{num.plural(len(source.settings), 'setting')}"),
+        (f"{len(source.board):,}", "arms", num.plural(len(source.settings), "setting") + nets.different(source.board)),
         (f"{n:,}", "runs", f"{num.plural(seeds, 'seed')} × {num.plural(lrs, 'learning rate')}"),
         (never_text, "never arrived", "of all runs, all rates" if source.target else "no target"),
         (f"{diverged:,} / {failed:,}", "diverged / failed", "of all runs, all rates"),
@@ -155,6 +157,7 @@ def notices(source: Source) -> list[Notice]:
         *_about_rates(board, source),
         *_about_seeds(board, source),
         *_about_power(source),
+        *nets.about(source),
         *_about_many(source),
         *_about_baseline(source),
         *_about_grid(source),
@@ -308,7 +311,7 @@ def _about_power(source: Source) -> list[Notice]:
     """What the size of the study can decide: the ratio that its typical error would call with 80% power."""
     out = []
     for setting in source.settings:
-        pairs = source.part(source.pairs, setting)
+        pairs = stats.distinct(source.part(source.pairs, setting))
         size = stats.callable_ratio(pairs)
         if size is None or len(pairs) < 2:
             continue

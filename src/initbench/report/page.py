@@ -13,6 +13,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from initbench import stats
+from initbench.report import nets
 from initbench.report import numbers as num
 from initbench.report.answer import answer, four_numbers, notices
 from initbench.report.block import MOST_SETTINGS, Block, Draw
@@ -120,7 +122,7 @@ def methods(source: Source) -> str:
     baselines = list(dict.fromkeys(board["baseline"].dropna().astype(str)))
     against = f"Every setup was compared with {baselines[0]}. " if len(baselines) == 1 else ""
     return (
-        f"We trained {num.plural(setups, 'setup')} (initializer and parameter sharing) in {num.plural(settings, 'setting')} "
+        f"We trained {num.plural(setups, 'setup')} (initializer and parameter sharing{nets.different(board)}) in {num.plural(settings, 'setting')} "
         f"({source.settings[0]}{' and others' if settings > 1 else ''}) with {num.plural(seeds, 'seed')} at "
         f"{num.plural(rates, 'learning rate')} each, {len(runs):,} runs in all, with initbench {version}; {goal}. {against}"
         f"{_verdict_counts(source)}"
@@ -128,7 +130,8 @@ def methods(source: Source) -> str:
 
 
 def _verdict_counts(source: Source) -> str:
-    words = source.pairs.loc[source.pairs["verdict"] != "baseline", "verdict"].value_counts()
+    pairs = stats.distinct(source.pairs)
+    words = pairs.loc[pairs["verdict"] != "baseline", "verdict"].value_counts()
     order = [word for word in ("faster", "equivalent", "slower", "undecided") if words.get(word, 0)]
     if not order:
         return ""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from initbench import stats
 from initbench.report import tables
 from initbench.report.answer import answer, four_numbers, notices
 from initbench.report.page import rebuild_commands, where_it_ran
@@ -39,7 +40,7 @@ def report_markdown(source: Source) -> str:
             lines += ["", f"Ratio: to {escape_markdown(str(base.iloc[0]))}, paired by seed, 95% interval. "
                       "Steps: median over all seeds, never arrived = infinite, 95% bootstrap interval."]  # fmt: skip
         lines.append("")
-        said = source.part(source.pairs, setting)
+        said = stats.distinct(source.part(source.pairs, setting))
         said = said[said["verdict"] != "baseline"]
         lines += [f"- {markdown(about_pair(row))}" for _, row in said.head(MOST_ROWS).iterrows()]
         if len(said) > MOST_ROWS:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,23 +11,26 @@ import pandas as pd
 
 from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
-from initbench.stats import nested, remedy, student, verdict
-from initbench.stats.standing import standing
+from initbench.stats import nested, remedy, same, student, verdict
 from initbench.stats.crossfit import Crossfit, crossfit
 from initbench.stats.intervals import ratio_interval
 from initbench.stats.panel import Panel, panels
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, groups, ranked
 from initbench.stats.rates import GATE, at_chosen_lr, budget, log_outcome
+from initbench.stats.standing import standing
 from initbench.store.history import History
 
 COMPARISON_COLUMNS = [
     "setting", "setup", "arm", "baseline", "verdict", "reason", "decide", "seeds_needed", "ratio_of", "ratio",
     "ratio_low", "ratio_high", "equal_low", "equal_high", "p", "p_holm", "test", "family", "p_faster",
     "p_faster_low", "p_faster_high", "pairs", "reached_pairs", "reached_pairs_baseline", "n", "n_baseline",
-    "reached", "reached_baseline", "lr", "lr_baseline", "lr_at_edge", "look", "decided_at",
+    "reached", "reached_baseline", "lr", "lr_baseline", "lr_at_edge", "same_as", "look", "decided_at",
 ]  # fmt: skip
 NAN = float("nan")
-AT = ("look", "decided_at")  # of a study that was decided by looking again: which look a row is of, seeds when the word fell
+AT = (
+    "look",
+    "decided_at",
+)  # of a study that was decided by looking again: which look a row is of, seeds when the word fell
 Asked = tuple[set[int], set[float], set[float]]  # seeds, learning rates, budgets of an arm
 NONE: Asked = (set(), set(), set())
 
@@ -74,10 +78,13 @@ def judge(
     for name in ("seeds_needed", "n", "n_baseline", "reached", "reached_baseline", "pairs", "family", *AT):
         pairs[name] = pairs[name].astype("Int64")
     against = pairs.set_index("arm")
-    for name in ("ratio", "ratio_low", "ratio_high", "pairs", "ratio_of", "baseline", "verdict", "reason"):
+    for name in ("ratio", "ratio_low", "ratio_high", "pairs", "ratio_of", "baseline", "verdict", "reason", "same_as"):
         board[name] = board["arm"].map(against[name])
+    if (board["same_as"] != "").any():
+        board = same.together(board)
     for _, part in board.groupby("setting", sort=False):
-        board.loc[part.index, ["rank_low", "rank_high"]] = _rank_intervals(part, arms)
+        ranks = same.of_heads(part, _rank_intervals(same.distinct(part), arms))
+        board.loc[part.index, ["rank_low", "rank_high"]] = ranks
     return Judged(board[LEADERBOARD_COLUMNS], pairs, arms)
 
 
@@ -118,8 +125,14 @@ class Arms:
     """The panels of a study and their cross-fits, each computed once for each set of seeds."""
 
     def __init__(self, runs: pd.DataFrame) -> None:
+        self.runs = runs
         self.panels = panels(runs) if len(runs) else {}
         self._fits: dict[tuple[str, bytes], tuple[Panel, Crossfit]] = {}
+
+    @cached_property
+    def same(self) -> dict[str, str]:
+        """{arm: the first arm of the same nets, run by run}"""
+        return same.groups_of_same(self.runs)
 
     def on(self, arm: str, seeds: np.ndarray) -> tuple[Panel, Crossfit]:
         """Panel and cross-fit of an arm on these usable seeds."""
@@ -211,15 +224,14 @@ def _setting(
 ) -> list[dict[str, Any]]:
     """The comparisons of one setting, in the order of its ranking."""
     base = part[part["setup"] == reference].iloc[0]
-    others = part[part["arm"] != base["arm"]]
+    others, copies = same.once(part[part["arm"] != base["arm"]], base, arms.same)
     if not (part["reached"] > 0).any():
         found = _by_loss(others, base, runs, target)
     else:
         found = by_steps(others, base, arms, earlier, asked_of(runs))
-    rows = []
-    for _, row in part.iterrows():
-        rows.append(same_for_all(row, base, len(others)) | found.get(row["arm"], _itself(base, arms, part)))
-    return rows
+    found[str(base["arm"])] = itself(base, arms, part)
+    found |= same.copied(found, copies, part, base)
+    return [same_for_all(row, base, len(others)) | found[str(row["arm"])] for _, row in part.iterrows()]
 
 
 def same_for_all(row: pd.Series, base: pd.Series, family: int) -> dict[str, Any]:
@@ -228,10 +240,11 @@ def same_for_all(row: pd.Series, base: pd.Series, family: int) -> dict[str, Any]
         "setting": row["setting"], "setup": row["setup"], "arm": row["arm"], "baseline": base["setup"],
         "n": row["n"], "n_baseline": base["n"], "reached": row["reached"], "reached_baseline": base["reached"],
         "lr": row["lr"], "lr_baseline": base["lr"], "lr_at_edge": row["lr_at_edge"], "family": family,
+        "same_as": "",
     }  # fmt: skip
 
 
-def _itself(base: pd.Series, arms: Arms, part: pd.DataFrame) -> dict[str, Any]:
+def itself(base: pd.Series, arms: Arms, part: pd.DataFrame) -> dict[str, Any]:
     """The baseline's own row: 1, where it has a ratio at all."""
     by_loss = not (part["reached"] > 0).any()
     pairs = len(arms.seeds(base["arm"]))
@@ -370,34 +383,9 @@ def _rank_intervals(part: pd.DataFrame, arms: Arms) -> np.ndarray:
     return out
 
 
-def all_pairs(runs: pd.DataFrame, setups: Iterable[str] | None = None) -> pd.DataFrame:
-    """Every two arms of a setting, ratio and P(faster) with 95% intervals, without verdict words.
-
-    Columns: setting, setup, other, pairs, ratio, ratio_low, ratio_high (NaN below the gate), p_faster,
-    p_faster_low, p_faster_high (a tie, such as never against never, counts half).
-    """
-    wanted = None if setups is None else set(setups)
-    arms = Arms(runs)
-    shares: dict[str, float] = dict(ranked(runs)[["arm", "share"]].itertuples(index=False)) if len(runs) else {}
-    first = runs.drop_duplicates("arm")
-    rows = []
-    for setting, part in first.groupby("setting", sort=False):
-        names = [(str(a), str(s)) for a, s in zip(part["arm"], part["setup"]) if wanted is None or s in wanted]
-        for arm, setup in names:
-            for other, other_setup in names:
-                if arm == other:
-                    continue
-                one = arms.contrast(arm, other)
-                open_ = min(shares[arm], shares[other]) >= GATE
-                logs = (one.estimate, *one.interval()) if open_ else (NAN,) * 3
-                rows.append([setting, setup, other_setup, one.n, *np.exp(logs), *one.p_faster])
-    columns = ["setting", "setup", "other", "pairs", "ratio", "ratio_low", "ratio_high"]
-    return pd.DataFrame(rows, columns=[*columns, "p_faster", "p_faster_low", "p_faster_high"])
-
-
 def callable_ratio(pairs: pd.DataFrame) -> float | None:
     """The smallest ratio that the comparisons of one setting can probably call (80% power); None without a test."""
-    tested = pairs[pairs["test"] == "ratio"]
+    tested = same.distinct(pairs[pairs["test"] == "ratio"])
     if tested.empty:
         return None
     n = int(tested["pairs"].median())
