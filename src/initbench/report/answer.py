@@ -69,9 +69,9 @@ def _verdicts(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
         found = pairs[pairs["verdict"] == word]
         if len(found):
             parts += [", " if parts else "", f"{len(found)} {text}", *_named(found)]
-    undecided = int((pairs["verdict"] == "undecided").sum())
-    if undecided:
-        parts += [", " if parts else "", f"{undecided} undecided"]
+    for word in ("undecided", stats.NOT_JUDGED):
+        if left := int((pairs["verdict"] == word).sum()):
+            parts += [", " if parts else "", f"{left} {word}"]
     row = board[board["arm"] == base["arm"].iloc[0]].iloc[0]
     of = f"{num.steps(row['steps'])} steps, n={row['n']}"
     return (*say("Against {} ({}): ", Bold(row["setup"]), of), *parts, ".")

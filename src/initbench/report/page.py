@@ -132,7 +132,7 @@ def methods(source: Source) -> str:
 def _verdict_counts(source: Source) -> str:
     pairs = stats.distinct(source.pairs)
     words = pairs.loc[pairs["verdict"] != "baseline", "verdict"].value_counts()
-    order = [word for word in ("faster", "equivalent", "slower", "undecided") if words.get(word, 0)]
+    order = [one for one in ("faster", "equivalent", "slower", "undecided", stats.NOT_JUDGED) if words.get(one, 0)]
     if not order:
         return ""
     return "Verdicts: " + ", ".join(f"{words[word]} {word}" for word in order) + "."
@@ -210,6 +210,8 @@ def rebuild_commands(source: Source, command: str | None = None) -> str:
         ]
         if source.baseline is not None:
             again += ["--baseline", source.baseline]
+        if source.family is not None:
+            again += ["--family", source.family if isinstance(source.family, str) else ",".join(source.family)]
         if source.target is not None:
             again += ["--target", f"{source.target[0]}:{source.target[1]:g}"]
         lines.append(shlex.join(again))

@@ -79,7 +79,7 @@ def _verdict(row: Any) -> Cell:
     word = str(row["verdict"])
     if word == "baseline":
         return Cell("baseline", "0")
-    order = {"faster": "1", "equivalent": "2", "slower": "3"}.get(word, "4")
+    order = {"faster": "1", "equivalent": "2", "slower": "3", stats.NOT_JUDGED: "5"}.get(word, "4")
     if row["same_as"]:
         return Cell(f"= {row['same_as']}", order, "the same nets")
     return Cell(word, order, str(row["reason"]) if word == "undecided" else "")
@@ -224,7 +224,7 @@ def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str]
     for words, changed, metric in _elsewhere(source, runs):
         if judged:
             base = str(own["baseline"].iloc[0])
-            board = stats.judge(changed, None, base, source.history, metric).board
+            board = stats.judge(changed, {"family": source.names}, base, source.history, metric).board
         else:
             board = stats.ranked(changed)
         boards[words] = board.set_index("setup")

@@ -41,7 +41,7 @@ def report_markdown(source: Source) -> str:
                       "Steps: median over all seeds, never arrived = infinite, 95% bootstrap interval."]  # fmt: skip
         lines.append("")
         said = stats.distinct(source.part(source.pairs, setting))
-        said = said[said["verdict"] != "baseline"]
+        said = said[~said["verdict"].isin(["baseline", stats.NOT_JUDGED])]
         lines += [f"- {markdown(about_pair(row))}" for _, row in said.head(MOST_ROWS).iterrows()]
         if len(said) > MOST_ROWS:
             lines.append(f"- {len(said) - MOST_ROWS:,} more in comparisons.csv")

@@ -18,7 +18,6 @@ baseline of its setting; the tables of all pairs carry none.
 from initbench.stats.compare import (
     Arms,
     Judged,
-    callable_ratio,
     comparisons,
     judge,
     leaderboard,
@@ -27,6 +26,7 @@ from initbench.stats.compare import (
 from initbench.stats.curves import layer_map, layer_maps, loss_bands, trained_by_step
 from initbench.stats.every import all_pairs
 from initbench.stats.factors import effects, factors_of
+from initbench.stats.family import NOT_JUDGED, callable_ratio, cannot_call, family_of
 from initbench.stats.intervals import median_interval, ratio_interval, wilson
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, ranked
 from initbench.stats.rates import GATE, MIN_SEEDS, at_chosen_lr, budget, chosen_lr, log_outcome, lr_profile

@@ -11,8 +11,9 @@ import pandas as pd
 
 from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
-from initbench.stats import nested, remedy, same, student, verdict
+from initbench.stats import nested, remedy, same, verdict
 from initbench.stats.crossfit import Crossfit, crossfit
+from initbench.stats.family import family_of, members, unjudged
 from initbench.stats.intervals import ratio_interval
 from initbench.stats.panel import Panel, panels
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, groups, ranked
@@ -49,10 +50,12 @@ def judge(
     baseline: str | None = None,
     history: History | None = None,
     metric: str | None = None,
+    family: str | Sequence[str] | None = None,
 ) -> Judged:
     """Rank and compare; everything a report says of speed comes from here.
 
-    `baseline`: a setup's label or an initializer's name, else the study's. `history` gives the evaluation grid of
+    `baseline`: a setup's label or an initializer's name, else the study's. `family`: such names, else the study's, else
+    everyone: the setups that are judged and counted by Holm's correction. `history` gives the evaluation grid of
     `metric` (the study's target), without which the rule "would one evaluation earlier change it?" is not applied.
 
     >>> runs = pd.DataFrame({"run": ["a", "b"], "arm": ["slow", "fast"], "setup": ["slow", "fast"],
@@ -71,9 +74,9 @@ def judge(
     reference = reference_of(board, runs, study, baseline)
     if baseline is None:
         reference |= {row["setting"]: row["baseline"] for row in (study or {}).get("looks") or []}
-    rows = []
+    names, rows = family_of(board, study, family), []
     for setting, part in board.groupby("setting", sort=False):
-        rows += _setting(part, reference[str(setting)], arms, earlier, runs, target)
+        rows += _setting(part, reference[str(setting)], arms, earlier, runs, target, members(part, names))
     pairs = standing(pd.DataFrame(rows, columns=COMPARISON_COLUMNS), (study or {}).get("looks") or [])
     for name in ("seeds_needed", "n", "n_baseline", "reached", "reached_baseline", "pairs", "family", *AT):
         pairs[name] = pairs[name].astype("Int64")
@@ -220,15 +223,23 @@ def _order(runs: pd.DataFrame, study: Mapping[str, Any] | None) -> list[str]:
 
 
 def _setting(
-    part: pd.DataFrame, reference: str, arms: Arms, earlier: Arms | None, runs: pd.DataFrame, target: bool
+    part: pd.DataFrame,
+    reference: str,
+    arms: Arms,
+    earlier: Arms | None,
+    runs: pd.DataFrame,
+    target: bool,
+    family: Sequence[str],
 ) -> list[dict[str, Any]]:
     """The comparisons of one setting, in the order of its ranking."""
     base = part[part["setup"] == reference].iloc[0]
-    others, copies = same.once(part[part["arm"] != base["arm"]], base, arms.same)
+    each, copies = same.once(part[part["arm"] != base["arm"]], base, arms.same, family)
+    others, outside = (each[each["arm"].isin(family) == inside] for inside in (True, False))
     if not (part["reached"] > 0).any():
-        found = _by_loss(others, base, runs, target)
+        found = _by_loss(others, base, runs, target) | unjudged(_by_loss(outside, base, runs, target))
     else:
-        found = by_steps(others, base, arms, earlier, asked_of(runs))
+        asked = asked_of(runs)
+        found = by_steps(others, base, arms, earlier, asked) | unjudged(by_steps(outside, base, arms, None, asked))
     found[str(base["arm"])] = itself(base, arms, part)
     found |= same.copied(found, copies, part, base)
     return [same_for_all(row, base, len(others)) | found[str(row["arm"])] for _, row in part.iterrows()]
@@ -381,14 +392,3 @@ def _rank_intervals(part: pd.DataFrame, arms: Arms) -> np.ndarray:
     ranks = 1 + np.argsort(np.argsort(draws, axis=0, kind="stable"), axis=0, kind="stable")
     out[open_] = np.quantile(ranks, [0.025, 0.975], axis=1, method="inverted_cdf").T
     return out
-
-
-def callable_ratio(pairs: pd.DataFrame) -> float | None:
-    """The smallest ratio that the comparisons of one setting can probably call (80% power); None without a test."""
-    tested = same.distinct(pairs[pairs["test"] == "ratio"])
-    if tested.empty:
-        return None
-    n = int(tested["pairs"].median())
-    width = np.log(tested["ratio_high"].to_numpy(float) / tested["ratio_low"].to_numpy(float))
-    errors = width / 2 / student.ppf(0.975, tested["pairs"].to_numpy(float) - 1)
-    return verdict.callable_ratio(errors, n, int(tested["family"].max()))
