@@ -21,8 +21,12 @@ def runs_of(
     loss: Mapping[str, float] | None = None,
     setting: str = "s",
 ) -> pd.DataFrame:
-    """{setup: {lr: steps to target, one a seed}} as the frame `runs`; `failed`, `diverged`: {setup: seeds}."""
+    """{setup: {lr: steps to target, one a seed}} as the frame `runs`; `failed`, `diverged`: {setup: seeds}.
+
+    Losses differ in their last digits, so that no two setups are the same nets, unless `loss` gives them one.
+    """
     rows: list[dict[str, Any]] = []
+    losses = {setup: 0.1 * (1 + 1e-9 * i) for i, setup in enumerate(sorted(arms))} | dict(loss or {})
     for setup, by_rate in arms.items():
         for lr, steps in by_rate.items():
             for seed, t in zip(seeds or range(len(steps)), steps):
@@ -35,7 +39,7 @@ def runs_of(
                         "run": f"{setup}/{lr}/{seed}", "arm": f"{setup} in {setting}", "setup": setup, "setting": setting,
                         "init.name": init, "sharing.name": sharing or "none", "optim.lr": lr, "seed": seed,
                         "status": status, "train.steps": tau, "steps_to_target": NEVER if status == "failed" else t,
-                        "loss/train": NEVER if dead else (loss or {}).get(setup, 0.1) * (1 + 0.01 * seed),
+                        "loss/train": NEVER if dead else losses[setup] * (1 + 0.01 * seed),
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows)

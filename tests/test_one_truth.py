@@ -120,7 +120,7 @@ def test_every_place_ranks_alike(shown: Shown):
     assert [run.data.tags["initbench.setup"] for run in shown.arms] == order
     assert [run.data.metrics["rank"] for run in shown.arms] == list(shown.board["rank"])
     note = shown.experiment.tags["mlflow.note.content"]
-    assert [name for name in re.findall(r"^\| \d+ \| (.*?) \|", note, re.M)] == order
+    assert re.findall(r"^\| \d+ \| (.*?) \|", note, re.M) == order
     in_forest = [line for line in shown.drawn("forest") if line[0] in order]
     assert [line[0] for line in in_forest] == order
     assert shown.text().split(" reaches ")[0].endswith(f", {order[0]}")

@@ -156,7 +156,7 @@ def cells(row: dict[str, Any]) -> list[str]:
         steps(row["steps"]),
         interval(row["steps_low"], row["steps_high"]),
         f"{ratio}x" if ratio else "",
-        str(row["verdict"]) if present(row.get("verdict")) else "",
+        printable(f"= {row['same_as']}") if row.get("same_as") else str(row.get("verdict") or ""),
         number(row["loss_train"], ".3g"),
     ]
 

@@ -353,9 +353,14 @@ class ReportConfig:
     """What the report compares with, and the files it writes."""
 
     baseline: str | None = None
+    family: Any = None  # null: every setup; or a list of setups and initializers
     formats: list[str] = field(default_factory=lambda: ["html", "md", "csv", "archive"])
 
     def __post_init__(self) -> None:
+        listed = self.family if isinstance(self.family, (list, tuple)) else [self.family or ""]
+        if not all(isinstance(one, str) for one in listed) or not listed:
+            do = "must be null or a list of setups or initializers, e.g. 'report.family=[eye,orthogonal]'"
+            raise refusal(f"report.family={shown(self.family)}", "not allowed", do)
         if not self.formats:
             raise refusal("report.formats=[]", "no format is named", "name at least one, e.g. report.formats=[html]")
         for name in self.formats:

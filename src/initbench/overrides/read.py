@@ -13,6 +13,7 @@ from initbench.errors import InputError, printable, refusal, shown
 GROUPS = ("data", "experiment", "model", "init", "sharing", "optim", "measure", "engine")
 # plain text, which needs no quoting: a person writes study=1.10 or report.baseline='eye · none'
 TEXTS = ("study", "outputs", "data.path", "model.target", "report.baseline", "track.uri")
+TEXT_LISTS = ("report.family",)  # the same, several: [a,b] or a,b
 LISTS = {"seeds": "seeds=[1,2,3]", "optim.lr": "'optim.lr=[0.1,0.2]'"}
 # what a sweep of would make no other runs, or another study
 ONE_A_COMMAND = re.compile(
@@ -120,8 +121,10 @@ def parsed(text: str) -> Any:
 
 def is_plain_text(key: str, value: str) -> bool:
     """Whether a value is text that was not quoted: not null, no interpolation, no sweep."""
-    if key not in TEXTS or value in ("", "null") or value[0] in "'\"" or "${" in value:
+    if key not in TEXTS + TEXT_LISTS or value in ("", "null", "[]") or value[0] in "'\"{" or "${" in value:
         return False
+    if key in TEXT_LISTS:
+        return not set("'\"\\") & set(value)
     if "," not in value and "(" not in value:
         return True
     try:

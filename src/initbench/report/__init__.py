@@ -25,19 +25,21 @@ def build(
     results: Any,
     *,
     baseline: str | None = None,
+    family: Iterable[str] | str | None = None,
     target: Any = None,
     formats: Iterable[str] | str = DEFAULT,
 ) -> dict[str, Path]:
     """Write the report of a study beside its frames; gives {file name: path}.
 
     `results`: a study folder or an archive of one, or an object with `runs`, `history`, `study` and `folder`. `baseline`: a setup's label or
-    an initializer's name. `target`: a number of the study's metric, or "accuracy/val:0.9", "loss/train:0.1"; steps to
+    an initializer's name; `family`: such names, or text with commas: those that get a verdict, one correction for all of them
+    (default: the study's, else everyone). `target`: a number of the study's metric, or "accuracy/val:0.9", "loss/train:0.1"; steps to
     target are then recomputed from the history. `formats`: of FORMATS; figures are SVG and PDF files in figures/, the archive
     is study.zip. The same study gives the same bytes.
-    Raises InputError for a folder that is none, an unknown format, baseline or target; nothing is written then.
+    Raises InputError for a folder that is none, an unknown format, baseline, family or target; nothing is written then.
     """
     wanted = _wanted(formats)  # refused before anything is read
-    return write(open_source(results, baseline=baseline, target=target), wanted)
+    return write(open_source(results, baseline=baseline, family=family, target=target), wanted)
 
 
 def write(source: Source, formats: Iterable[str] | str) -> dict[str, Path]:

@@ -27,6 +27,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--baseline", metavar="SETUP", help="setup or initializer to compare the others with")
     parser.add_argument(
+        "--family", metavar="LIST", help="setups or initializers that get a verdict, with commas between (default: all)"
+    )
+    parser.add_argument(
         "--target",
         metavar="TARGET",
         help="another target, from the stored history: 0.9, accuracy/val:0.9 or loss/train:0.1",
@@ -64,9 +67,12 @@ def _built(arguments: argparse.Namespace) -> int:
     if len(sources) == 2:
         if arguments.baseline is not None:
             raise refusal("--baseline", "with two studies the first one is the baseline", "leave it out")
+        if arguments.family is not None:
+            raise refusal("--family", "with two studies every common setup is judged", "leave it out")
         paths = build_versus(*sources, target=arguments.target, formats=arguments.formats)
     else:
-        paths = build(sources[0], baseline=arguments.baseline, target=arguments.target, formats=arguments.formats)
+        asked = {name: getattr(arguments, name) for name in ("baseline", "family", "target", "formats")}
+        paths = build(sources[0], **asked)
     for path in sorted(paths.values(), key=lambda path: path.suffix == ".html"):
         print(path)
     return 0

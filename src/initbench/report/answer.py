@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from initbench import stats
+from initbench.report import nets
 from initbench.report import numbers as num
 from initbench.report.sentences import word_counts
 from initbench.report.source import Source
@@ -13,8 +14,9 @@ from initbench.report.words import Bold, Sentence, join, listed, say
 
 
 def answer(source: Source, setting: str) -> Sentence:
-    """Who comes first in a setting, by how much, of how many."""
-    board = source.part(source.board, setting)
+    """Who comes first in a setting, by how much, of how many; what is the same net counts once."""
+    everyone = source.part(source.board, setting)
+    board = stats.distinct(everyone)
     first = board.iloc[0]
     who, where = Bold(first["setup"]), setting
     if (board["failed"] == board["n"]).all():
@@ -35,7 +37,7 @@ def answer(source: Source, setting: str) -> Sentence:
         where, who, goal, num.steps(first["steps"]),
         _space(num.interval(first["steps_low"], first["steps_high"])), many, num.rate(first["lr"]),
     )  # fmt: skip
-    return join([lead, _verdicts(source, setting, board), _could_be_first(board), _never(board)])
+    return join([lead, _verdicts(source, setting, board), _could_be_first(board), _never(board), nets.counts(everyone)])
 
 
 def _answer_by_loss(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
@@ -54,14 +56,14 @@ def _answer_by_loss(source: Source, setting: str, board: pd.DataFrame) -> Senten
 
 def _verdicts(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
     """How many setups are faster, equivalent, slower than the baseline, by how much, and how many nobody knows."""
-    pairs = source.part(source.pairs, setting)
+    pairs = stats.distinct(source.part(source.pairs, setting))
     base = pairs[pairs["verdict"] == "baseline"]
     pairs = pairs[pairs["verdict"] != "baseline"]
     if pairs.empty or base.empty:
         return ()
     parts: list[str] = []
     for word, count in word_counts(pairs).items():
-        named = [] if word == "undecided" else _named(pairs[pairs["verdict"] == word])
+        named = [] if word in ("undecided", stats.NOT_JUDGED) else _named(pairs[pairs["verdict"] == word])
         parts += [", " if parts else "", f"{count} {word}", " (within 10%)" * (word == "equivalent"), *named]
     row = board[board["arm"] == base["arm"].iloc[0]].iloc[0]
     of = f"{num.steps(row['steps'])} steps, n={row['n']}"
@@ -134,7 +136,7 @@ def four_numbers(source: Source) -> list[tuple[str, str, str]]:
     seeds, lrs = span(arms["n"].max(), "seed"), span(arms["lr"].nunique(), "learning rate")
     never_text = f"{never:,}" if source.target is not None else num.MISSING
     return [
-        (f"{len(source.board):,}", "arms", f"{num.plural(len(source.settings), 'setting')}"),
+        (f"{len(source.board):,}", "arms", num.plural(len(source.settings), "setting") + nets.different(source.board)),
         (f"{n:,}", "runs", f"{seeds} × {lrs}"),
         (never_text, "never arrived", "of all runs, all rates" if source.target else "no target"),
         (f"{diverged:,} / {failed:,}", "diverged / failed", "of all runs, all rates"),

@@ -10,6 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from initbench import stats
 from initbench.report import numbers as num
 from initbench.report.figures.common import thin_rows
 from initbench.report.source import Source
@@ -73,10 +74,10 @@ def tip(row: pd.Series) -> str:
 
 
 def settings_of(source: Source) -> Iterator[tuple[str, pd.DataFrame, str | None]]:
-    """(setting, its leaderboard, its heading if there are several) for those that get figures."""
+    """(setting, its leaderboard with each net once, its heading if there are several) for those that get figures."""
     several = len(source.settings) > 1
     for setting in source.settings[:MOST_SETTINGS]:
-        yield setting, source.part(source.board, setting), setting if several else None
+        yield setting, stats.distinct(source.part(source.board, setting)), setting if several else None
 
 
 def n_of(board: pd.DataFrame) -> str:

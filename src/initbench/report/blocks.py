@@ -65,6 +65,7 @@ def sharing(source: Source, draw: Draw) -> Block:
         "Hatched: arrived in fewer than 80% of the seeds; the cell shows the count. Blank: not run.",
     ])  # fmt: skip
     for setting, board, heading in settings_of(source):
+        board = source.part(source.board, setting)  # every name has its cell
         sentence = sentences.about_sharing(board)
         if board["init"].nunique() < 2 and board["sharing"].nunique() < 2:
             continue
@@ -214,7 +215,7 @@ def parameters(source: Source, draw: Draw) -> Block:
         "at each use. FLOPs do not fall with sharing: each use is still computed.",
     ])  # fmt: skip
     for setting, board, heading in settings_of(source):
-        rows = tables.parameter_rows(source, setting)
+        rows, board = tables.parameter_rows(source, setting), source.part(source.board, setting)
         if rows:
             table = {"kind": "parameters", "rows": rows[:40], "left": len(rows) - len(rows[:40])}
             sentence = html(sentences.about_parameters(rows))

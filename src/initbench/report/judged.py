@@ -37,7 +37,7 @@ def decide(source: Source, draw: Draw) -> Block:
         "is missing.",
     ])  # fmt: skip
     for setting, board, heading in settings_of(source):
-        open_ = source.part(source.pairs, setting)
+        open_ = stats.distinct(source.part(source.pairs, setting))
         open_ = open_[(open_["verdict"] == "undecided") & (open_["ratio_of"] == "steps")]
         if open_.empty:
             continue
@@ -169,7 +169,7 @@ def against(source: Source, draw: Draw) -> Block:
         "Each seed is judged at rates chosen on other seeds.",
     ])  # fmt: skip
     for setting, board, heading in settings_of(source):
-        pairs = source.part(source.pairs, setting)
+        pairs = stats.distinct(source.part(source.pairs, setting))
         pairs = pairs[pairs["p_faster"].notna()]
         if pairs.empty:
             continue

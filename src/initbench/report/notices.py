@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from initbench import stats
+from initbench.report import nets
 from initbench.report import numbers as num
 from initbench.report.commands import command_of, hydra_text
 from initbench.report.source import Source
@@ -27,6 +28,7 @@ def notices(source: Source) -> list[Notice]:
         *_about_seeds(board, source),
         *_about_looks(source),
         *_about_power(source),
+        *nets.about(source),
         *_about_many(source),
         *_about_baseline(source),
         *_about_grid(source),
@@ -223,7 +225,7 @@ def _about_power(source: Source) -> list[Notice]:
     """What the size of the study can decide: the ratio that its typical error would call with 80% power."""
     out = []
     for setting in source.settings:
-        pairs = source.part(source.pairs, setting)
+        pairs = stats.distinct(source.part(source.pairs, setting))
         size = stats.callable_ratio(pairs)
         if size is None or len(pairs) < 2 or source.decide is not None:
             continue

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from initbench.report import nets
 from initbench.report import numbers as num
 from initbench.report.answer import answer, four_numbers, span
 from initbench.report.block import MOST_SETTINGS, Block, Draw
@@ -128,7 +129,7 @@ def methods(source: Source) -> str:
     baselines = list(dict.fromkeys(board["baseline"].dropna().astype(str)))
     against = f"Every setup was compared with {baselines[0]}. " if len(baselines) == 1 else ""
     return (
-        f"We trained {num.plural(setups, 'setup')} (initializer and parameter sharing) in {num.plural(settings, 'setting')} "
+        f"We trained {num.plural(setups, 'setup')} (initializer and parameter sharing{nets.different(board)}) in {num.plural(settings, 'setting')} "
         f"({source.settings[0]}{' and others' if settings > 1 else ''}) with {seeds} at "
         f"{rates} each, {source.all_runs:,} runs in all, with initbench {version}; {goal}. {against}"
         f"{_verdict_counts(source)}"
@@ -212,6 +213,8 @@ def rebuild_commands(source: Source, command: str | None = None) -> str:
         ]
         if source.baseline is not None:
             again += ["--baseline", source.baseline]
+        if source.family is not None:
+            again += ["--family", source.family if isinstance(source.family, str) else ",".join(source.family)]
         if source.target is not None:
             again += ["--target", f"{source.target[0]}:{source.target[1]:g}"]
         lines.append(shlex.join(again))

@@ -13,22 +13,22 @@ from initbench.report import numbers as num
 from initbench.report.words import Bold, Code, Sentence, join, listed, say
 from initbench.stats import remedy
 
-WORDS = ("faster", "equivalent", "slower", "undecided")
+WORDS = ("faster", "equivalent", "slower", "undecided", stats.NOT_JUDGED)
 
 
 def word_counts(pairs: pd.DataFrame) -> dict[str, int]:
-    """How many setups have each verdict against their baseline: the one count of every sentence and page.
+    """How many setups have each verdict against their baseline, the same nets once: the one count of every sentence.
 
-    >>> word_counts(pd.DataFrame({"verdict": ["slower", "baseline", "slower", "undecided"]}))
-    {'slower': 2, 'undecided': 1}
+    >>> word_counts(pd.DataFrame({"verdict": ["slower", "baseline", "slower", "slower"], "same_as": ["", "", "", "a"]}))
+    {'slower': 2}
     """
-    counts = pairs["verdict"].value_counts()
+    counts = stats.distinct(pairs)["verdict"].value_counts()
     return {word: int(counts[word]) for word in WORDS if counts.get(word, 0)}
 
 
 def about_ratios(board: pd.DataFrame) -> Sentence:
     """How many setups have which verdict, and why some intervals beside 1x have none."""
-    others = board[board["setup"] != board["baseline"]]
+    others = stats.distinct(board[board["setup"] != board["baseline"]])
     base = str(board["baseline"].iloc[0])
     if others.empty:
         return say("{} is the only setup here: nothing to compare it with.", Bold(base))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -32,9 +32,10 @@ class Source:
     folder: Path
     target: tuple[str, float] | None
     baseline: str | None = None
-    changed: bool = field(default=False)  # the target or the baseline is not the study's own
+    changed: bool = field(default=False)  # the target, the baseline or the family is not the study's own
     stored_runs: pd.DataFrame | None = None  # as on disk, where the target is another or a name is not printable
     stored_study: Mapping[str, Any] | None = None
+    family: str | list[str] | None = None
 
     @property
     def own_runs(self) -> pd.DataFrame:
@@ -49,7 +50,12 @@ class Source:
     @cached_property
     def judged(self) -> stats.Judged:
         metric = self.target[0] if self.target is not None else None
-        return stats.judge(self.runs, self.study, self.baseline, self.history, metric)
+        return stats.judge(self.runs, self.study, self.baseline, self.history, metric, self.family)
+
+    @cached_property
+    def names(self) -> list[str] | None:
+        """The setups or initializers that are judged; None: all."""
+        return stats.family_of(self.board, self.study, self.family)
 
     @property
     def board(self) -> pd.DataFrame:
@@ -128,7 +134,9 @@ class Source:
         return float(stats.budget(runs).max()) if len(runs) else float(self.study.get("budget") or 0)
 
 
-def open_source(results: Any, *, baseline: str | None = None, target: Any = None) -> Source:
+def open_source(
+    results: Any, *, baseline: str | None = None, target: Any = None, family: Iterable[str] | str | None = None
+) -> Source:
     """A Source from a study folder (str or Path) or from an object with runs, history, study and folder.
 
     `target`: None (the study's), a number (of the study's metric), "accuracy/val:0.9", or a (metric, value) pair.
@@ -146,10 +154,11 @@ def open_source(results: Any, *, baseline: str | None = None, target: Any = None
     stored = runs
     if target is not None and wanted != known and wanted is not None:
         runs = stats.retarget(runs, history, *wanted)
-    changed = baseline is not None or wanted != known
+    changed = baseline is not None or family is not None or wanted != known
+    names = family if family is None or isinstance(family, str) else [str(one) for one in family]
     shown = with_printable_names(runs), history, printable_texts(study)
-    source = Source(*shown, folder, wanted, baseline, changed, stored, study)
-    source.board  # noqa: B018  a wrong baseline is refused here, before anything is written
+    source = Source(*shown, folder, wanted, baseline, changed, stored, study, names)
+    source.board  # noqa: B018  a wrong baseline or family is refused here, before anything is written
     return source
 
 

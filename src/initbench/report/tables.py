@@ -79,7 +79,9 @@ def _verdict(row: Any) -> Cell:
     word = str(row["verdict"])
     if word == "baseline":
         return Cell("baseline", "0")
-    order = {"faster": "1", "equivalent": "2", "slower": "3"}.get(word, "4")
+    order = {"faster": "1", "equivalent": "2", "slower": "3", stats.NOT_JUDGED: "5"}.get(word, "4")
+    if row["same_as"]:
+        return Cell(f"= {row['same_as']}", order, "the same nets")
     return Cell(word, order, str(row["reason"]) if word == "undecided" else "")
 
 
@@ -214,7 +216,7 @@ MOST_JUDGED = 60  # arms of a setting that are judged anew at each target; more 
 def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str], list[list[str]], Sentence]:
     """Heads, rows (rank, median, arrived, verdict at each target and at 9/10 of the budget) and what changes."""
     runs = source.part(source.runs, setting)
-    own = source.part(source.board, setting).set_index("setup")
+    own = stats.distinct(source.part(source.board, setting)).set_index("setup")
     judged = len(own) <= MOST_JUDGED
     if not judged:
         runs = runs[runs["setup"].isin([*own.index[:most], own["baseline"].iloc[0]])]
@@ -225,7 +227,7 @@ def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str]
             continue
         if judged:
             base = str(own["baseline"].iloc[0])
-            board = stats.judge(changed, None, base, source.history, metric).board
+            board = stats.judge(changed, {"family": source.names}, base, source.history, metric).board
         else:
             board = stats.ranked(changed)
         boards[words] = board.set_index("setup")
@@ -255,7 +257,7 @@ def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str]
     }
     sentence = sentences.about_targets(firsts)
     if judged:
-        text = f"{num.plural(flips, 'verdict')} of {sum(max(0, len(b) - 1) for b in boards.values())} would change."
+        text = f"{num.plural(flips, 'verdict')} of {sum(max(0, len(b.index.intersection(own.index)) - 1) for b in boards.values())} would change."
         sentence = join([sentence, say("{}", text)])
     return ["Setup", *boards], lines, sentence
 

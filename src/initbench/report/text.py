@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from initbench import stats
 from initbench.report import tables
 from initbench.report.answer import answer, four_numbers
 from initbench.report.looked import facts
@@ -43,8 +44,8 @@ def report_markdown(source: Source) -> str:
             lines += ["", f"Ratio: to {escape_markdown(str(base.iloc[0]))}, paired by seed, 95% interval. "
                       "Steps: median over all seeds, never arrived = infinite, 95% bootstrap interval."]  # fmt: skip
         lines.append("")
-        said = source.part(source.pairs, setting)
-        said = said[said["verdict"] != "baseline"]
+        said = stats.distinct(source.part(source.pairs, setting))
+        said = said[~said["verdict"].isin(["baseline", stats.NOT_JUDGED])]
         lines += [f"- {markdown(about_pair(row, source.decide))}" for _, row in said.head(MOST_ROWS).iterrows()]
         if len(said) > MOST_ROWS:
             lines.append(f"- {len(said) - MOST_ROWS:,} more in comparisons.csv")

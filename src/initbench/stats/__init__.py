@@ -18,19 +18,21 @@ baseline of its setting; the tables of all pairs carry none.
 from initbench.stats.compare import (
     Arms,
     Judged,
-    all_pairs,
-    callable_ratio,
     comparisons,
     judge,
     leaderboard,
     reference_setups,
 )
 from initbench.stats.curves import layer_map, layer_maps, loss_bands, trained_by_step
+from initbench.stats.every import all_pairs
 from initbench.stats.factors import effects, factors_of
+from initbench.stats.family import NOT_JUDGED, callable_ratio, cannot_call, family_of
 from initbench.stats.intervals import median_interval, ratio_interval, wilson
+from initbench.stats.order import ordered
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, ranked
 from initbench.stats.rates import GATE, MIN_SEEDS, at_chosen_lr, budget, chosen_lr, log_outcome, lr_profile
 from initbench.stats.remedy import SOME_TARGET, more_seeds, wider
+from initbench.stats.same import distinct, groups_of_same
 from initbench.stats.studies import common_evaluations, compare_studies
 from initbench.stats.summary import performance_profile, summary
 from initbench.stats.survival import kaplan_meier, restricted_mean

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +11,9 @@ import pandas as pd
 
 from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
-from initbench.stats import nested, remedy, student, verdict
+from initbench.stats import nested, remedy, same, verdict
 from initbench.stats.crossfit import RESAMPLES, Crossfit, crossfit
+from initbench.stats.family import family_of, members, unjudged
 from initbench.stats.intervals import ratio_interval
 from initbench.stats.panel import Panel, panels
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, groups, ranked
@@ -23,7 +25,7 @@ COMPARISON_COLUMNS = [
     "setting", "setup", "arm", "baseline", "verdict", "reason", "decide", "seeds_needed", "ratio_of", "ratio",
     "ratio_low", "ratio_high", "equal_low", "equal_high", "p", "p_holm", "test", "family", "p_faster",
     "p_faster_low", "p_faster_high", "pairs", "reached_pairs", "reached_pairs_baseline", "n", "n_baseline",
-    "reached", "reached_baseline", "lr", "lr_baseline", "lr_at_edge", "look", "decided_at",
+    "reached", "reached_baseline", "lr", "lr_baseline", "lr_at_edge", "same_as", "look", "decided_at",
 ]  # fmt: skip
 NAN = float("nan")
 AT = (
@@ -48,10 +50,12 @@ def judge(
     baseline: str | None = None,
     history: History | None = None,
     metric: str | None = None,
+    family: str | Sequence[str] | None = None,
 ) -> Judged:
     """Rank and compare; everything a report says of speed comes from here.
 
-    `baseline`: a setup's label or an initializer's name, else the study's. `history` gives the evaluation grid of
+    `baseline`: a setup's label or an initializer's name, else the study's. `family`: such names, else the study's, else
+    everyone: the setups that are judged and counted by Holm's correction. `history` gives the evaluation grid of
     `metric` (the study's target), without which the rule "would one evaluation earlier change it?" is not applied.
 
     >>> runs = pd.DataFrame({"run": ["a", "b"], "arm": ["slow", "fast"], "setup": ["slow", "fast"],
@@ -70,17 +74,20 @@ def judge(
     reference = reference_of(board, runs, study, baseline)
     if baseline is None:
         reference |= {row["setting"]: row["baseline"] for row in (study or {}).get("looks") or []}
-    rows = []
+    names, rows = family_of(board, study, family), []
     for setting, part in board.groupby("setting", sort=False):
-        rows += _setting(part, reference[str(setting)], arms, earlier, runs, target)
+        rows += _setting(part, reference[str(setting)], arms, earlier, runs, target, members(part, names))
     pairs = standing(pd.DataFrame(rows, columns=COMPARISON_COLUMNS), (study or {}).get("looks") or [])
     for name in ("seeds_needed", "n", "n_baseline", "reached", "reached_baseline", "pairs", "family", *AT):
         pairs[name] = pairs[name].astype("Int64")
     against = pairs.set_index("arm")
-    for name in ("ratio", "ratio_low", "ratio_high", "pairs", "ratio_of", "baseline", "verdict", "reason"):
+    for name in ("ratio", "ratio_low", "ratio_high", "pairs", "ratio_of", "baseline", "verdict", "reason", "same_as"):
         board[name] = board["arm"].map(against[name])
+    if (board["same_as"] != "").any():
+        board = same.together(board)
     for _, part in board.groupby("setting", sort=False):
-        board.loc[part.index, ["rank_low", "rank_high"]] = _rank_intervals(part, arms)
+        ranks = same.of_heads(part, _rank_intervals(same.distinct(part), arms))
+        board.loc[part.index, ["rank_low", "rank_high"]] = ranks
     return Judged(board[LEADERBOARD_COLUMNS], pairs, arms)
 
 
@@ -121,9 +128,15 @@ class Arms:
     """The panels of a study and their cross-fits, each computed once for each set of seeds."""
 
     def __init__(self, runs: pd.DataFrame, resamples: int = RESAMPLES) -> None:
+        self.runs = runs
         self.panels = panels(runs) if len(runs) else {}
         self.resamples = resamples  # of the bootstrap; means need none
         self._fits: dict[tuple[str, bytes], tuple[Panel, Crossfit]] = {}
+
+    @cached_property
+    def same(self) -> dict[str, str]:
+        """{arm: the first arm of the same nets, run by run}"""
+        return same.groups_of_same(self.runs)
 
     def on(self, arm: str, seeds: np.ndarray) -> tuple[Panel, Crossfit]:
         """Panel and cross-fit of an arm on these usable seeds."""
@@ -215,19 +228,26 @@ def _order(runs: pd.DataFrame, study: Mapping[str, Any] | None) -> list[str]:
 
 
 def _setting(
-    part: pd.DataFrame, reference: str, arms: Arms, earlier: Arms | None, runs: pd.DataFrame, target: bool
+    part: pd.DataFrame,
+    reference: str,
+    arms: Arms,
+    earlier: Arms | None,
+    runs: pd.DataFrame,
+    target: bool,
+    family: Sequence[str],
 ) -> list[dict[str, Any]]:
     """The comparisons of one setting, in the order of its ranking."""
     base = part[part["setup"] == reference].iloc[0]
-    others = part[part["arm"] != base["arm"]]
+    each, copies = same.once(part[part["arm"] != base["arm"]], base, arms.same, family)
+    others, outside = (each[each["arm"].isin(family) == inside] for inside in (True, False))
     if not (part["reached"] > 0).any():
-        found = _by_loss(others, base, runs, target)
+        found = _by_loss(others, base, runs, target) | unjudged(_by_loss(outside, base, runs, target))
     else:
-        found = by_steps(others, base, arms, earlier, asked_of(runs))
-    rows = []
-    for _, row in part.iterrows():
-        rows.append(same_for_all(row, base, len(others)) | found.get(row["arm"], _itself(base, arms, part)))
-    return rows
+        asked = asked_of(runs)
+        found = by_steps(others, base, arms, earlier, asked) | unjudged(by_steps(outside, base, arms, None, asked))
+    found[str(base["arm"])] = itself(base, arms, part)
+    found |= same.copied(found, copies, part, base)
+    return [same_for_all(row, base, len(others)) | found[str(row["arm"])] for _, row in part.iterrows()]
 
 
 def same_for_all(row: pd.Series, base: pd.Series, family: int) -> dict[str, Any]:
@@ -236,10 +256,11 @@ def same_for_all(row: pd.Series, base: pd.Series, family: int) -> dict[str, Any]
         "setting": row["setting"], "setup": row["setup"], "arm": row["arm"], "baseline": base["setup"],
         "n": row["n"], "n_baseline": base["n"], "reached": row["reached"], "reached_baseline": base["reached"],
         "lr": row["lr"], "lr_baseline": base["lr"], "lr_at_edge": row["lr_at_edge"], "family": family,
+        "same_as": "",
     }  # fmt: skip
 
 
-def _itself(base: pd.Series, arms: Arms, part: pd.DataFrame) -> dict[str, Any]:
+def itself(base: pd.Series, arms: Arms, part: pd.DataFrame) -> dict[str, Any]:
     """The baseline's own row: 1, where it has a ratio at all."""
     by_loss = not (part["reached"] > 0).any()
     pairs = len(arms.seeds(base["arm"]))
@@ -285,10 +306,9 @@ def by_steps(
         p_faster, p_low, p_high = one.p_faster
         what = {
             "verdict": said.word, "why": said.why, "decide": decide, "seeds_needed": pd.NA if needed is None else needed,
-            "ratio_of": "steps",
-            "ratio": ratio, "ratio_low": low, "ratio_high": high, "equal_low": equal_low, "equal_high": equal_high,
-            "p": said.p, "p_holm": said.p_holm, "test": said.test, "p_faster": p_faster, "p_faster_low": p_low,
-            "p_faster_high": p_high, "pairs": one.n, "reached_pairs": int(one.reached.sum()),
+            "ratio_of": "steps", "ratio": ratio, "ratio_low": low, "ratio_high": high, "equal_low": equal_low,
+            "equal_high": equal_high, "p": said.p, "p_holm": said.p_holm, "test": said.test, "p_faster": p_faster,
+            "p_faster_low": p_low, "p_faster_high": p_high, "pairs": one.n, "reached_pairs": int(one.reached.sum()),
             "reached_pairs_baseline": int(one.reached_base.sum()),
         }  # fmt: skip
         known = same_for_all(row, base, len(others) + more) | what
@@ -378,39 +398,3 @@ def _rank_intervals(part: pd.DataFrame, arms: Arms) -> np.ndarray:
     ranks = 1 + np.argsort(np.argsort(draws, axis=0, kind="stable"), axis=0, kind="stable")
     out[open_] = np.quantile(ranks, [0.025, 0.975], axis=1, method="inverted_cdf").T
     return out
-
-
-def all_pairs(runs: pd.DataFrame, setups: Iterable[str] | None = None) -> pd.DataFrame:
-    """Every two arms of a setting, ratio and P(faster) with 95% intervals, without verdict words.
-
-    Columns: setting, setup, other, pairs, ratio, ratio_low, ratio_high (NaN below the gate), p_faster,
-    p_faster_low, p_faster_high (a tie, such as never against never, counts half).
-    """
-    wanted = None if setups is None else set(setups)
-    arms = Arms(runs)
-    shares: dict[str, float] = dict(ranked(runs)[["arm", "share"]].itertuples(index=False)) if len(runs) else {}
-    first = runs.drop_duplicates("arm")
-    rows = []
-    for setting, part in first.groupby("setting", sort=False):
-        names = [(str(a), str(s)) for a, s in zip(part["arm"], part["setup"]) if wanted is None or s in wanted]
-        for arm, setup in names:
-            for other, other_setup in names:
-                if arm == other:
-                    continue
-                one = arms.contrast(arm, other)
-                open_ = min(shares[arm], shares[other]) >= GATE
-                logs = (one.estimate, *one.interval()) if open_ else (NAN,) * 3
-                rows.append([setting, setup, other_setup, one.n, *np.exp(logs), *one.p_faster])
-    columns = ["setting", "setup", "other", "pairs", "ratio", "ratio_low", "ratio_high"]
-    return pd.DataFrame(rows, columns=[*columns, "p_faster", "p_faster_low", "p_faster_high"])
-
-
-def callable_ratio(pairs: pd.DataFrame) -> float | None:
-    """The smallest ratio that the comparisons of one setting can probably call (80% power); None without a test."""
-    tested = pairs[pairs["test"] == "ratio"]
-    if tested.empty:
-        return None
-    n = int(tested["pairs"].median())
-    width = np.log(tested["ratio_high"].to_numpy(float) / tested["ratio_low"].to_numpy(float))
-    errors = width / 2 / student.ppf(0.975, tested["pairs"].to_numpy(float) - 1)
-    return verdict.callable_ratio(errors, n, int(tested["family"].max()))

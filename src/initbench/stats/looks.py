@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from initbench.stats import remedy, verdict
-from initbench.stats.compare import Arms, asked_of, by_steps, reference_of, same_for_all
+from initbench.stats import remedy, same, verdict
+from initbench.stats.compare import Arms, asked_of, by_steps, itself, reference_of, same_for_all
+from initbench.stats.family import family_of, members
 from initbench.stats.ranking import ranked
 from initbench.stats.standing import FOUND
 from initbench.store.history import History
@@ -37,17 +38,25 @@ def take(
     if history is not None and metric is not None:
         earlier = Arms(remedy.one_evaluation_earlier(runs, remedy.evaluation_grids(runs, history, metric)))
     decided = {(row["setting"], row["setup"]): row["verdict"] for row in before if row["verdict"] in verdict.DECIDED}
+    copied = {
+        (row["setting"], row["setup"]) for row in before if row["same_as"]
+    }  # the same as another: not in the family
     fixed = {row["setting"]: row["baseline"] for row in before if row["verdict"] in verdict.DECIDED}
     reference = reference_of(board, runs, study) | fixed
-    asked, rows = asked_of(runs), []
+    names, asked, rows = family_of(board, study, None), asked_of(runs), []
     for setting, part in board.groupby("setting", sort=False):
         base = part[part["setup"] == reference[str(setting)]].iloc[0]
         word = pd.Series([decided.get((setting, setup), "") for setup in part["setup"]], part.index)
-        others, equal = part[(part["arm"] != base["arm"]) & (word == "")], int((word == "equivalent").sum())
+        own = pd.Series([(setting, setup) not in copied for setup in part["setup"]], part.index)
+        open_, equal = part[(part["arm"] != base["arm"]) & (word == "")], int((own & (word == "equivalent")).sum())
+        open_ = open_[open_["arm"].isin(members(part, names))]
+        others, copies = same.once(open_, base, arms.same)
         found = by_steps(others, base, arms, earlier, asked, tuple(sizes), equal)
-        for _, row in others.iterrows():
-            same = same_for_all(row, base, len(others) + equal)
-            rows.append(plain({"look": number, "seeds": sizes[number], **same, **found[str(row["arm"])]}))
+        found[str(base["arm"])] = itself(base, arms, part)
+        found |= same.copied(found, copies, part, base)
+        for _, row in open_.iterrows():
+            head = same_for_all(row, base, len(others) + equal)
+            rows.append(plain({"look": number, "seeds": sizes[number], **head, **found[str(row["arm"])]}))
     return rows
 
 

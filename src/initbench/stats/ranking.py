@@ -15,7 +15,7 @@ LEADERBOARD_COLUMNS = [
     "rank", "setting", "setup", "arm", "arm_key", "init", "sharing", "lr", "lr_at_edge", "n", "reached",
     "share", "share_low", "share_high", "diverged", "failed", "steps", "steps_low", "steps_high",
     "mean_steps", "rank_low", "rank_high", "ratio", "ratio_low", "ratio_high", "verdict", "reason", "pairs",
-    "ratio_of", "baseline", "flops_to_target",
+    "ratio_of", "baseline", "same_as", "flops_to_target",
     "loss_train", "accuracy_val", "gap", "stored_parameters", "used_parameters",
 ]  # fmt: skip
 

@@ -12,7 +12,7 @@ FOUND = (
     "verdict", "reason", "decide", "seeds_needed", "ratio_of", "ratio", "ratio_low", "ratio_high", "equal_low",
     "equal_high", "p", "p_holm", "test", "family", "p_faster", "p_faster_low", "p_faster_high", "pairs",
     "reached_pairs", "reached_pairs_baseline", "n", "n_baseline", "reached", "reached_baseline", "lr", "lr_baseline",
-    "lr_at_edge",
+    "lr_at_edge", "same_as",
 )  # fmt: skip
 
 

@@ -133,6 +133,7 @@ STUDY = {
     "command": Key(_text, "text"),
     "overrides": Key(_texts, "a list of text"),
     "baseline": Key(_text, "text"),
+    "family": Key(_texts, "a list of text"),
     "budget": Key(_number, "a number"),
     "elapsed": Key(_number, "a number"),
     "git": Key(_text, "text"),

@@ -18,14 +18,15 @@ from initbench.config.checks import check_choice
 from initbench.config.groups import Target
 from initbench.errors import NotApplicable, every, masked, refusal
 from initbench.overrides.expand import Expanded, expand_study
-from initbench.overrides.read import texts
+from initbench.overrides.read import key_of, texts
 from initbench.startup.plain import plain_start
 from initbench.startup.processes import Processes, cores, later, like_the_command
+from initbench.stats.family import named as family_named
 from initbench.store.parts import Store, told
 from initbench.store.reading import FILES
 from initbench.study import again
 from initbench.study.described import Refused, describe
-from initbench.study.labels import labelled
+from initbench.study.labels import labelled, setup_label
 from initbench.study.launch import Training, functions, needs_hydra
 from initbench.study.places import check_places
 from initbench.study.plan import PlannedArm, planned
@@ -132,7 +133,12 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
             "set one for all, e.g. train.target.metric=loss/train",
         )
     named = labelled(distinct)
-    report = replace(expanded.study.report, baseline=baseline_of(expanded.study.report.baseline, named, overrides))
+    asked = expanded.study.report
+    report = replace(
+        asked,
+        baseline=baseline_of(asked.baseline, named, overrides),
+        family=family_of(asked.family, named, refused, overrides),
+    )
     uri = resolved(expanded.study.track.uri)
     check_places(expanded.study.outputs, expanded.study.name, [arm.key for arm in named])
     return Study(
@@ -169,6 +175,23 @@ def baseline_of(baseline: str | None, arms: Sequence[PlannedArm], overrides: Seq
     elif "init" in typed and "experiment" not in typed:
         return None
     return baseline if baseline in known else None
+
+
+def family_of(
+    family: Any, arms: Sequence[PlannedArm], refused: Sequence[Refused], overrides: Sequence[str]
+) -> list[str] | None:
+    """The setups or initializers to be judged; raises InputError for a typed one that is not in the sweep.
+
+    Of an experiment's own, those that are swept.
+    """
+    if family is None:
+        return None
+    configs = [arm.config for arm in arms] + [one.config for one in refused]
+    known = sorted({setup_label(config) for config in configs} | {arm.setup for arm in arms}
+                   | {config.init.name for config in configs})  # fmt: skip
+    if any(key_of(text) == "report.family" for text in overrides):
+        return family_named(family, known, "report.family")
+    return [name for name in family if name in known] or None
 
 
 def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Results | None:

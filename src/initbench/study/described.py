@@ -54,6 +54,7 @@ def describe(study: Study, elapsed: float) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "target": None if study.target is None else {"metric": study.target.metric, "value": study.target.value},
         "baseline": study.config.report.baseline,
+        "family": study.config.report.family,
         "budget": max(arm.config.train.steps for arm in study.arms),
         "cautions": study.cautions,
         "arms": arms,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def say_plan(plan: Study, done: int) -> None:
     """What is about to happen. `done`: runs that are stored."""
     from initbench.study.controls import control_text
+    from initbench.study.foreseen import foreseen
 
     err = terminal.err
     left = plan.runs - done
@@ -28,6 +29,8 @@ def say_plan(plan: Study, done: int) -> None:
     for text in dict.fromkeys(arm.data.taken for arm in plan.arms if arm.data.taken):
         err.print(f"data: {text}")
     for line in lines(plan.cautions, len(plan.arms)):
+        err.print(f"note: {line}")
+    for line in foreseen(plan):
         err.print(f"note: {line}")
     say_damaged()
     for one in plan.refused:

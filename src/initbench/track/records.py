@@ -17,7 +17,7 @@ import pandas as pd
 from initbench.config.arm import dotted
 from initbench.config.checks import unknown
 from initbench.errors import printable
-from initbench.stats import Arms, lr_profile, metrics, ranked, select
+from initbench.stats import lr_profile, metrics, ordered, select
 from initbench.store.history import history_of
 from initbench.track import pages
 from initbench.track.points import HEADLINE, NEVER, History, Points, bands, clean, per_run, thinned
@@ -129,7 +129,7 @@ def arms_of(results: Any, children: str = "headline") -> list[Arm]:
     arms = []
     shown = runs[[name for name in runs if name in _OF_ARMS]]  # cutting an arm out of all columns takes longest here
     of_label = dict(list(profile.groupby("arm")))
-    board = ranked(runs, study, Arms(runs, resamples=1).means())  # the report's: the same ranks, the same medians
+    board = ordered(runs, study)  # the ranks and medians of the report
     places = {str(row["arm"]): row for row in board.to_dict("records")}
     for key, i in number.items():
         info, mine = infos[key], np.flatnonzero(arm_of == i)

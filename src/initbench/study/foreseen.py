@@ -1,0 +1,73 @@
+"""What a planned study cannot decide, whatever comes out: too few seeds for its family, too few learning rates.
+
+Said on the terminal before anything is trained. The report says it of what was found: see `initbench.report.answer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from initbench.stats import MIN_SEEDS, remedy
+from initbench.stats.family import cannot_call
+
+if TYPE_CHECKING:
+    from initbench.study.command import Study
+    from initbench.study.plan import PlannedArm
+
+ENOUGH_SEEDS, ENOUGH_RATES = 10, 4
+OF_RATES = {
+    1: "one learning rate is both ends of its grid, so no setup can be called faster or slower",
+    2: "the better of two learning rates is always at an end of the grid, so no setup can be called faster or slower",
+    3: "of three learning rates only one is inside the grid: a setup that is best at another cannot be called slower",
+}
+
+
+def foreseen(study: Study) -> list[str]:
+    """One line for each thing that stands in the way of every verdict, with the override that removes it."""
+    if study.target is None:
+        return []
+    found: list[str] = []
+    for setting in dict.fromkeys(arm.setting for arm in study.arms):
+        arms = [arm for arm in study.arms if arm.setting == setting and arm.config.train.steps]
+        size = len(compared(arms, study.config.report.baseline, study.config.report.family))
+        if size:
+            fewest = min((arm.config.seeds for arm in arms), key=len)
+            rates = min((arm.config.optim.lrs for arm in arms), key=len)
+            found += [of_seeds(fewest, size), of_rates(rates)]
+    return [line for line in dict.fromkeys(found) if line]
+
+
+def compared(arms: Sequence[PlannedArm], baseline: str | None, family: Sequence[str] | None) -> list[PlannedArm]:
+    """The arms of one setting that are to be compared with its baseline."""
+    named = [arm for arm in arms if baseline in (arm.setup, arm.config.init.name)] or arms
+    against = [arm for arm in named if arm.config.sharing.name == "none"] or named
+    others = [arm for arm in arms if arm is not against[0]]
+    return [arm for arm in others if family is None or {arm.setup, arm.config.init.name} & set(family)]
+
+
+def of_seeds(seeds: Sequence[int], family: int) -> str:
+    """
+    >>> of_seeds((0, 1, 2), 4)
+    'n=3: fewer than 8 seeds decide nothing: seeds=10'
+    """
+    if len(seeds) >= MIN_SEEDS:
+        return cannot_call(family, seeds)
+    more = remedy.more_seeds(seeds, ENOUGH_SEEDS)
+    return f"n={len(seeds)}: fewer than {MIN_SEEDS} seeds decide nothing: {more}"
+
+
+def of_rates(rates: Sequence[float]) -> str:
+    """
+    >>> of_rates((0.1, 0.3))
+    "the better of two learning rates is always at an end of the grid, so no setup can be called faster or slower: \
+'optim.lr=[0.03,0.1,0.3,0.9]', or optim.lr=auto"
+    >>> of_rates((0.1, 0.2, 0.4, 0.8))
+    ''
+    """
+    if len(rates) >= ENOUGH_RATES:
+        return ""
+    grid = list(rates)
+    while len(grid) < ENOUGH_RATES - 2:
+        grid = remedy.continued(grid, {"low", "high"})
+    return f"{OF_RATES[len(rates)]}: {remedy.wider(grid, {'low', 'high'})}, or optim.lr=auto"
