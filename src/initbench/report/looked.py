@@ -68,7 +68,7 @@ def price(source: Source) -> Sentence:
     if found is None:  # no time: runs that were stored took theirs in another command
         most = max((source.tau(setting) for setting in source.settings), default=0)
         return say("{} of up to {}.", num.plural(source.all_runs, "run"), num.plural(int(most), "step"))
-    saved = say("A fixed design, every arm at every rate tried with the seeds of the last look, has {}.",
+    saved = say("A fixed design, every arm at every rate tried with the seeds of the last look, would have {}.",
                 num.plural(found.fixed, "run"))  # fmt: skip
     lead = say("{}, {}, in {}.", num.plural(found.runs, "run"), took(60 * found.minutes),
                num.plural(len((source.decide or {})["rounds"]), "round"))  # fmt: skip
@@ -161,7 +161,7 @@ def last_looks(source: Source, setting: str) -> dict[str, Any]:
     """The last look at each pair as a table, by rank: the numbers of the comparisons."""
     pairs = source.part(source.pairs, setting)
     pairs = pairs[pairs["look"].notna()]
-    heads = ["Setup", "Word", "Look", "n", "Ratio", "Interval at that look", "P", "P, looks and family counted"]
+    heads = ["Setup", "Word", "Look", "n", "Ratio", "Interval at that look", "P", "P after correction"]
     rows = [
         [str(row["setup"]), str(row["verdict"]), str(int(row["look"]) + 1), num.whole(row["pairs"]), num.times(row["ratio"]),
          num.interval(row["ratio_low"], row["ratio_high"], num.times), num.probability(row["p"]), num.probability(row["p_holm"])]
