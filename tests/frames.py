@@ -257,7 +257,7 @@ def decided_study(
         new = runs["arm"].isin(open_) & (runs["seed"] < n) & ~(slow & (runs["seed"] >= sizes[0]))
         fresh = [run for run in runs.loc[new, "run"] if run not in kept]
         kept |= set(fresh)
-        now = runs[runs["run"].isin(kept)]
+        now = grown(runs[runs["run"].isin(kept)], slow, sizes[0])
         found = looks.take(now, study, history, tuple(sizes), k, rows)
         rows += found
         word = {row["arm"]: row["verdict"] for row in rows}
@@ -270,11 +270,19 @@ def decided_study(
             break
         open_ |= set(runs.loc[runs["init.name"] == base, "arm"].unique())
     decide = {"seeds": max(sizes), "minutes": None, "steps": 1200, "rates": 9, "sizes": list(sizes), "rounds": rounds,
-              "ended": ended if open_ else "decided", "reason": ""}  # fmt: skip
-    now = runs[runs["run"].isin(kept)].reset_index(drop=True)
+              "ended": ended if open_ else "decided",
+              "reason": f"{rounds[-1]['open']} of {len(arms) - 1} comparisons are open at decide.seeds={max(sizes)}" if open_
+              else "every comparison has a word"}  # fmt: skip
+    now = grown(runs[runs["run"].isin(kept)], slow, sizes[0]).reset_index(drop=True)
     history = history[history["run"].isin(kept)].reset_index(drop=True)
     history["run"] = history["run"].cat.remove_unused_categories()
     return now, history, study | {"looks": rows, "decide": decide}
+
+
+def grown(runs: pd.DataFrame, slow: pd.Series, first: int) -> pd.DataFrame:
+    """The runs with the rate that was dropped after the first look marked, as results.py marks it."""
+    more = runs.groupby("arm")["seed"].transform("max") >= first
+    return runs.assign(lr_dropped=slow.reindex(runs.index) & more)
 
 
 def write_study(folder, runs, history, study):

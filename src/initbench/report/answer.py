@@ -101,8 +101,11 @@ def _against(board: pd.DataFrame, first: pd.Series, what: str) -> Sentence:
 
 
 def _could_be_first(board: pd.DataFrame) -> Sentence:
-    """Who else some bootstrap draws put first: descriptive, the first of many is flattered."""
-    near = board[(board["rank_low"] <= 1) & (board["rank"] > 1)]
+    """Who else some bootstrap draws put first, unless a verdict says no: descriptive, the first of many is flattered."""
+    slower = board["verdict"] == "slower"
+    if board["verdict"].iloc[0] == "faster":
+        slower |= board["setup"] == board["baseline"]
+    near = board[(board["rank_low"] <= 1) & (board["rank"] > 1) & ~slower]
     if near.empty:
         return ()
     names = [str(name) for name in near["setup"]]

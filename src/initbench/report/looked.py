@@ -14,12 +14,6 @@ from initbench.report.source import Source
 from initbench.report.words import Bold, Sentence, html, join, say
 
 MOST_ROWS = 40
-ENDS = {
-    "decided": "every comparison has a word",
-    "seeds": "the limit decide.seeds was reached",
-    "minutes": "the limit decide.minutes was reached",
-    "nothing would change": "no further round could change a word",
-}
 
 
 class Cost(NamedTuple):
@@ -68,9 +62,11 @@ def price(source: Source) -> Sentence:
     if found is None:  # no time: runs that were stored took theirs in another command
         most = max((source.tau(setting) for setting in source.settings), default=0)
         return say("{} of up to {}.", num.plural(source.all_runs, "run"), num.plural(int(most), "step"))
+    shown = source.all_runs
+    others = f", {found.runs - shown:,} of them with fewer steps or evaluations" if found.runs > shown else ""
     saved = say("A fixed design, every arm at every rate tried with the seeds of the last look, would have {}.",
                 num.plural(found.fixed, "run"))  # fmt: skip
-    lead = say("{}, {}, in {}.", num.plural(found.runs, "run"), took(60 * found.minutes),
+    lead = say("{}{}, {}, in {}.", num.plural(found.runs, "run"), others, took(60 * found.minutes),
                num.plural(len((source.decide or {})["rounds"]), "round"))  # fmt: skip
     return join([lead, saved])
 
@@ -89,11 +85,8 @@ def ended(source: Source) -> Sentence:
     """Why no round followed the last one; empty for a study that was looked at once."""
     if source.decide is None:
         return ()
-    why = ENDS.get(str(source.decide["ended"]), str(source.decide["ended"]))
-    reason = str(source.decide.get("reason") or "").rstrip(".")
-    open_ = int((source.pairs["verdict"] == "undecided").sum())
-    left = f", {num.plural(open_, 'comparison')} undecided" if open_ else ""
-    return say("{}{}{}.", why[:1].upper() + why[1:], left, f" ({reason})" if reason and reason != why else "")
+    text = str(source.decide.get("reason") or source.decide["ended"]).rstrip(".")
+    return say("{}.", text[:1].upper() + text[1:])
 
 
 def facts(source: Source) -> list[tuple[str, Sentence]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -158,12 +160,17 @@ def _about_rates(board: pd.DataFrame, source: Source) -> list[Notice]:
         whom = "One learning rate for all" if len(rates) == 1 else "One learning rate per arm"
         text = "A setup may be slow only because this rate does not suit it. Try {}."
         out.append(Notice(f"{whom}: nothing was tuned", say(text, wide)))
-    if source.profile.groupby("arm")["lr"].agg(tuple).nunique() > 1:
+    by_rule = source.arms and all(_optim(arm).get("auto") for arm in source.arms)  # the same for every arm
+    if source.profile.groupby("arm")["lr"].agg(tuple).nunique() > 1 and not by_rule:
         unlike = (
             "Arms with more rates had more chances." if tuned.nunique() > 1 else "Each is judged at its own best rate."
         )
         out.append(Notice("Arms had different learning rate grids", say(unlike)))
     return out + _less_tuned(board, source)
+
+
+def _optim(arm: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (arm.get("config") or {}).get("optim") or {}
 
 
 def _less_tuned(board: pd.DataFrame, source: Source) -> list[Notice]:

@@ -36,7 +36,8 @@ METHODS = (
     "at the rate chosen on all seeds.",
     "Ratios are exp of the difference of the cross-fitted means, paired by seed (same split, batches and noise). Intervals "
     "are estimate ± t(n-1) SE, with SE from 2,000 bootstrap resamples of the seeds through the whole procedure, choice of "
-    "the rate included; for medians percentile bootstrap, for shares Wilson's. All intervals are 95% and pointwise.",
+    "the rate included, times sqrt(n/(n-1)); for medians the exact percentile bootstrap, for shares Wilson's. All intervals "
+    "are 95% and pointwise.",
     "Verdicts are given for each setup against the baseline of its setting. A ratio is judged only where both arrive in at "
     "least 80% of their seeds; where one does, the seeds that arrived are compared (exact McNemar). Equivalent: the 90% "
     "interval lies inside 1/1.1 to 1.1 and n ≥ 10. Faster or slower: p < .05 after Holm's correction over the setting. "
@@ -44,6 +45,12 @@ METHODS = (
     "change if every T were one evaluation earlier, and n < 8 decides nothing. All else is undecided.",
     "FLOPs count multiplications and additions of training steps and the initialization, not evaluations.",
 )  # fmt: skip
+LOOKS = (
+    "The study went on until it was decided: it was judged at planned numbers of seeds, and a pair with a word got no more. "
+    "Each p is replaced by the chance that equal setups ever show one as small at any of the planned looks (nested samples), "
+    "then corrected by Holm over the setting, with pairs called faster or slower left out of later families; intervals are "
+    "those of that level at the look where the pair stopped (repeated intervals)."
+)
 FILES = {  # the format that writes it, None: always there
     "report.md": ("md", "the answer and the table for a README or a pull request"),
     "leaderboard.csv": ("csv", "every arm, every column (inf = never)"),
@@ -90,7 +97,7 @@ def page(
         notices=[{"title": n.title, "text": html(n.text)} for n in notices(source)],
         ran=what_was_run(source),
         blocks=shown,
-        methods=(methods(source), *METHODS),
+        methods=(methods(source), *METHODS, *([] if source.decide is None else [LOOKS])),
         command=rebuild_commands(source, command),
         facts=where_it_ran(source),
         files=[(name, what) for name, (form, what) in FILES.items() if form in (None, *formats)],

@@ -41,7 +41,8 @@ def report_markdown(source: Source) -> str:
             lines += ["", f"{len(board) - MOST_ROWS:,} more in leaderboard.csv."]
         base = board["baseline"].dropna()
         if len(base):
-            lines += ["", f"Ratio: to {escape_markdown(str(base.iloc[0]))}, paired by seed, 95% interval. "
+            span = "95% interval" if source.decide is None else "interval of the look at which the pair stopped"
+            lines += ["", f"Ratio: to {escape_markdown(str(base.iloc[0]))}, paired by seed, {span}. "
                       "Steps: median over all seeds, never arrived = infinite, 95% bootstrap interval."]  # fmt: skip
         lines.append("")
         said = stats.distinct(source.part(source.pairs, setting))
