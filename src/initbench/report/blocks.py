@@ -62,7 +62,8 @@ def sharing(source: Source, draw: Draw) -> Block:
     block = Block("sharing", "Sharing", "Which initializer with which sharing?", [
         "Each cell is a setup; the number is its mean steps divided by those of the best cell (1x). Rows and columns "
         "are sorted by their means, best first.",
-        "Hatched: arrived in fewer than 80% of the seeds; the cell shows the count. Blank: not run.",
+        "Hatched: arrived in fewer than 80% of the seeds; the cell shows the count. Blank: not run. Each mean is over the setup's "
+        "own seeds; where setups have unequal seeds, the ratios of the first figure, paired by seed, are the ones to trust.",
     ])  # fmt: skip
     for setting, board, heading in settings_of(source):
         board = source.part(source.board, setting)  # every name has its cell
