@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.verdicts.laws import LAWS
 
 FILE = Path(__file__).parents[1] / "data" / "one_law.npz"
-RATES, SEEDS, BUDGET = (0.05, 0.1, 0.2, 0.4), 1000, 300
+RATES, SEEDS, BUDGET = (0.1, 0.2, 0.3, 0.4), 1000, 300
 NEVER = np.iinfo(np.uint16).max
 
 
@@ -46,7 +46,7 @@ def train() -> None:
     np.savez_compressed(
         FILE,
         steps=np.where(np.isnan(steps), NEVER, steps).astype(np.uint16).reshape(shape),
-        loss=runs["loss/train"].to_numpy(np.float16).reshape(shape),
+        loss=runs["loss/train"].to_numpy(np.float32).reshape(shape),
         grid=grid.astype(np.uint16),
     )
 
