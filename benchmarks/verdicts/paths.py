@@ -15,9 +15,11 @@ import pandas as pd
 from benchmarks.verdicts.worlds import World, longer
 from initbench.stats import choice, nested, verdict
 from initbench.stats.compare import Arms
+from initbench.stats.crossfit import RESAMPLES
 from initbench.stats.rates import GATE
 
 MOST = 200
+DRAWS = 500  # of the bootstrap along a path: fewer than a study's 2,000, to save time; more noise makes more words wrong
 
 
 @dataclass
@@ -41,13 +43,14 @@ class Study:
     kept: np.ndarray  # (A, L)
     asked: set[tuple[int, int, int, float]] = field(default_factory=set)  # arm, rate, seed, budget
     dense: set[int] = field(default_factory=set)
+    draws: int = DRAWS
 
     @classmethod
-    def begin(cls, world: World, n: int) -> Study:
+    def begin(cls, world: World, n: int, draws: int = DRAWS) -> Study:
         """All arms at the first rates."""
         tried = np.zeros(world.steps.shape[:2], bool)
         tried[:, slice(*world.start)] = True
-        study = cls(world, [n] * len(tried), tried, tried.copy())
+        study = cls(world, [n] * len(tried), tried, tried.copy(), draws=draws)
         study.run(range(len(tried)))
         return study
 
@@ -59,7 +62,7 @@ class Study:
 
     def arms(self, earlier: bool = False) -> Arms:
         """The panels as the verdicts see them."""
-        known = Arms(pd.DataFrame())
+        known = Arms(pd.DataFrame(), self.draws)
         known.panels = {
             str(i): self.world.panel(i, self.tried[i], self.kept[i], self.n[i], i in self.dense, earlier)
             for i in range(len(self.n))
@@ -101,7 +104,7 @@ class Study:
 
 def fixed(world: World, n: int) -> Found:
     """One look at n seeds, all rates, no more."""
-    study = Study.begin(world, n)
+    study = Study.begin(world, n, RESAMPLES)
     others = list(range(1, len(study.n)))
     found, arms = study.judged(others)
     return Found([one.word for one in found], [n] * len(found), len(study.asked), 1, covered(study, arms, others))

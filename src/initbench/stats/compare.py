@@ -12,7 +12,7 @@ from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
 from initbench.stats import nested, remedy, student, verdict
 from initbench.stats.standing import standing
-from initbench.stats.crossfit import Crossfit, crossfit
+from initbench.stats.crossfit import RESAMPLES, Crossfit, crossfit
 from initbench.stats.intervals import ratio_interval
 from initbench.stats.panel import Panel, panels
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, groups, ranked
@@ -117,8 +117,8 @@ def comparisons(
 class Arms:
     """The panels of a study and their cross-fits, each computed once for each set of seeds."""
 
-    def __init__(self, runs: pd.DataFrame) -> None:
-        self.panels = panels(runs) if len(runs) else {}
+    def __init__(self, runs: pd.DataFrame, resamples: int = RESAMPLES) -> None:
+        self.panels, self.resamples = (panels(runs) if len(runs) else {}), resamples
         self._fits: dict[tuple[str, bytes], tuple[Panel, Crossfit]] = {}
 
     def on(self, arm: str, seeds: np.ndarray) -> tuple[Panel, Crossfit]:
@@ -126,7 +126,7 @@ class Arms:
         key = arm, seeds.tobytes()
         if key not in self._fits:
             panel = self.panels[arm].at(seeds)
-            self._fits[key] = panel, crossfit(panel)
+            self._fits[key] = panel, crossfit(panel, self.resamples)
         return self._fits[key]
 
     def seeds(self, *arms: str) -> np.ndarray:
