@@ -19,7 +19,9 @@ from initbench.stats.crossfit import RESAMPLES
 from initbench.stats.rates import GATE
 
 MOST = 200
-DRAWS = 500  # of the bootstrap along a path: fewer than a study's 2,000, to save time; more noise makes more words wrong
+DRAWS = (
+    500  # of the bootstrap along a path: fewer than a study's 2,000, to save time; more noise makes more words wrong
+)
 
 
 @dataclass

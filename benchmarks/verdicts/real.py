@@ -1,6 +1,6 @@
 """Real runs to resample: 12 names of one law (6x32 ReLU on digits, SGD, four rates), 1,000 seeds each.
 
-    python -m benchmarks.verdicts.real        # trains 48,000 runs, about 15 minutes of two cores, and writes the file
+python -m benchmarks.verdicts.real        # trains 48,000 runs, about 15 minutes of two cores, and writes the file
 """
 
 from __future__ import annotations

@@ -26,7 +26,10 @@ COMPARISON_COLUMNS = [
     "reached", "reached_baseline", "lr", "lr_baseline", "lr_at_edge", "look", "decided_at",
 ]  # fmt: skip
 NAN = float("nan")
-AT = ("look", "decided_at")  # of a study that was decided by looking again: which look a row is of, seeds when the word fell
+AT = (
+    "look",
+    "decided_at",
+)  # of a study that was decided by looking again: which look a row is of, seeds when the word fell
 Asked = tuple[set[int], set[float], set[float]]  # seeds, learning rates, budgets of an arm
 NONE: Asked = (set(), set(), set())
 

@@ -174,9 +174,7 @@ def verdicts(
     return out
 
 
-def _word(
-    one: Contrast, side: Side, base: Side, test: str, adjusted: float, at: tuple[int, ...]
-) -> tuple[str, str]:
+def _word(one: Contrast, side: Side, base: Side, test: str, adjusted: float, at: tuple[int, ...]) -> tuple[str, str]:
     if test == "ratio":
         low, high = one.interval(1 - nested.level(at, 2 * ALPHA))
         if one.n >= MIN_EQUIVALENT and -np.log(MARGIN) <= low and high <= np.log(MARGIN):
