@@ -20,7 +20,6 @@ from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
-
 from benchmarks.verdicts import paths, worlds
 
 RESULTS = Path(__file__).parents[1] / "results" / "verdicts.json"

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-
 from benchmarks.verdicts.worlds import World, longer
+
 from initbench.stats import choice, nested, verdict
 from initbench.stats.compare import Arms
 from initbench.stats.crossfit import RESAMPLES
@@ -84,10 +84,10 @@ class Study:
         arms, base = self.arms(), "0"
         sides = self.sides(arms)
         ours, bases = [sides[i] for i in open_], [sides[0]] * len(open_)
-        found = verdict.verdicts([arms.contrast(str(i), base) for i in open_], ours, bases, at, equal)
+        found = verdict.verdicts([arms.contrast(str(i), base) for i in open_], ours, bases, at=at, others=equal)
         if any(one.word in verdict.DECIDED for one in found):
             shifted = self.arms(earlier=True)
-            again = verdict.verdicts([shifted.contrast(str(i), base) for i in open_], ours, bases, at, equal)
+            again = verdict.verdicts([shifted.contrast(str(i), base) for i in open_], ours, bases, at=at, others=equal)
             found = [verdict.stands(one, other) for one, other in zip(found, again)]
         return found, arms
 
@@ -126,7 +126,7 @@ def decided(world: World, first: int = 10, most: int = MOST) -> Found:
     """`decide=true` with `first` seeds at the first look and `most` at the last."""
     study, sizes = Study.begin(world, first), nested.sizes(first, most)
     others = range(1, len(study.n))
-    words, fell = {i: "undecided" for i in others}, dict.fromkeys(others, first)
+    words, fell = dict.fromkeys(others, "undecided"), dict.fromkeys(others, first)
     for look, n in enumerate(sizes):
         open_ = [i for i in others if words[i] == "undecided"]
         if look:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-
 from benchmarks.verdicts.laws import LAWS
 
 FILE = Path(__file__).parents[1] / "data" / "one_law.npz"

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from benchmarks.verdicts import worlds
 from scipy import special
 
-from benchmarks.verdicts import worlds
 from initbench.stats.crossfit import at_rates, crossfits, halvings
 from initbench.stats.panel import Panel
 

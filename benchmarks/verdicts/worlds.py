@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from benchmarks.verdicts import real
 from scipy import special
 
-from benchmarks.verdicts import real
 from initbench.stats.panel import Panel
 
 MEDIAN, BUDGET, SEED_EFFECT = 66.0, 300.0, 0.15
