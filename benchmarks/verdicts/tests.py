@@ -78,10 +78,9 @@ CELLS: dict[str, Callable[[int, np.random.Generator], list[Panel]]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--studies", type=int, default=1000)
-    studies = parser.parse_args().studies
+def table(studies: int = 1000) -> list[str]:
+    """Markdown: share of studies with p < .05, in percent."""
+    lines: list[str] = []
     for i, (name, draw) in enumerate(CELLS.items()):
         for n in (8, 10, 20) if "1.5x" not in name else (10,):
             count: dict[str, int] = {}
@@ -89,10 +88,13 @@ def main() -> None:
                 rng = np.random.default_rng([i, n, study])
                 for test, p in tests(*draw(n, rng), rng).items():
                     count[test] = count.get(test, 0) + (p < 0.05)
-            if i == n - 8 == 0:
-                print(f"| cell | n | {' | '.join(count)} |\n|{'---|' * (2 + len(count))}")
-            print(f"| {name} | {n} | {' | '.join(f'{100 * k / studies:.1f}' for k in count.values())} |", flush=True)
+            if not lines:
+                lines = [f"| cell | n | {' | '.join(count)} |", f"|{'---|' * (2 + len(count))}"]
+            lines.append(f"| {name} | {n} | {' | '.join(f'{100 * k / studies:.1f}' for k in count.values())} |")
+    return lines
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--studies", type=int, default=1000)
+    print("\n".join(table(parser.parse_args().studies)))
