@@ -289,10 +289,10 @@ def by_steps(
     sides = [verdict.Side(row["share"], row["lr_at_edge"]) for _, row in others.iterrows()]
     bases = [verdict.Side(base["share"], base["lr_at_edge"])] * len(sides)
     contrasts = [arms.contrast(arm, str(base["arm"])) for arm in names]
-    found = verdict.verdicts(contrasts, sides, bases, at, more)
+    found = verdict.verdicts(contrasts, sides, bases, at=at, others=more)
     if earlier is not None and any(one.word in verdict.DECIDED for one in found):
         shifted = [earlier.contrast(arm, str(base["arm"])) for arm in names]
-        again = verdict.verdicts(shifted, sides, bases, at, more)
+        again = verdict.verdicts(shifted, sides, bases, at=at, others=more)
         found = [verdict.stands(one, other) for one, other in zip(found, again)]
     undecided = max(1, sum(one.word == "undecided" and bool(one.test) for one in found))
     confidence = 1 - nested.level(at, verdict.ALPHA), 1 - nested.level(at, 2 * verdict.ALPHA)
