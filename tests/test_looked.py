@@ -1,223 +1,169 @@
-"""The report and the records of a study that went on until it was decided, and of one that was widened by hand."""
+"""Growing a study by hand: the store remembers what was judged, and the words count every look."""
 
 from __future__ import annotations
 
-import re
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats as sps
 
-import frames
-from hand import NEVER, runs_of, spread, tuned
-from initbench import report
-from initbench.report import looked, notices
-from initbench.report.words import plain
-from initbench.stats import remedy
-from initbench.study.results import Results
-from initbench.track.records import arms_of
-from test_report import source_of
+import initbench as ib
+from hand import runs_of, spread, tuned
+from initbench import stats
+from initbench.__main__ import main
+from initbench.errors import InputError
+from initbench.stats import nested
+from initbench.store import judged
+from initbench.store.judged import Look
+from initbench.study import command
+from initbench.study.looked import looked, pairs
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six setups, looked at with 10, 20 and 40 seeds; one rate dropped after the first look."""
-    path = frames.write_study(
-        tmp_path_factory.mktemp("decided") / "decided", *frames.decided_study(scatter=0.3, layer_metrics=())
-    )
-    report.build(path, formats="html,md,csv")
-    return path
+FEW = ["init=eye,kaiming_normal", "sharing=none", "model.depth=1", "model.width=8", "train.steps=3", "study=s",
+       "optim.lr=[0.1,0.3]", "track.uri=null", "engine.workers=1", "report.formats=[csv]", "report.baseline=eye",
+       "train.target.value=0.01"]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def source(folder: Path) -> report.Source:
-    return report.open_source(folder)
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-@pytest.fixture(scope="module")
-def html(folder: Path) -> str:
-    return (folder / "report.html").read_text(encoding="utf-8")
+def before(*overrides: str) -> list[dict]:
+    keys = {one.split("=")[0] for one in overrides}
+    return looked(command.plan([*(one for one in FEW if one.split("=")[0] not in keys), *overrides]))
 
 
-def section(html: str, key: str) -> str:
-    return re.search(rf'<section id="{key}".*?</section>', html, re.S)[0]
-
-
-def rows(table: str) -> list[list[str]]:
-    return [
-        [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<t[hd][^>]*>.*?</t[hd]>", row, re.S)]
-        for row in re.findall(r"<tr>(?!<th scope=\"col\").*?</tr>", table, re.S)
-    ]
-
-
-def test_each_word_has_its_look_and_its_n(source: report.Source, html: str):
-    tables = re.findall(r"<table.*?</table>", section(html, "looks"), re.S)
-    shown = {row[0]: row[1:] for row in rows(tables[0])}
-    pairs = source.pairs.set_index("setup")
-    last = source.looks.groupby("setup").tail(1).set_index("setup")
-    assert set(shown) == set(last.index)
-    for setup, (word, look, n, *_) in shown.items():
-        assert word == last.loc[setup, "verdict"] == pairs.loc[setup, "verdict"]
-        assert int(look) - 1 == last.loc[setup, "look"] == pairs.loc[setup, "look"]
-        assert int(n) == last.loc[setup, "pairs"] == pairs.loc[setup, "pairs"]
-    words = set(pairs["verdict"])
-    assert {"faster", "slower", "undecided"} <= words  # the frames have all of these, at different looks
-    assert len(set(last["look"])) == 3
-    sentence = re.sub(r"<[^>]+>", "", re.search(r"<p>(.*?)</p>", section(html, "looks"), re.S)[1])
-    fell = source.looks[source.looks["verdict"] != "undecided"]
-    assert sentence.startswith(f"Of 5 comparisons, {len(fell)} got a word: ")
-    for n, part in fell.groupby("seeds"):
-        assert f"{len(part)} at n = {n}" in sentence
-
-
-def test_the_figure_has_a_panel_a_pair_and_the_word_where_it_fell(source: report.Source, html: str):
-    svg = re.search(r'<svg[^>]*aria-labelledby="looks0-t.*?</svg>', html, re.S)[0]
-    texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
-    for setup, word in source.pairs[["setup", "verdict"]].itertuples(index=False):
-        assert texts.count(setup) == (word != "baseline")
-    counts = source.pairs["verdict"].value_counts()
-    for word in ("faster", "slower", "undecided"):
-        assert texts.count(word) == counts[word]
-    assert "0:10" in texts  # no ratio: who arrived
-    assert len(svg) < 60_000
-
-
-def test_what_the_path_cost(source: report.Source, html: str, folder: Path):
-    found = looked.cost(source)
-    rounds = source.decide["rounds"]
-    assert found.runs == len(source.runs) == sum(one["runs"] for one in rounds)
-    assert found.fixed == 6 * 4 * 40  # every arm at every rate tried at the seeds of the last look
-    answer = re.sub(r"<[^>]+>", "", section(html, "answer"))
-    assert f"{found.runs} runs, 3.0 minutes, in 3 rounds. A fixed design" in answer
-    assert "would have 960 runs." in answer
-    assert "2 of 5 comparisons are open at decide.seeds=40." in answer
-    assert "all 5 comparisons and 3 planned looks (n = 10, 20, 40) together" in answer
-    assert "10–40 seeds × 4 learning rates" in answer
-    assert "the look at which its pair stopped" in answer
-    for name in ("How sure", "What it cost", "Why it ended"):
-        assert f"- {name}: " in (folder / "report.md").read_text(encoding="utf-8")
-    table = rows(re.findall(r"<table.*?</table>", section(html, "looks"), re.S)[1])
-    assert [row[1] for row in table] == ["first look", "more seeds", "more seeds"]
-    assert [int(row[3]) for row in table] == [one["runs"] for one in rounds]
-    assert [int(row[5]) for row in table] == [one["open"] for one in rounds]
-    assert looked.took(300.0) == "5.0 minutes"
-
-
-def test_each_arm_s_rates_and_what_choosing_cost(source: report.Source, html: str):
-    part = section(html, "rates")
-    table = {row[0]: row[1:] for row in rows(re.search(r"<table.*?</table>", part, re.S)[0])}
-    for setup, (kept, gone, chosen, spent) in table.items():
-        runs = source.runs[source.runs["setup"] == setup]
-        grew = runs["seed"].nunique() > 10
-        assert gone == ("0.03 (n = 10)" if grew else "–")
-        assert kept == ("0.1, 0.3, 1" if grew else "0.03, 0.1, 0.3, 1")
-        assert int(spent) == (runs["optim.lr"] != float(chosen)).sum()
-    total = sum(int(row[3]) for row in table.values())
-    assert f"The choice took {total} of {len(source.runs)} runs" in part
-
-
-def test_an_ordinary_study_has_no_looks_but_says_how_sure_it_is():
-    plainly = source_of(runs_of({"base": tuned(spread(60, 10, 0.05, 0)), "fast": tuned(spread(30, 10, 0.05, 1))}))
-    facts = {name: plain(text) for name, text in looked.facts(plainly)}
-    assert facts == {
-        "How sure": "If all setups were equal, at most 5% of such studies would call one faster or slower, the one comparison "
-        "together. Intervals are 95%, each for itself.",
-        "What it cost": "60 runs of up to 300 steps.",
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in ("study.json", ".made.json")
     }
-    assert looked.cost(plainly) is None
+
+
+def test_more_seeds_by_hand_are_further_looks(folder, capfd):
+    assert main([*FEW, "seeds=8"]) == 0
+    assert "looked at" not in capfd.readouterr().err
+    assert "looked" not in json.loads(Path("outputs/s/study.json").read_text())
+    assert main([*FEW, "seeds=9"]) == 0
+    assert "note: looked at 1 time before (n = 8): p values and intervals count" in capfd.readouterr().err
+    assert main([*FEW, "seeds=12"]) == 0
+    study = json.loads(Path("outputs/s/study.json").read_text())
+    assert study["looked"] == before("seeds=12")
+    [one] = study["looked"]
+    assert (one["setting"], one["times"], one["n"]) == (study["arms"][0]["setting"], 2, [8, 9])
+    assert one["error"] == pytest.approx(nested.crossed([8, 9, 12], 1.959964), abs=1e-4)
+    assert ib.load("outputs/s").study["looked"] == study["looked"]  # study_file takes it
+
+    made = files(folder)
+    assert main([*FEW, "seeds=12"]) == 0  # never its own look: nothing changes
+    assert files(folder) == made
+    assert json.loads(Path("outputs/s/study.json").read_text())["looked"] == study["looked"]
+    assert before("seeds=8") == []
+    assert main([*FEW, "seeds=10"]) == 0  # a look between, taken later
+    assert before("seeds=12") == study["looked"]
+    assert [one["n"] for one in before("seeds=14")] == [[8, 9, 10, 12]]
+
+
+def test_what_is_no_further_look(folder):
+    assert main([*FEW, "seeds=9"]) == 0
+    assert before("seeds=[20,21,22,23,24,25,26,27,28,29]") == []  # fresh seeds: another sample
+    assert before("seeds=12", "optim.lr=[0.1]") == []  # fewer rates
+    assert before("seeds=12", "train.target.value=0.02") == []  # another question
+    assert before("seeds=12", "model.width=9") == []  # other nets
+    assert before("seeds=12", "report.family=[eye]") == []  # nothing compared
+    assert before("seeds=12", "outputs=elsewhere") == []
+    assert [one["n"] for one in before("seeds=12", "report.baseline=kaiming_normal")] == [[9]]  # the same two arms
+    assert [one["n"] for one in before("seeds=9", "optim.lr=[0.1,0.3,1]")] == [[9]]  # more rates
+
+
+def test_fewer_than_eight_seeds_are_no_look(folder):
+    assert main([*FEW, "seeds=7"]) == 0
+    assert before("seeds=9") == []
+    assert not list(folder.rglob("judged.json"))
+
+
+def test_where_nobody_arrives_no_test_is_made_and_it_was_no_look(folder):
+    assert main([*FEW[:-1], "seeds=8"]) == 0
+    assert not list(folder.rglob("judged.json"))
+
+
+def test_a_damaged_note_means_that_nothing_is_known(folder):
+    ib.run([*FEW, "seeds=9"])
+    [path] = folder.rglob("judged.json")
+    whole = path.read_bytes()
+    damaged = [b"", b"{", b"[]", b'{"looks": 3}', b'{"looks": [{}]}', b"\xff\xfe", b'{"looks": [{"with": 1}]}', b"[" * 10**5,
+               whole[:-5], whole.replace(b"0.05", b"[]"), whole.replace(b"false", b"3")]  # fmt: skip
+    [at] = judged.looks_at(folder / "outputs/store", pairs(command.plan([*FEW, "seeds=9"])).popitem()[1])
+    assert len(judged.looks_at(folder / "outputs/store", [at])[at]) == 1
+    for content in damaged:
+        path.write_bytes(content)
+        assert judged.looks_at(folder / "outputs/store", [at]) == {at: []}
+    assert before("seeds=12") == []
+    path.unlink()
+    path.mkdir()  # cannot be read
+    assert before("seeds=12") == []
+
+
+def test_notes_keep_their_order_and_are_written_once(tmp_path):
+    ten, twenty = (Look(tuple(range(n)), (0.1,), 0.05) for n in (10, 20))
+    one, two = judged.pair("b", "a", "m", 1), judged.pair("a", "c", "m", 1)
+    judged.note(tmp_path, {one: [twenty], two: [ten]})
+    judged.note(tmp_path, {one: [ten, ten, twenty]})
+    assert judged.looks_at(tmp_path, [one, two]) == {one: [twenty, ten], two: [ten]}
+    path = tmp_path / "a" / "judged.json"
+    stamp = path.stat().st_mtime_ns
+    judged.note(tmp_path, {one: [ten]})
+    assert path.stat().st_mtime_ns == stamp
+    assert [file.name for file in path.parent.iterdir()] == ["judged.json"]
+    planned = ten._replace(planned=True)
+    judged.note(tmp_path, {two: [planned]})
+    assert judged.looks_at(tmp_path, [two])[two][-1].planned
+
+
+def test_words_count_the_looks():
+    """By hand: adjusted p = P(one of the looks is as extreme), Holm after it, intervals at the level of each look."""
+    runs = runs_of({"base": tuned(spread(60, 20, 0.25, 4)), "arm": tuned(spread(70, 20, 0.25, 3))})
+    once = stats.judge(runs, None, "base").pairs.set_index("setup").loc["arm"]
+    study = {"baseline": "base", "looked": [{"setting": "s", "times": 1, "n": [10], "error": 0.08}]}
+    again = stats.judge(runs, study).pairs.set_index("setup").loc["arm"]
+    assert again["p"] == once["p"]
+    z = sps.norm.isf(once["p"] / 2)
+    both = sps.multivariate_normal(cov=[[1, 0.5**0.5], [0.5**0.5, 1]])
+    inside = both.cdf([z, z], lower_limit=[-z, -z])
+    assert again["p_holm"] == pytest.approx(1 - inside, abs=1e-4)
+    assert again["ratio_low"] < once["ratio_low"] < once["ratio_high"] < again["ratio_high"]
+    elsewhere = {"baseline": "base", "looked": [{**study["looked"][0], "setting": "t"}]}
+    pd.testing.assert_series_equal(stats.judge(runs, elsewhere).pairs.set_index("setup").loc["arm"], once)
+
+
+def test_the_error_of_looks_is_that_of_simulated_nested_samples():
+    rng = np.random.default_rng(0)
+    walk = rng.normal(size=(20_000, 40)).cumsum(axis=1) / np.sqrt(np.arange(1, 41))
+    wrong = (np.abs(walk[:, [9, 19, 39]]) > 1.96).any(axis=1).mean()
+    assert nested.crossed([10, 20, 40], 1.96) == pytest.approx(wrong, abs=0.006)
+    assert nested.crossed([10, 10], 1.96) == pytest.approx(0.1, abs=1e-3)  # more rates: the union bound
+    assert nested.crossed([10, 10, 20], 1.96) < nested.crossed([10, 20], 1.96) + 0.0501
 
 
 @pytest.mark.parametrize(
-    ("ended", "limits", "words"),
+    ("entry", "line"),
     [
-        ("seeds", {"seeds": 40}, ["decide.seeds=101"]),
-        ("seeds", {"seeds": 80}, ["decide.seeds=160"]),
-        ("minutes", {"minutes": 2.5}, ["decide.minutes=5"]),
-        ("minutes", {"minutes": None}, ["seeds=101"]),
-        ("nothing would change", {}, ["seeds=101"]),
+        ({"setting": 3}, r"looked\[0\]\.setting must be text"),
+        ({"n": [-1]}, r"looked\[0\]\.n must be a list of whole numbers"),
+        ({"error": "x"}, r"looked\[0\]\.error must be a number"),
+        ({"times": None}, r"looked\[0\]\.times must be a whole number"),
     ],
 )
-def test_what_to_try_when_a_decided_study_has_ended(ended, limits, words):
-    assert remedy.tries("seeds=101", {"ended": ended, **limits}) == words
-
-
-def test_the_remedy_column_begins_with_decide():
-    wide = {"base": tuned(spread(60, 10, 0.3, 0)), "near": tuned(spread(64, 10, 0.4, 1))}
-    from initbench.report import judged
-    from initbench.report.block import Draw
-
-    found = source_of(runs_of(wide), command="python -m initbench init=a,b")
-    table = judged.decide(found, Draw(found)).items[0].table
-    needed = found.pairs.set_index("setup").loc["near", "seeds_needed"]
-    assert [row[-1] for row in table["rows"]] == [f"decide=true or seeds={needed}"]
-    text = str(judged.decide(found, Draw(found)).items[0].sentence)
-    assert "<code>python -m initbench init=a,b decide=true</code>" in text
-    assert text.index("decide=true") < text.index(f"seeds={needed}")
-
-
-def test_mlflow_has_the_rounds_as_tags_and_where_a_word_fell_as_a_metric(folder: Path, source: report.Source):
-    runs, history = (pd.read_parquet(folder / f"{name}.parquet") for name in ("runs", "history"))
-    results = Results(runs, history, dict(source.study), folder)
-    arms = {arm.parent.own_tags["initbench.setup"]: arm.parent for arm in arms_of(results, "none")}
-    for setup, row in source.pairs.set_index("setup").iterrows():
-        metrics = dict(zip(arms[setup].points.key, arms[setup].points.value))
-        tags = arms[setup].own_tags
-        if row["verdict"] in ("faster", "slower"):
-            assert metrics["decided_at"] == row["decided_at"] == row["pairs"]
-        else:
-            assert "decided_at" not in metrics
-        if row["verdict"] == "baseline":
-            assert "initbench.rounds" not in tags
-            continue
-        assert tags["initbench.verdict"] == row["verdict"]
-        seen = source.looks[source.looks["setup"] == setup]
-        assert tags["initbench.rounds"].split("; ") == [
-            f"{'more seeds' if look else 'first look'}, n={n}: {word}"
-            for look, n, word in seen[["look", "pairs", "verdict"]].itertuples(index=False)
-        ]
-
-
-# ---- what could make an answer wrong
-
-
-def warned(source: report.Source) -> dict[str, str]:
-    return {one.title: plain(one.text) for one in notices.notices(source)}
-
-
-def test_a_baseline_that_was_tuned_less_is_named_with_what_tuning_it_costs():
-    rival = {lr: [30.0 * (1 + abs(np.log10(lr / 0.1)))] * 10 for lr in (0.01, 0.03, 0.1, 0.3, 1.0)}
-    runs = runs_of({"base": tuned([60.0] * 10), "rival": rival, "poor": tuned([60.0] * 10)})
-    text = warned(source_of(runs))["The baseline was tuned less than its rivals"]
-    assert text.startswith("base had 3 learning rates, up to 5 for rival. ")
-    assert "arXiv 2509.02046" in text
-    assert text.endswith("The rates that it lacks take 20 runs: 'optim.lr=[0.01,0.03,0.1,0.3,1]'.")
-    fair = runs_of({"base": rival, "poor": tuned([60.0] * 10)})
-    assert "The baseline was tuned less than its rivals" not in warned(source_of(fair))
-
-
-def test_grids_of_one_rule_are_no_unequal_chance():
-    rival = {lr: [30.0] * 10 for lr in (0.01, 0.1, 1.0, 10.0)}
-    runs = runs_of({"base": rival, "arm": tuned([60.0] * 10)})
-    title = "Arms had different learning rate grids"
-    assert title in warned(source_of(runs))
-    arms = [{"label": f"{name} in s", "setup": name, "config": {"optim": {"auto": True}}} for name in ("base", "arm")]
-    assert title not in warned(source_of(runs, arms=arms))
-
-
-def test_looks_by_hand_are_told():
-    arms = {"base": tuned([60.0] * 10), "arm": tuned([30.0] * 10), "dead": tuned([NEVER] * 10)}
-    past = [{"setting": "s", "times": 3, "n": [10, 20, 40], "error": 0.1084}]
-    text = warned(source_of(runs_of(arms), looked=past))["Looked at 3 times before (n = 10, 20, 40)"]
-    assert "in 10.8% of studies, not in 5%" in text
-    assert "decide=true goes on by itself and counts its looks" in text
-    assert not [title for title in warned(source_of(runs_of(arms))) if title.startswith("Looked")]
-    elsewhere = [{**past[0], "setting": "t"}]
-    assert not [title for title in warned(source_of(runs_of(arms), looked=elsewhere)) if title.startswith("Looked")]
-
-
-def test_nobody_could_be_first_whom_a_verdict_calls_slower(source: report.Source):
-    from initbench.report.answer import answer
-
-    text = plain(answer(source, source.settings[0]))
-    assert "Could also be first: 1 setup (orthogonal · none)." in text
+def test_a_damaged_entry_of_study_json_is_one_line(folder, entry, line):
+    ib.run([*FEW, "seeds=2"])
+    path = Path("outputs/s/study.json")
+    good = {"setting": "s", "times": 1, "n": [10], "error": 0.08}
+    study = json.loads(path.read_text())
+    path.write_text(json.dumps({**study, "looked": [{**good, **entry}]}))
+    with pytest.raises(InputError, match=line):
+        ib.load("outputs/s")

@@ -13,7 +13,7 @@ from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
 from initbench.stats import nested, remedy, same, verdict
 from initbench.stats.crossfit import RESAMPLES, Crossfit, crossfit
-from initbench.stats.family import family_of, members, unjudged
+from initbench.stats.family import family_of, looked_at, members, unjudged
 from initbench.stats.intervals import ratio_interval
 from initbench.stats.panel import Panel, panels
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, groups, ranked
@@ -76,7 +76,8 @@ def judge(
         reference |= {row["setting"]: row["baseline"] for row in (study or {}).get("looks") or []}
     names, rows = family_of(board, study, family), []
     for setting, part in board.groupby("setting", sort=False):
-        rows += _setting(part, reference[str(setting)], arms, earlier, runs, target, members(part, names))
+        at = looked_at(study, str(setting), int(part["n"].max()))
+        rows += _setting(part, reference[str(setting)], arms, earlier, runs, target, members(part, names), at)
     pairs = standing(pd.DataFrame(rows, columns=COMPARISON_COLUMNS), (study or {}).get("looks") or [])
     for name in ("seeds_needed", "n", "n_baseline", "reached", "reached_baseline", "pairs", "family", *AT):
         pairs[name] = pairs[name].astype("Int64")
@@ -235,6 +236,7 @@ def _setting(
     runs: pd.DataFrame,
     target: bool,
     family: Sequence[str],
+    at: tuple[int, ...],
 ) -> list[dict[str, Any]]:
     """The comparisons of one setting, in the order of its ranking."""
     base = part[part["setup"] == reference].iloc[0]
@@ -244,7 +246,7 @@ def _setting(
         found = _by_loss(others, base, runs, target) | unjudged(_by_loss(outside, base, runs, target))
     else:
         asked = asked_of(runs)
-        found = by_steps(others, base, arms, earlier, asked) | unjudged(by_steps(outside, base, arms, None, asked))
+        found = by_steps(others, base, arms, earlier, asked, at) | unjudged(by_steps(outside, base, arms, None, asked))
     found[str(base["arm"])] = itself(base, arms, part)
     found |= same.copied(found, copies, part, base)
     return [same_for_all(row, base, len(others)) | found[str(row["arm"])] for _, row in part.iterrows()]

@@ -119,3 +119,13 @@ def callable_ratio(pairs: pd.DataFrame) -> float | None:
     width = np.log(tested["ratio_high"].to_numpy(float) / tested["ratio_low"].to_numpy(float))
     errors = width / 2 / student.ppf(0.975, tested["pairs"].to_numpy(float) - 1)
     return verdict.callable_ratio(errors, n, int(tested["family"].max()))
+
+
+def looked_at(study: Mapping[str, Any] | None, setting: str, n: int) -> tuple[int, ...]:
+    """The sizes of all looks at a setting, the present one with n seeds last, where it was looked at before; else none.
+
+    >>> looked_at({"looked": [{"setting": "s", "n": [10]}]}, "s", 20), looked_at(None, "s", 20)
+    ((10, 20), ())
+    """
+    before = [one["n"] for one in (study or {}).get("looked") or [] if one["setting"] == setting]
+    return (*before[0], n) if before and n else ()

@@ -39,17 +39,18 @@ def sizes(first: int, most: int) -> tuple[int, ...]:
 def crossed(at: Sequence[int], bound: float) -> float:
     """P(|Z_k| >= bound at some look) for equal arms, by the recursion over the density of paths that go on.
 
-    at (K,): nested sample sizes.
+    at (K,): nested sample sizes; of equal ones, whose correlation is not known (more learning rates, same seeds), all but
+    one count by the union bound.
 
     >>> round(crossed([10], 1.96), 3), round(crossed([10, 20, 40, 80, 160], 1.96), 3)
     (0.05, 0.17)
     """
-    n = np.asarray(at, float)
+    n = np.unique(np.asarray(at, float))
     if bound >= FURTHEST:
-        return float(min(1.0, 2 * len(n) * special.ndtr(-bound)))
+        return float(min(1.0, 2 * len(at) * special.ndtr(-bound)))
     nodes, weights = _legendre()
     edge = bound * np.sqrt(n)
-    outside = float(2 * special.ndtr(-bound))
+    outside = float(2 * special.ndtr(-bound)) * (1 + len(at) - len(n))
     s = nodes * edge[0]
     density = np.exp(-(s**2) / n[0] / 2) / np.sqrt(2 * np.pi * n[0]) * weights * edge[0]  # mass at each node
     for k in range(1, len(n)):
@@ -66,6 +67,15 @@ def _legendre() -> tuple[np.ndarray, np.ndarray]:
     return np.polynomial.legendre.leggauss(POINTS)
 
 
+def bound(p: float) -> float:
+    """The normal deviate beyond which, on both sides, lies p.
+
+    >>> round(bound(0.05), 2)
+    1.96
+    """
+    return float(-special.ndtri(max(p, 1e-300) / 2))
+
+
 def adjusted(p: float, at: tuple[int, ...]) -> float:
     """The p of one look counted for all looks at these sizes; p itself where there is only one.
 
@@ -74,7 +84,7 @@ def adjusted(p: float, at: tuple[int, ...]) -> float:
     """
     if len(at) < 2 or not p < 1:  # NaN stays NaN
         return p
-    return max(p, crossed(at, float(-special.ndtri(max(p, 1e-300) / 2))))
+    return max(p, crossed(at, bound(p)))
 
 
 @lru_cache(maxsize=256)

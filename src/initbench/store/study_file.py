@@ -74,6 +74,10 @@ def _count(value: Any) -> bool:
     return is_whole(value) and 0 <= value < 2**63
 
 
+def _counts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_count, value))
+
+
 def _moment(value: Any) -> bool:
     try:
         datetime.fromisoformat(value)
@@ -141,6 +145,7 @@ STUDY = {
     "machine": Key(_object, "an object"),
     "mlflow": Key(_object, "an object"),
     "cautions": Key(_objects, "a list of objects"),
+    "looked": Key(_objects, "a list of objects"),
     "frames": Key(_digests, "digests of runs.parquet and history.parquet"),
 }
 ARM = {
@@ -150,7 +155,7 @@ ARM = {
     "theory": Key(_predictions, "lists of numbers or null by name"),
     "layers": Key(_objects, "a list of objects"),
     "runs": Key(_count, "a whole number"),
-    "seeds": Key(lambda value: isinstance(value, list) and all(map(_count, value)), "a list of whole numbers"),
+    "seeds": Key(_counts, "a list of whole numbers"),
     "lrs": Key(lambda value: isinstance(value, list) and all(map(_number, value)), "a list of numbers"),
     **{name: Key(_number, "a number") for name in ("flops_per_step", "stored_parameters", "used_parameters")},
 }
@@ -159,6 +164,12 @@ CAUTION = {
     "title": Key(_text, "text", required=True, null=False),
     "text": Key(_text, "text", required=True, null=False),
     "arms": Key(_texts, "a list of text", required=True, null=False),
+}
+LOOKED = {
+    "setting": Key(_text, "text", required=True, null=False),
+    "times": Key(_count, "a whole number", required=True, null=False),
+    "n": Key(_counts, "a list of whole numbers", required=True, null=False),
+    "error": Key(_number, "a number", required=True, null=False),
 }
 ENDS = ("done", "failed", "not applicable")
 
@@ -183,7 +194,8 @@ def wrong_study(study: Mapping[str, Any], whole: bool = True) -> str:
     trained = [arm.get("label") for arm in study.get("arms", []) if arm.get("status") != "not applicable"]
     if len(set(trained)) < len(trained):
         return "two arms have one label"
-    found = (_wrong(one, CAUTION, f"cautions[{i}].") for i, one in enumerate(study.get("cautions") or []))
+    listed = ("cautions", CAUTION), ("looked", LOOKED)
+    found = (_wrong(one, keys, f"{name}[{i}].") for name, keys in listed for i, one in enumerate(study.get(name) or []))
     return next(filter(None, found), "")
 
 

@@ -24,7 +24,7 @@ from initbench.startup.processes import Processes, cores, later, like_the_comman
 from initbench.stats.family import named as family_named
 from initbench.store.parts import Store, told
 from initbench.store.reading import FILES
-from initbench.study import again
+from initbench.study import again, looked
 from initbench.study.described import Refused, describe
 from initbench.study.labels import labelled, setup_label
 from initbench.study.launch import Training, functions, needs_hydra
@@ -335,6 +335,7 @@ def collect(
 
     tracked = track.fill(results, study.uri, children=study.config.track.children, drawn=written)
     paths, board = written()
+    looked.note(study, board)
     if study.uri is not None and tracked.experiment_id is not None:
         results.study["mlflow"] = {"uri": masked(study.uri), "experiment_id": tracked.experiment_id}
         results.save_study()

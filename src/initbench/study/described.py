@@ -11,6 +11,7 @@ from initbench.config.arm import ArmConfig
 from initbench.errors import masked
 from initbench.study.labels import init_label, setting_label, setup_label, sharing_label
 from initbench.study.launch import failure
+from initbench.study.looked import looked
 from initbench.study.provenance import git_commit, machine, versions
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def describe(study: Study, elapsed: float) -> dict[str, Any]:
         "family": study.config.report.family,
         "budget": max(arm.config.train.steps for arm in study.arms),
         "cautions": study.cautions,
+        **({"looked": before} if (before := looked(study)) else {}),
         "arms": arms,
         "elapsed": round(elapsed, 1),
         "mlflow": None,

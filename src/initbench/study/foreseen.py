@@ -29,8 +29,9 @@ def foreseen(study: Study) -> list[str]:
         return []
     found: list[str] = []
     for setting in dict.fromkeys(arm.setting for arm in study.arms):
-        arms = [arm for arm in study.arms if arm.setting == setting and arm.config.train.steps]
-        size = len(compared(arms, study.config.report.baseline, study.config.report.family))
+        _, others = baseline_and_others(study, setting)
+        arms = [arm for arm in study.arms if arm.setting == setting]
+        size = sum(arm.config.train.steps > 0 for arm in others)
         if size:
             fewest = min((arm.config.seeds for arm in arms), key=len)
             rates = min((arm.config.optim.lrs for arm in arms), key=len)
@@ -38,12 +39,14 @@ def foreseen(study: Study) -> list[str]:
     return [line for line in dict.fromkeys(found) if line]
 
 
-def compared(arms: Sequence[PlannedArm], baseline: str | None, family: Sequence[str] | None) -> list[PlannedArm]:
-    """The arms of one setting that are to be compared with its baseline."""
-    named = [arm for arm in arms if baseline in (arm.setup, arm.config.init.name)] or arms
-    against = [arm for arm in named if arm.config.sharing.name == "none"] or named
-    others = [arm for arm in arms if arm is not against[0]]
-    return [arm for arm in others if family is None or {arm.setup, arm.config.init.name} & set(family)]
+def baseline_and_others(study: Study, setting: str) -> tuple[PlannedArm, list[PlannedArm]]:
+    """The arm that a setting's baseline will be, if it arrives, and those that are to be compared with it."""
+    baseline, family = study.config.report.baseline, study.config.report.family
+    arms = [arm for arm in study.arms if arm.setting == setting]
+    named = [arm for arm in arms if baseline in (arm.setup, arm.config.init.name)] or arms[:1]
+    base = ([arm for arm in named if arm.config.sharing.name == "none" or arm.setup == baseline] or named)[0]
+    others = [arm for arm in arms if arm is not base]
+    return base, [arm for arm in others if family is None or {arm.setup, arm.config.init.name} & set(family)]
 
 
 def of_seeds(seeds: Sequence[int], family: int) -> str:

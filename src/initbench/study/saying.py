@@ -18,6 +18,8 @@ def say_plan(plan: Study, done: int) -> None:
     """What is about to happen. `done`: runs that are stored."""
     from initbench.study.controls import control_text
     from initbench.study.foreseen import foreseen
+    from initbench.study.looked import line as looks
+    from initbench.study.looked import looked
 
     err = terminal.err
     left = plan.runs - done
@@ -30,7 +32,7 @@ def say_plan(plan: Study, done: int) -> None:
         err.print(f"data: {text}")
     for line in lines(plan.cautions, len(plan.arms)):
         err.print(f"note: {line}")
-    for line in foreseen(plan):
+    for line in [*foreseen(plan), *map(looks, looked(plan))]:
         err.print(f"note: {line}")
     say_damaged()
     for one in plan.refused:

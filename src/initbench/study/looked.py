@@ -1,0 +1,81 @@
+"""Growing a study by hand: with more seeds or learning rates the same comparisons are looked at again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from initbench.grammar import plural
+from initbench.stats import GATE, MIN_SEEDS, nested
+from initbench.stats.verdict import ALPHA
+from initbench.store import judged
+from initbench.store.judged import Look, Pair
+from initbench.study.foreseen import baseline_and_others
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from initbench.study.command import Study
+    from initbench.study.plan import PlannedArm
+
+
+def pairs(study: Study) -> dict[str, dict[Pair, Look]]:
+    """{setting: {pair: the sample at which it is judged}}; where no test is made there is no look.
+
+    The baseline is the one asked for. Where another stands in, because that one does not arrive, it does so each time.
+    """
+    found: dict[str, dict[Pair, Look]] = {}
+    if study.target is None or study.target.value is None:
+        return found
+    for setting in dict.fromkeys(arm.setting for arm in study.arms):
+        base, others = baseline_and_others(study, setting)
+        looks = {
+            judged.pair(base.key, one.key, study.target.metric, study.target.value): sample(base, one) for one in others
+        }
+        found[setting] = {pair: look for pair, look in looks.items() if len(look.seeds) >= MIN_SEEDS}
+    return found
+
+
+def sample(base: PlannedArm, arm: PlannedArm) -> Look:
+    """The seeds that both arms run, and every learning rate of either."""
+    seeds = set(base.config.seeds) & set(arm.config.seeds)
+    rates = {*base.config.optim.lrs, *arm.config.optim.lrs}
+    return Look(tuple(sorted(seeds)), tuple(sorted(rates)), ALPHA)
+
+
+def looked(study: Study) -> list[dict[str, Any]]:
+    """Earlier looks at smaller samples of the same runs, by setting: that of its pair with the most. Content of study.json.
+
+    error: P(one of two equal arms is called faster or slower at some of these looks or now, each at 5%).
+    """
+    out = []
+    for setting, own in pairs(study).items():
+        known = judged.looks_at(study.root, own)
+        earlier = [(judged.before(known[pair], now), now) for pair, now in own.items()]
+        most, now = max(earlier, key=lambda one: len(one[0]), default=([], None))
+        if now is None or not most:
+            continue
+        sizes = sorted(len(look.seeds) for look in most)
+        error = nested.crossed([*sizes, len(now.seeds)], nested.bound(ALPHA))
+        out.append({"setting": setting, "times": len(sizes), "n": sizes, "error": round(error, 4)})
+    return out
+
+
+def note(study: Study, board: pd.DataFrame) -> None:
+    """Write down that this study was judged: the pairs that could be tested, which takes one side that arrives."""
+    arrives = set(board.loc[board["share"].astype(float) >= GATE, "arm_key"])
+    for own in pairs(study).values():
+        judged.note(study.root, {pair: [look] for pair, look in own.items() if {pair.first, pair.second} & arrives})
+
+
+def line(one: Mapping[str, Any]) -> str:
+    """One entry of `looked` for the terminal.
+
+    >>> line({"setting": "s", "times": 2, "n": [10, 20], "error": 0.107})
+    'looked at 2 times before (n = 10, 20): p values and intervals count these looks; decide=true plans them'
+    """
+    seeds = ", ".join(str(n) for n in one["n"])
+    return (
+        f"looked at {plural(one['times'], 'time')} before (n = {seeds}): p values and intervals count these looks; "
+        "decide=true plans them"
+    )
