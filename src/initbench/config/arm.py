@@ -68,7 +68,9 @@ class StudySchema:
     decide: DecideConfig = field(default_factory=DecideConfig)
 
 
-Dropped = tuple[tuple[float, tuple[int, ...]], ...]  # learning rates that cannot win, each with the seeds it was tried at
+Dropped = tuple[
+    tuple[float, tuple[int, ...]], ...
+]  # learning rates that cannot win, each with the seeds it was tried at
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,9 @@ from initbench.own import plugins
 
 CONFIG_NAME = "config"
 # overrides that change neither arms nor runs: they do not make another study
-NOT_THE_STUDY = re.compile(r"^[+~]*(hydra[./]|(track|report|engine|measure|outputs|study|train\.(rerun|dry_run)|decide\.(minutes|seeds|steps|rates))[.=])")
+NOT_THE_STUDY = re.compile(
+    r"^[+~]*(hydra[./]|(track|report|engine|measure|outputs|study|train\.(rerun|dry_run)|decide\.(minutes|seeds|steps|rates))[.=])"
+)
 ARM = 400_000  # bytes of a composed configuration
 LONGEST_NAME = 255  # bytes of a file name
 # names of devices on Windows, whatever their ending
