@@ -11,12 +11,12 @@ import pandas as pd
 from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
 from initbench.stats import nested, remedy, student, verdict
-from initbench.stats.standing import standing
 from initbench.stats.crossfit import Crossfit, crossfit
 from initbench.stats.intervals import ratio_interval
 from initbench.stats.panel import Panel, panels
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, groups, ranked
 from initbench.stats.rates import GATE, at_chosen_lr, budget, log_outcome
+from initbench.stats.standing import standing
 from initbench.store.history import History
 
 COMPARISON_COLUMNS = [

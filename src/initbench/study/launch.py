@@ -140,7 +140,10 @@ def round_jobs(arm: PlannedArm, store: Store, rerun: bool) -> list[list[str]]:
 
 def job_lines(arm: PlannedArm) -> list[str]:
     """The overrides that make an arm alone: without its controls, and a control without the arm that asks for it."""
-    left = ("hydra.", "hydra/", "study=", "seeds=", "optim.lr=", "decide.", "train.steps=", "train.evaluate")
+    left = (
+        *("hydra.", "hydra/", "study=", "seeds=", "optim.lr=", "decide."),
+        *("train.steps=", "train.evaluate", "sharing.controls="),
+    )
     lines = [one for one in arm.job if not one.startswith(left)]
     if not arm.control_of or arm.config.sharing.name != "none":
         return [*lines, "sharing.controls=false"]

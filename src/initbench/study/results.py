@@ -17,6 +17,7 @@ import pyarrow as pa
 from initbench import stats
 from initbench.config.arm import Run, dotted, run_key, runs_of
 from initbench.disk import naming, published
+from initbench.stats.looks import LOOK_COLUMNS
 from initbench.store.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
 from initbench.store.parts import Store, Stored
 from initbench.store.reading import check_frames, digests, read_folder
@@ -47,6 +48,11 @@ class Results:
     def history(self) -> pd.DataFrame:
         """Every measured value, long: run, step, metric, layer (null = whole net), value."""
         return whole(self.measured)
+
+    @cached_property
+    def looks(self) -> pd.DataFrame:
+        """Every look at a comparison that had no word yet (LOOK_COLUMNS); empty where the study did not go on by itself."""
+        return pd.DataFrame(self.study.get("looks") or [], columns=LOOK_COLUMNS)
 
     def compare(self, baseline: str | None = None) -> pd.DataFrame:
         """Each setup against the baseline inside its setting, as in comparisons.csv."""

@@ -71,7 +71,10 @@ class Way:
 
     def go(self, train: Train, say: Callable[[Round], None]) -> tuple[Study, str | None]:
         """All rounds; the study as it is asked for at the end, and why the launcher failed."""
-        state, why = decide.first(map(asked_of, self.plan.arms), self.limits), "first look"
+        state, why = (
+            decide.first(map(asked_of, self.plan.arms), self.limits),
+            "first look" if self.limits.sizes else "rates",
+        )
         while True:
             now = self.grown(state)
             one = self.begun(now, state, why)

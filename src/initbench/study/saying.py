@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from initbench.study.command import Outcome, Study
     from initbench.study.rounds import Round
 
-OPERATIONS = 5e9  # a second and core, about: for the estimate before the first round
+OPERATIONS = 2e10  # a second and core, about: for the estimate before the first round
 # why a study that goes on has ended, as its last lines begin
 ENDS = {
     "decided": "decided",
