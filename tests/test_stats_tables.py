@@ -193,7 +193,7 @@ def test_a_slower_second_study_is_slower_paired_or_not():
 def test_unpaired_errors_are_those_of_two_samples():
     a, b = spread(60, 20, 0.2, 0), spread(70, 20, 0.3, 1)
     row = stats.compare_studies(runs_of({"x": {0.1: a}}), runs_of({"x": {0.1: b}}, seeds=range(50, 70))).iloc[0]
-    se = np.sqrt(np.log(a).var() / 20 + np.log(b).var() / 20)
+    se = np.sqrt(np.log(a).var(ddof=1) / 20 + np.log(b).var(ddof=1) / 20)
     assert np.log(row["ratio_high"] / row["ratio_low"]) == pytest.approx(2 * sps.t.ppf(0.975, 19) * se, rel=0.05)
     faster = np.mean([[(y < x) + 0.5 * (x == y) for y in b] for x in a])
     assert row["p_faster"] == pytest.approx(faster)

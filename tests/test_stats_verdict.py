@@ -110,14 +110,14 @@ def test_holm_is_that_of_statsmodels(p):
 
 
 def test_one_rate_is_the_paired_t_test_up_to_the_bootstrap():
-    """Without a choice of rates the procedure is a paired t-test whose SE is bootstrapped (plug-in variance)."""
+    """Without a choice of rates the procedure is a paired t-test whose SE is bootstrapped."""
     a, b = spread(60, 20, 0.2, 1), spread(70, 20, 0.3, 2)
     row = said(runs_of({"base": {0.1: b}, "arm": {0.1: a}})).loc["arm"]
     d = np.log(a) - np.log(b)
     assert row["ratio"] == pytest.approx(np.exp(d.mean()), rel=1e-9)
-    t = d.mean() / (d.std() / np.sqrt(20))
+    t = d.mean() / (d.std(ddof=1) / np.sqrt(20))
     assert row["p"] == pytest.approx(2 * sps.t.sf(abs(t), 19), rel=0.15)
-    half = sps.t.ppf(0.975, 19) * d.std() / np.sqrt(20)
+    half = sps.t.ppf(0.975, 19) * d.std(ddof=1) / np.sqrt(20)
     assert np.log(row["ratio_high"] / row["ratio_low"]) == pytest.approx(2 * half, rel=0.04)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
 from initbench.stats import nested, remedy, student, verdict
-from initbench.stats.crossfit import Crossfit, crossfit
+from initbench.stats.crossfit import RESAMPLES, Crossfit, crossfit
 from initbench.stats.intervals import ratio_interval
 from initbench.stats.panel import Panel, panels
 from initbench.stats.ranking import LEADERBOARD_COLUMNS, groups, ranked
@@ -26,7 +26,10 @@ COMPARISON_COLUMNS = [
     "reached", "reached_baseline", "lr", "lr_baseline", "lr_at_edge", "look", "decided_at",
 ]  # fmt: skip
 NAN = float("nan")
-AT = ("look", "decided_at")  # of a study that was decided by looking again: which look a row is of, seeds when the word fell
+AT = (
+    "look",
+    "decided_at",
+)  # of a study that was decided by looking again: which look a row is of, seeds when the word fell
 Asked = tuple[set[int], set[float], set[float]]  # seeds, learning rates, budgets of an arm
 NONE: Asked = (set(), set(), set())
 
@@ -117,8 +120,8 @@ def comparisons(
 class Arms:
     """The panels of a study and their cross-fits, each computed once for each set of seeds."""
 
-    def __init__(self, runs: pd.DataFrame) -> None:
-        self.panels = panels(runs) if len(runs) else {}
+    def __init__(self, runs: pd.DataFrame, resamples: int = RESAMPLES) -> None:
+        self.panels, self.resamples = (panels(runs) if len(runs) else {}), resamples
         self._fits: dict[tuple[str, bytes], tuple[Panel, Crossfit]] = {}
 
     def on(self, arm: str, seeds: np.ndarray) -> tuple[Panel, Crossfit]:
@@ -126,7 +129,7 @@ class Arms:
         key = arm, seeds.tobytes()
         if key not in self._fits:
             panel = self.panels[arm].at(seeds)
-            self._fits[key] = panel, crossfit(panel)
+            self._fits[key] = panel, crossfit(panel, self.resamples)
         return self._fits[key]
 
     def seeds(self, *arms: str) -> np.ndarray:
@@ -260,10 +263,10 @@ def by_steps(
     sides = [verdict.Side(row["share"], row["lr_at_edge"]) for _, row in others.iterrows()]
     bases = [verdict.Side(base["share"], base["lr_at_edge"])] * len(sides)
     contrasts = [arms.contrast(arm, str(base["arm"])) for arm in names]
-    found = verdict.verdicts(contrasts, sides, bases, at, more)
+    found = verdict.verdicts(contrasts, sides, bases, at=at, others=more)
     if earlier is not None and any(one.word in verdict.DECIDED for one in found):
         shifted = [earlier.contrast(arm, str(base["arm"])) for arm in names]
-        again = verdict.verdicts(shifted, sides, bases, at, more)
+        again = verdict.verdicts(shifted, sides, bases, at=at, others=more)
         found = [verdict.stands(one, other) for one, other in zip(found, again)]
     undecided = max(1, sum(one.word == "undecided" and bool(one.test) for one in found))
     confidence = 1 - nested.level(at, verdict.ALPHA), 1 - nested.level(at, 2 * verdict.ALPHA)

@@ -18,6 +18,7 @@ import pandas as pd
 from initbench.startup.late import stats as sps
 from initbench.stats import student
 from initbench.stats.compare import Arms
+from initbench.stats.intervals import standard_error
 from initbench.stats.rates import GATE
 
 EFFECT_COLUMNS = [
@@ -156,7 +157,7 @@ def _interval(estimate: float, draws: np.ndarray, n: int) -> tuple[float, float,
     """Estimate, 95% interval and p with t(n-1); NaN below three seeds."""
     if n < 3:
         return float(estimate), float("nan"), float("nan"), float("nan")
-    error = float(draws.std())
+    error = standard_error(draws, n)
     half = float(student.ppf(0.975, n - 1)) * error
     p = float(2 * student.sf(abs(estimate) / error, n - 1)) if error > 1e-12 else float(abs(estimate) < 1e-9)
     return float(estimate), float(estimate - half), float(estimate + half), p

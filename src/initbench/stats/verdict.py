@@ -18,7 +18,7 @@ import numpy as np
 from initbench.startup.late import stats as sps
 from initbench.stats import nested, student
 from initbench.stats.crossfit import Crossfit, at_rates
-from initbench.stats.intervals import wilson
+from initbench.stats.intervals import standard_error, wilson
 from initbench.stats.panel import Panel
 from initbench.stats.rates import GATE, MIN_SEEDS
 
@@ -34,7 +34,7 @@ class Contrast(NamedTuple):
 
     n: int
     estimate: float  # theta - the baseline's
-    error: float  # standard error: sd of the bootstrap draws; NaN below 3 pairs
+    error: float  # standard error by the bootstrap; NaN below 3 pairs
     reached: np.ndarray  # (n,) whether the seed arrives at rates chosen without it, in most halvings
     reached_base: np.ndarray
     first: np.ndarray  # (n,) share of halvings in which the arm arrives earlier; a tie is half
@@ -88,7 +88,7 @@ class Verdict(NamedTuple):
 def contrast(arm: Panel, fit: Crossfit, base: Panel, fit_base: Crossfit) -> Contrast:
     """Two arms on the same seeds, both cross-fitted on them."""
     n = len(arm.seeds)
-    error = float((fit.draws - fit_base.draws).std()) if n >= 3 else NAN
+    error = standard_error(fit.draws - fit_base.draws, n) if n >= 3 else NAN
     ours, theirs = at_rates(arm.reached, fit.rates), at_rates(base.reached, fit_base.rates)  # (H, n)
     # arriving at the budget itself is still earlier than never
     gap = (at_rates(arm.log, fit.rates) - 1e-6 * ours) - (at_rates(base.log, fit_base.rates) - 1e-6 * theirs)
@@ -99,7 +99,8 @@ def contrast(arm: Panel, fit: Crossfit, base: Panel, fit_base: Crossfit) -> Cont
 def unpaired(arm: Panel, fit: Crossfit, base: Panel, fit_base: Crossfit) -> Contrast:
     """Two arms on different seeds: errors add, and the smaller sample gives the degrees of freedom."""
     n = min(len(arm.seeds), len(base.seeds))
-    error = float(np.hypot(fit.draws.std(), fit_base.draws.std())) if n >= 3 else NAN
+    errors = [standard_error(f.draws, len(p.seeds)) for f, p in ((fit, arm), (fit_base, base))] if n >= 3 else [NAN]
+    error = float(np.linalg.norm(errors))
     ours, theirs = at_rates(arm.reached, fit.rates), at_rates(base.reached, fit_base.rates)
     when = at_rates(arm.log, fit.rates) - 1e-6 * ours
     when_base = at_rates(base.log, fit_base.rates) - 1e-6 * theirs
@@ -150,6 +151,7 @@ def verdicts(
     contrasts: Sequence[Contrast],
     sides: Sequence[Side],
     bases: Sequence[Side],
+    *,
     at: tuple[int, ...] = (),
     others: int = 0,
 ) -> list[Verdict]:
@@ -173,9 +175,7 @@ def verdicts(
     return out
 
 
-def _word(
-    one: Contrast, side: Side, base: Side, test: str, adjusted: float, at: tuple[int, ...]
-) -> tuple[str, str]:
+def _word(one: Contrast, side: Side, base: Side, test: str, adjusted: float, at: tuple[int, ...]) -> tuple[str, str]:
     if test == "ratio":
         low, high = one.interval(1 - nested.level(at, 2 * ALPHA))
         if one.n >= MIN_EQUIVALENT and -np.log(MARGIN) <= low and high <= np.log(MARGIN):
