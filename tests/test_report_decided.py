@@ -142,6 +142,15 @@ def test_what_to_try_when_a_decided_study_has_ended(ended, limits, words):
     assert remedy.tries("seeds=101", {"ended": ended, **limits}) == words
 
 
+def test_a_decided_study_asks_for_the_limit_that_was_met():
+    limits = {"ended": "nothing would change", "seeds": 200, "rates": 9, "steps": None}
+    assert remedy.tries("'optim.lr=[0.1,1,10]'", limits) == ["decide.rates=18"]
+    assert remedy.tries("train.steps=600", limits) == ["train.steps=600"]
+    assert remedy.tries("train.steps=600", limits | {"steps": 1200}) == ["decide.steps=2400"]
+    assert remedy.tries("train.evaluate.dense=60", limits) == ["train.evaluate.dense=60"]
+    assert remedy.tries("", limits | {"ended": "seeds"}) == ["decide.seeds=400"]
+
+
 def test_the_remedy_column_begins_with_decide():
     wide = {"base": tuned(spread(60, 10, 0.3, 0)), "near": tuned(spread(64, 10, 0.4, 1))}
     from initbench.report import judged
@@ -209,8 +218,8 @@ def test_looks_by_hand_are_told():
     arms = {"base": tuned([60.0] * 10), "arm": tuned([30.0] * 10), "dead": tuned([NEVER] * 10)}
     past = [{"setting": "s", "times": 3, "n": [10, 20, 40], "error": 0.1084}]
     text = warned(source_of(runs_of(arms), looked=past))["Looked at 3 times before (n = 10, 20, 40)"]
-    assert "in 10.8% of studies, not in 5%" in text
-    assert "decide=true goes on by itself and counts its looks" in text
+    assert "in 10.8% of studies: words after looking are less sure" in text
+    assert text.endswith("p values and intervals here count every look. decide=true plans its looks and counts them.")
     assert not [title for title in warned(source_of(runs_of(arms))) if title.startswith("Looked")]
     elsewhere = [{**past[0], "setting": "t"}]
     assert not [title for title in warned(source_of(runs_of(arms), looked=elsewhere)) if title.startswith("Looked")]

@@ -50,7 +50,7 @@ def cost(source: Source) -> Cost | None:
     rounds = source.decide["rounds"]
     tried = source.profile.groupby("arm", sort=False)["lr"].nunique()
     setting = source.board.set_index("arm")["setting"].astype(str)
-    last = source.looks.groupby(source.looks["setting"].astype(str))["seeds"].max() if len(source.looks) else {}
+    last = dict(source.looks.groupby(source.looks["setting"].astype(str))["seeds"].max())
     first = source.decide["sizes"][0]
     fixed = sum(int(rates) * int(last.get(setting.get(arm, ""), first)) for arm, rates in tried.items())
     return Cost(sum(int(one["runs"]) for one in rounds), sum(float(one["seconds"]) for one in rounds) / 60, fixed)
@@ -129,8 +129,8 @@ def looks(source: Source, draw: Draw) -> Block:
 def longest_first(found: pd.DataFrame, board: pd.DataFrame) -> list[str]:
     """Arms in the order of their panels: undecided, then by number of looks, then by rank."""
     last = found.sort_values("look").groupby("arm").tail(1).set_index("arm")
-    rank = board.set_index("arm")["rank"]
-    key = {arm: (row["verdict"] != "undecided", -int(row["look"]), int(rank[arm])) for arm, row in last.iterrows()}
+    rank = dict(zip(board["arm"], board["rank"]))
+    key = {str(arm): (row["verdict"] != "undecided", -int(row["look"]), rank[arm]) for arm, row in last.iterrows()}
     return sorted(key, key=lambda arm: key[arm])
 
 

@@ -221,8 +221,9 @@ def _about_looks(source: Source) -> list[Notice]:
         seeds = ", ".join(str(n) for n in one["n"])
         wrong = num.percent(round(float(one["error"]), 3))
         text = say(
-            "Words after looking are less sure: of two equal setups, one is called faster or slower at some of these looks in {} "
-            "of studies, not in 5%. {} goes on by itself and counts its looks.", wrong, Code(remedy.DECIDE),
+            "At 5% a look, some of these looks would call one of two equal setups faster or slower in {} of studies: words after "
+            "looking are less sure. So p values and intervals here count every look. {} plans its looks and counts them.",
+            wrong, Code(remedy.DECIDE),
         )  # fmt: skip
         out.append(Notice(f"Looked at {num.plural(int(one['times']), 'time')} before (n = {seeds}){where}", text))
     return out
@@ -249,7 +250,7 @@ def _about_power(source: Source) -> list[Notice]:
 def _called(pairs: pd.DataFrame) -> str:
     """The smallest ratio that got a word here and the largest that did not: setups scatter more or less than the typical."""
     tested = pairs[pairs["test"] == "ratio"]
-    size = np.exp(np.abs(np.log(tested["ratio"].astype(float))))
+    size = pd.Series(np.exp(np.abs(np.log(tested["ratio"].to_numpy(float)))), tested.index)
     called = size[tested["verdict"].isin(["faster", "slower"])]
     open_ = size[(tested["verdict"] == "undecided") & (tested["p_holm"] >= ALPHA)]
     if called.empty or open_.empty:

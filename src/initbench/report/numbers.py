@@ -145,5 +145,5 @@ def measured_on(study: Mapping[str, Any]) -> str:
     ('512 fixed samples', 'fixed samples')
     """
     configs = [arm.get("config") or {} for arm in study.get("arms") or []]
-    found = {(config.get("train") or {}).get("eval_samples") for config in configs} - {None}
-    return " or ".join([*(f"{n:,}" for n in sorted(found))]) + " fixed samples" if found else "fixed samples"
+    found = sorted({int(n) for config in configs if (n := (config.get("train") or {}).get("eval_samples"))})
+    return f"{' or '.join(f'{n:,}' for n in found)} fixed samples".lstrip()

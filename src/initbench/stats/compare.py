@@ -32,8 +32,6 @@ AT = (
     "look",
     "decided_at",
 )  # of a study that was decided by looking again: which look a row is of, seeds when the word fell
-Asked = tuple[set[int], set[float], set[float]]  # seeds, learning rates, budgets of an arm
-NONE: Asked = (set(), set(), set())
 
 
 class Judged(NamedTuple):
@@ -281,7 +279,7 @@ def by_steps(
     base: pd.Series,
     arms: Arms,
     earlier: Arms | None,
-    asked: Mapping[str, Asked],
+    asked: Mapping[str, remedy.Asked],
     at: tuple[int, ...] = (),
     more: int = 0,
 ) -> dict[str, dict[str, Any]]:
@@ -304,7 +302,7 @@ def by_steps(
         logs = (one.estimate, *(end for c in confidence for end in one.interval(c))) if both_open else (NAN,) * 5
         # rounded, so that the last bits of a sum are no spread
         ratio, low, high, equal_low, equal_high = (round(float(np.exp(x)), 12) for x in logs)
-        decide, needed = _decide(said, one, row, base, undecided, asked)
+        decide, needed = remedy.decide(said, one, row, base, undecided, asked)
         p_faster, p_low, p_high = one.p_faster
         what = {
             "verdict": said.word, "why": said.why, "decide": decide, "seeds_needed": pd.NA if needed is None else needed,
@@ -318,39 +316,13 @@ def by_steps(
     return rows
 
 
-def asked_of(runs: pd.DataFrame) -> dict[str, Asked]:
+def asked_of(runs: pd.DataFrame) -> dict[str, remedy.Asked]:
     """{arm: its seeds, learning rates and budgets}"""
     seeds, rates, tau = runs["seed"].to_numpy(), runs["optim.lr"].to_numpy(float), budget(runs)
     return {
         arm: (set(seeds[at].tolist()), set(rates[at].tolist()), set(tau[at].tolist()))
         for arm, at in groups(runs["arm"])
     }
-
-
-def _decide(
-    said: verdict.Verdict,
-    one: verdict.Contrast,
-    row: pd.Series,
-    base: pd.Series,
-    family: int,
-    known: Mapping[str, Asked],
-) -> tuple[str, int | None]:
-    """(override, seeds in all) that would probably decide an undecided pair."""
-    if said.word != "undecided":
-        return "", None
-    ours, theirs = known.get(row["arm"], NONE), known.get(base["arm"], NONE)
-    seeds, rates, tau = ours[0] | theirs[0], ours[1] | theirs[1], ours[2] | theirs[2]
-    if said.why in ("few", "seeds"):
-        test = said.test or "ratio"
-        needed = verdict.MIN_SEEDS if said.why == "few" else verdict.seeds_to_decide(one, test, family)
-        return (remedy.more_seeds(sorted(seeds), needed) if needed else ""), needed
-    if said.why == "steps":
-        return remedy.longer(max(tau, default=0.0)), None
-    if said.why == "grid":
-        medians = [steps for steps in (row["steps"], base["steps"]) if np.isfinite(steps)]
-        return (remedy.denser(max(medians)) if medians else ""), None
-    edges = [row["lr_at_edge"], base["lr_at_edge"]]
-    return remedy.wider(sorted(rates), remedy.sides_of(edges)), None
 
 
 def _by_loss(others: pd.DataFrame, base: pd.Series, runs: pd.DataFrame, target: bool) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from initbench.grammar import number, plural, probability
+from initbench.stats import verdict
 from initbench.stats.target import select
 from initbench.stats.verdict import ALPHA, MARGIN, MIN_EQUIVALENT
 from initbench.store.history import History
@@ -24,6 +25,9 @@ REASONS = {
     "grid": "one evaluation earlier would change the verdict",
     "target": "no target to reach",
 }
+Asked = tuple[set[int], set[float], set[float]]  # seeds, learning rates, budgets of an arm
+NONE: Asked = (set(), set(), set())
+LIMITS = {"seeds": "seeds", "optim.lr": "rates", "train.steps": "steps"}  # what each override has for a limit in decide
 DECIDE = "decide=true"  # goes on by itself until every pair has a word
 
 
@@ -119,10 +123,38 @@ def tries(decide: str, limits: Mapping[str, Any] | None = None) -> list[str]:
         return own if decide == SOME_TARGET else [DECIDE, *own]
     if limits.get("ended") == "minutes" and limits.get("minutes"):
         return [f"decide.minutes={number(2 * limits['minutes'])}"]
-    if limits.get("ended") == "seeds":
-        needed = re.fullmatch(r"seeds=(\d+)", decide)
-        return [f"decide.seeds={max(int(needed[1]) if needed else 0, 2 * int(limits['seeds']))}"]
-    return own
+    key = decide.strip("'").partition("=")[0]
+    name = LIMITS.get(key or "seeds", "")
+    if not limits.get(name) or (name == "seeds" and limits.get("ended") != "seeds"):
+        return own
+    needed = re.fullmatch(r"seeds=(\d+)", decide)
+    return [f"decide.{name}={max(int(needed[1]) if needed else 0, 2 * int(limits[name]))}"]
+
+
+def decide(
+    said: verdict.Verdict,
+    one: verdict.Contrast,
+    row: pd.Series,
+    base: pd.Series,
+    family: int,
+    known: Mapping[str, Asked],
+) -> tuple[str, int | None]:
+    """(override, seeds in all) that would probably decide an undecided pair."""
+    if said.word != "undecided":
+        return "", None
+    ours, theirs = known.get(row["arm"], NONE), known.get(base["arm"], NONE)
+    seeds, rates, tau = ours[0] | theirs[0], ours[1] | theirs[1], ours[2] | theirs[2]
+    if said.why in ("few", "seeds"):
+        test = said.test or "ratio"
+        needed = verdict.MIN_SEEDS if said.why == "few" else verdict.seeds_to_decide(one, test, family)
+        return (more_seeds(sorted(seeds), needed) if needed else ""), needed
+    if said.why == "steps":
+        return longer(max(tau, default=0.0)), None
+    if said.why == "grid":
+        medians = [steps for steps in (row["steps"], base["steps"]) if np.isfinite(steps)]
+        return (denser(max(medians)) if medians else ""), None
+    edges = [row["lr_at_edge"], base["lr_at_edge"]]
+    return wider(sorted(rates), sides_of(edges)), None
 
 
 def more_seeds(seeds: Sequence[int], total: int) -> str:

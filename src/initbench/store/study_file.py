@@ -115,10 +115,6 @@ def _target(value: Any) -> bool:
     )
 
 
-def _counts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_count, value))
-
-
 def _verdict(value: Any) -> bool:
     return value in ("faster", "slower", "equivalent", "undecided")
 

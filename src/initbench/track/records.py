@@ -130,7 +130,7 @@ def arms_of(results: Any, children: str = "headline") -> list[Arm]:
     shown = runs[[name for name in runs if name in _OF_ARMS]]  # cutting an arm out of all columns takes longest here
     of_label = dict(list(profile.groupby("arm")))
     board = ordered(runs, study)  # the ranks and medians of the report
-    places = {str(row["arm"]): row for row in board.to_dict("records")}
+    places = {str(row["arm"]): {str(name): value for name, value in row.items()} for row in board.to_dict("records")}
     for key, i in number.items():
         info, mine = infos[key], np.flatnonzero(arm_of == i)
         lrs = of_label.get(info["label"], profile.iloc[:0])
