@@ -83,8 +83,14 @@ def table(sd: float, alpha: float, seed: int = 3) -> list[str]:
     return lines
 
 
-if __name__ == "__main__":
+def tables() -> list[str]:
+    """Markdown of all cells."""
+    lines: list[str] = []
     for sd in (0.25, 0.5):
-        for alpha in (0.05, 0.05 / 7):
-            print(f"\nsd {sd} of log steps, level {alpha:.4f}\n")
-            print("\n".join(table(sd, alpha)))
+        for alpha, words in ((0.05, "one comparison"), (0.05 / 7, "the first of seven by Holm")):
+            lines += ["", f"Noise sd {sd} of log steps, level {alpha:.4f} ({words}):", "", *table(sd, alpha)]
+    return lines
+
+
+if __name__ == "__main__":
+    print("\n".join(tables()))

@@ -1,6 +1,6 @@
 """Real runs to resample: 12 names of one law (6x32 ReLU on digits, SGD, four rates), 1,000 seeds each.
 
-    python -m benchmarks.verdicts.real        # trains 48,000 runs, about 15 minutes of two cores, and writes the file
+python -m benchmarks.verdicts.real        # trains 48,000 runs, about 15 minutes of two cores, and writes the file
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-
 from benchmarks.verdicts.laws import LAWS
 
 FILE = Path(__file__).parents[1] / "data" / "one_law.npz"
-RATES, SEEDS, BUDGET = (0.05, 0.1, 0.2, 0.4), 1000, 300
+RATES, SEEDS, BUDGET = (0.1, 0.2, 0.3, 0.4), 1000, 300
 NEVER = np.iinfo(np.uint16).max
 
 
@@ -46,7 +45,7 @@ def train() -> None:
     np.savez_compressed(
         FILE,
         steps=np.where(np.isnan(steps), NEVER, steps).astype(np.uint16).reshape(shape),
-        loss=runs["loss/train"].to_numpy(np.float16).reshape(shape),
+        loss=runs["loss/train"].to_numpy(np.float32).reshape(shape),
         grid=grid.astype(np.uint16),
     )
 

@@ -12,7 +12,7 @@ import pandas as pd
 from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
 from initbench.stats import nested, remedy, same, verdict
-from initbench.stats.crossfit import Crossfit, crossfit
+from initbench.stats.crossfit import RESAMPLES, Crossfit, crossfit
 from initbench.stats.family import family_of, looked_at, members, unjudged
 from initbench.stats.intervals import ratio_interval
 from initbench.stats.panel import Panel, panels
@@ -128,8 +128,8 @@ def comparisons(
 class Arms:
     """The panels of a study and their cross-fits, each computed once for each set of seeds."""
 
-    def __init__(self, runs: pd.DataFrame) -> None:
-        self.runs = runs
+    def __init__(self, runs: pd.DataFrame, resamples: int = RESAMPLES) -> None:
+        self.runs, self.resamples = runs, resamples
         self.panels = panels(runs) if len(runs) else {}
         self._fits: dict[tuple[str, bytes], tuple[Panel, Crossfit]] = {}
 
@@ -143,7 +143,7 @@ class Arms:
         key = arm, seeds.tobytes()
         if key not in self._fits:
             panel = self.panels[arm].at(seeds)
-            self._fits[key] = panel, crossfit(panel)
+            self._fits[key] = panel, crossfit(panel, self.resamples)
         return self._fits[key]
 
     def seeds(self, *arms: str) -> np.ndarray:
@@ -286,10 +286,10 @@ def by_steps(
     sides = [verdict.Side(row["share"], row["lr_at_edge"]) for _, row in others.iterrows()]
     bases = [verdict.Side(base["share"], base["lr_at_edge"])] * len(sides)
     contrasts = [arms.contrast(arm, str(base["arm"])) for arm in names]
-    found = verdict.verdicts(contrasts, sides, bases, at, more)
+    found = verdict.verdicts(contrasts, sides, bases, at=at, others=more)
     if earlier is not None and any(one.word in verdict.DECIDED for one in found):
         shifted = [earlier.contrast(arm, str(base["arm"])) for arm in names]
-        again = verdict.verdicts(shifted, sides, bases, at, more)
+        again = verdict.verdicts(shifted, sides, bases, at=at, others=more)
         found = [verdict.stands(one, other) for one, other in zip(found, again)]
     undecided = max(1, sum(one.word == "undecided" and bool(one.test) for one in found))
     confidence = 1 - nested.level(at, verdict.ALPHA), 1 - nested.level(at, 2 * verdict.ALPHA)

@@ -20,7 +20,7 @@ import numpy as np
 
 from initbench.startup.late import special
 
-POINTS = 201  # of the grid on which the density of paths that go on is kept
+POINTS = 61  # of the grid on which the density of paths that go on is kept
 FURTHEST = 8.0  # normal deviates: beyond it the union bound is as good
 
 

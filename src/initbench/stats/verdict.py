@@ -151,6 +151,7 @@ def verdicts(
     contrasts: Sequence[Contrast],
     sides: Sequence[Side],
     bases: Sequence[Side],
+    *,
     at: tuple[int, ...] = (),
     others: int = 0,
 ) -> list[Verdict]:
