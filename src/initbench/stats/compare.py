@@ -291,7 +291,7 @@ def by_steps(
         shifted = [earlier.contrast(arm, str(base["arm"])) for arm in names]
         again = verdict.verdicts(shifted, sides, bases, at=at, others=more)
         found = [verdict.stands(one, other) for one, other in zip(found, again)]
-    undecided = max(1, sum(one.word == "undecided" and bool(one.test) for one in found))
+    counted = max(1, more + sum(one.word not in ("faster", "slower") for one in found))  # that Holm has not rejected
     confidence = 1 - nested.level(at, verdict.ALPHA), 1 - nested.level(at, 2 * verdict.ALPHA)
     rows = {}
     for (_, row), one, said in zip(others.iterrows(), contrasts, found):
@@ -299,7 +299,7 @@ def by_steps(
         logs = (one.estimate, *(end for c in confidence for end in one.interval(c))) if both_open else (NAN,) * 5
         # rounded, so that the last bits of a sum are no spread
         ratio, low, high, equal_low, equal_high = (round(float(np.exp(x)), 12) for x in logs)
-        decide, needed = _decide(said, one, row, base, undecided, asked)
+        decide, needed = _decide(said, one, row, base, counted, at, asked)
         p_faster, p_low, p_high = one.p_faster
         rows[str(row["arm"])] = {
             "verdict": said.word, "why": said.why, "reason": remedy.REASONS[said.why].format(n=one.n) if said.why else "",
@@ -327,6 +327,7 @@ def _decide(
     row: pd.Series,
     base: pd.Series,
     family: int,
+    at: tuple[int, ...],
     known: Mapping[str, Asked],
 ) -> tuple[str, int | None]:
     """(override, seeds in all) that would probably decide an undecided pair."""
@@ -336,7 +337,7 @@ def _decide(
     seeds, rates, tau = ours[0] | theirs[0], ours[1] | theirs[1], ours[2] | theirs[2]
     if said.why in ("few", "seeds"):
         test = said.test or "ratio"
-        needed = verdict.MIN_SEEDS if said.why == "few" else verdict.seeds_to_decide(one, test, family)
+        needed = verdict.MIN_SEEDS if said.why == "few" else verdict.seeds_to_decide(one, test, family, at)
         return (remedy.more_seeds(sorted(seeds), needed) if needed else ""), needed
     if said.why == "steps":
         return remedy.longer(max(tau, default=0.0)), None
