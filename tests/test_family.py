@@ -20,6 +20,7 @@ from initbench.report.words import plain
 from initbench.stats import looks, verdict
 from initbench.stats.family import cannot_call, largest, named, seeds_to_call
 from initbench.study import command
+from initbench.study import foreseen as study_foreseen
 from initbench.study.foreseen import foreseen, of_rates, of_seeds
 
 FEW = ["sharing=none", "seeds=2", "optim.lr=0.1", "train.steps=3", "track.uri=null", "engine.workers=1"]
@@ -192,6 +193,10 @@ def test_counts_that_no_seed_could_decide_are_said_afterwards(tmp_path):
 
 
 # ---- before training
+
+
+def test_the_numbers_that_a_plan_knows_without_importing_stats():
+    assert (study_foreseen.FEWEST, study_foreseen.ALPHA) == (stats.MIN_SEEDS, verdict.ALPHA)
 
 
 @pytest.mark.parametrize("family", [1, 2, 5, 6, 25, 26, 92, 1000])

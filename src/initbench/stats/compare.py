@@ -127,9 +127,8 @@ class Arms:
     """The panels of a study and their cross-fits, each computed once for each set of seeds."""
 
     def __init__(self, runs: pd.DataFrame, resamples: int = RESAMPLES) -> None:
-        self.runs = runs
+        self.runs, self.resamples = runs, resamples
         self.panels = panels(runs) if len(runs) else {}
-        self.resamples = resamples  # of the bootstrap; means need none
         self._fits: dict[tuple[str, bytes], tuple[Panel, Crossfit]] = {}
 
     @cached_property
@@ -294,7 +293,7 @@ def by_steps(
         shifted = [earlier.contrast(arm, str(base["arm"])) for arm in names]
         again = verdict.verdicts(shifted, sides, bases, at=at, others=more)
         found = [verdict.stands(one, other) for one, other in zip(found, again)]
-    undecided = max(1, sum(one.word == "undecided" and bool(one.test) for one in found))
+    counted = max(1, more + sum(one.word not in ("faster", "slower") for one in found))  # that Holm has not rejected
     confidence = 1 - nested.level(at, verdict.ALPHA), 1 - nested.level(at, 2 * verdict.ALPHA)
     rows = {}
     for (_, row), one, said in zip(others.iterrows(), contrasts, found):
@@ -302,7 +301,7 @@ def by_steps(
         logs = (one.estimate, *(end for c in confidence for end in one.interval(c))) if both_open else (NAN,) * 5
         # rounded, so that the last bits of a sum are no spread
         ratio, low, high, equal_low, equal_high = (round(float(np.exp(x)), 12) for x in logs)
-        decide, needed = remedy.decide(said, one, row, base, undecided, asked)
+        decide, needed = remedy.decide(said, one, row, base, counted, at, asked)
         p_faster, p_low, p_high = one.p_faster
         what = {
             "verdict": said.word, "why": said.why, "decide": decide, "seeds_needed": pd.NA if needed is None else needed,

@@ -39,7 +39,7 @@ def take(
         earlier = Arms(remedy.one_evaluation_earlier(runs, remedy.evaluation_grids(runs, history, metric)))
     decided = {(row["setting"], row["setup"]): row["verdict"] for row in before if row["verdict"] in verdict.DECIDED}
     copied = {
-        (row["setting"], row["setup"]) for row in before if row["same_as"]
+        (row["setting"], row["setup"]) for row in before if row.get("same_as")
     }  # the same as another: not in the family
     fixed = {row["setting"]: row["baseline"] for row in before if row["verdict"] in verdict.DECIDED}
     reference = reference_of(board, runs, study) | fixed

@@ -56,6 +56,8 @@ def crossed(at: Sequence[int], bound: float) -> float:
     for k in range(1, len(n)):
         sd = np.sqrt(n[k] - n[k - 1])
         outside += float(density @ (special.ndtr((s - edge[k]) / sd) + special.ndtr((-s - edge[k]) / sd)))
+        if k == len(n) - 1:
+            break
         new = nodes * edge[k]
         kernel = np.exp(-(((new[:, None] - s) / sd) ** 2) / 2) / np.sqrt(2 * np.pi) / sd
         density, s = (kernel @ density) * weights * edge[k], new

@@ -137,6 +137,7 @@ def decide(
     row: pd.Series,
     base: pd.Series,
     family: int,
+    at: tuple[int, ...],
     known: Mapping[str, Asked],
 ) -> tuple[str, int | None]:
     """(override, seeds in all) that would probably decide an undecided pair."""
@@ -146,7 +147,7 @@ def decide(
     seeds, rates, tau = ours[0] | theirs[0], ours[1] | theirs[1], ours[2] | theirs[2]
     if said.why in ("few", "seeds"):
         test = said.test or "ratio"
-        needed = verdict.MIN_SEEDS if said.why == "few" else verdict.seeds_to_decide(one, test, family)
+        needed = verdict.MIN_SEEDS if said.why == "few" else verdict.seeds_to_decide(one, test, family, at)
         return (more_seeds(sorted(seeds), needed) if needed else ""), needed
     if said.why == "steps":
         return longer(max(tau, default=0.0)), None

@@ -21,7 +21,6 @@ from initbench.overrides.expand import Expanded, expand_study
 from initbench.overrides.read import key_of, texts
 from initbench.startup.plain import plain_start
 from initbench.startup.processes import Processes, cores, later, like_the_command
-from initbench.stats.family import named as family_named
 from initbench.store.parts import Store, told
 from initbench.store.reading import FILES
 from initbench.study import again, looked
@@ -201,7 +200,9 @@ def family_of(
     known = sorted({setup_label(config) for config in configs} | {arm.setup for arm in arms}
                    | {config.init.name for config in configs})  # fmt: skip
     if any(key_of(text) == "report.family" for text in overrides):
-        return family_named(family, known, "report.family")
+        from initbench.stats.family import named
+
+        return named(family, known, "report.family")
     return [name for name in family if name in known] or None
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from initbench.stats import MIN_SEEDS, remedy
-from initbench.stats.family import cannot_call
-
 if TYPE_CHECKING:
     from initbench.study.command import Study
     from initbench.study.plan import PlannedArm
 
+# `stats` is imported only where there is something to say: it needs pandas, which takes longer than a plan
+FEWEST, ALPHA = 8, 0.05  # of initbench.stats
 ENOUGH_SEEDS, ENOUGH_RATES = 10, 4
 OF_RATES = {
     1: "one learning rate is both ends of its grid, so no setup can be called faster or slower",
@@ -54,10 +53,13 @@ def of_seeds(seeds: Sequence[int], family: int) -> str:
     >>> of_seeds((0, 1, 2), 4)
     'n=3: fewer than 8 seeds decide nothing: seeds=10'
     """
-    if len(seeds) >= MIN_SEEDS:
+    if len(seeds) >= FEWEST and family * 2.0 ** (1 - len(seeds)) < ALPHA:  # exact McNemar's smallest p
+        return ""
+    from initbench.stats import cannot_call, more_seeds
+
+    if len(seeds) >= FEWEST:
         return cannot_call(family, seeds)
-    more = remedy.more_seeds(seeds, ENOUGH_SEEDS)
-    return f"n={len(seeds)}: fewer than {MIN_SEEDS} seeds decide nothing: {more}"
+    return f"n={len(seeds)}: fewer than {FEWEST} seeds decide nothing: {more_seeds(seeds, ENOUGH_SEEDS)}"
 
 
 def of_rates(rates: Sequence[float]) -> str:
@@ -70,6 +72,8 @@ def of_rates(rates: Sequence[float]) -> str:
     """
     if len(rates) >= ENOUGH_RATES:
         return ""
+    from initbench.stats import remedy
+
     grid = list(rates)
     while len(grid) < ENOUGH_RATES - 2:
         grid = remedy.continued(grid, {"low", "high"})

@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from initbench.grammar import plural
-from initbench.stats import GATE, MIN_SEEDS, nested
-from initbench.stats.verdict import ALPHA
 from initbench.store import judged
 from initbench.store.judged import Look, Pair
-from initbench.study.foreseen import baseline_and_others
+from initbench.study.foreseen import ALPHA, FEWEST, baseline_and_others
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +30,7 @@ def pairs(study: Study) -> dict[str, dict[Pair, Look]]:
         looks = {
             judged.pair(base.key, one.key, study.target.metric, study.target.value): sample(base, one) for one in others
         }
-        found[setting] = {pair: look for pair, look in looks.items() if len(look.seeds) >= MIN_SEEDS}
+        found[setting] = {pair: look for pair, look in looks.items() if len(look.seeds) >= FEWEST}
     return found
 
 
@@ -55,6 +53,8 @@ def looked(study: Study) -> list[dict[str, Any]]:
         most, now = max(earlier, key=lambda one: len(one[0]), default=([], None))
         if now is None or not most:
             continue
+        from initbench.stats import nested  # only where it is needed: see foreseen.py
+
         sizes = sorted(len(look.seeds) for look in most)
         error = nested.crossed([*sizes, len(now.seeds)], nested.bound(ALPHA))
         out.append({"setting": setting, "times": len(sizes), "n": sizes, "error": round(error, 4)})
@@ -63,6 +63,8 @@ def looked(study: Study) -> list[dict[str, Any]]:
 
 def note(study: Study, board: pd.DataFrame) -> None:
     """Write down that this study was judged: the pairs that could be tested, which takes one side that arrives."""
+    from initbench.stats import GATE
+
     arrives = set(board.loc[board["share"].astype(float) >= GATE, "arm_key"])
     for own in pairs(study).values():
         judged.note(study.root, {pair: [look] for pair, look in own.items() if {pair.first, pair.second} & arrives})
