@@ -79,6 +79,8 @@ def test_a_grid_is_continued_by_its_own_ratio_where_the_best_rate_lies_at_an_end
     move = decide.settled(state(), found, [], LIMITS)
     assert (move.why == "grid") == (rates != RATES)
     assert [arm.rates for arm in move.state.arms] == [rates, rates, RATES]  # the baseline by the same rule
+    later = decide.settled(state(), found, [row("a", "")], LIMITS)
+    assert [arm.rates for arm in later.state.arms] == [rates, RATES, RATES]  # decided arms get nothing more
 
 
 def test_one_rate_is_continued_to_both_sides_and_the_limit_counts_dropped_rates():

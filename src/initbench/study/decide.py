@@ -147,11 +147,12 @@ def settled(state: State, seen: Sequence[Seen], rows: Sequence[Row], limits: Lim
 
 
 def wider(state: State, seen: Sequence[Seen], rows: Sequence[Row], limits: Limits) -> State:
-    """One more rate by the grid's own ratio where the best one lies at an end."""
+    """One more rate by the grid's own ratio where the best one lies at an end. Decided arms get nothing more."""
+    decided = {(row["setting"], row["setup"]) for row in rows if row["verdict"] != "undecided"}
 
     def one(i: int, arm: Asked) -> Asked:
         room = limits.rates - len(arm.tried) - (REFINING if limits.auto and not arm.refined else 0)
-        if (panel := seen[i].panel) is None or room <= 0:
+        if (panel := seen[i].panel) is None or room <= 0 or (seen[i].setting, seen[i].setup) in decided:
             return arm
         new = remedy.continued(arm.tried, remedy.sides_of([choice.edge(panel)]))
         return with_rates(arm, [lr for lr in new if lr not in arm.tried][-room:])
