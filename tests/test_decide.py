@@ -152,6 +152,14 @@ def test_open_comparisons_and_their_baseline_get_the_seeds_of_the_next_look():
     assert len(later.state.arms[0].seeds) == 40
 
 
+def test_a_baseline_that_changes_before_a_word_has_fallen_makes_no_more_comparisons():
+    rows = [row("a"), row("b"), row("base", look=1, baseline="a"), row("b", look=1, baseline="a")]
+    assert [len(decide.open_of(rows)[0]), decide.open_of(rows)[1]] == [2, 2]
+    assert decide.open_of([]) == ([], 0)
+    end = decide.after(replace(state(), look=1), THREE, rows, LIMITS._replace(most=20), FREE)
+    assert end == End("seeds", "2 of 2 comparisons are open at decide.seeds=20")
+
+
 def test_the_end_by_seeds():
     last = replace(state(), look=2)
     end = decide.after(last, THREE, [row("a", look=2), row("b", "", look=0)], LIMITS, FREE)
