@@ -79,6 +79,8 @@ def test_a_grid_is_continued_by_its_own_ratio_where_the_best_rate_lies_at_an_end
     move = decide.settled(state(), found, [], LIMITS)
     assert (move.why == "grid") == (rates != RATES)
     assert [arm.rates for arm in move.state.arms] == [rates, rates, RATES]  # the baseline by the same rule
+    later = decide.settled(state(), found, [row("a", "")], LIMITS)
+    assert [arm.rates for arm in later.state.arms] == [rates, RATES, RATES]  # decided arms get nothing more
 
 
 def test_one_rate_is_continued_to_both_sides_and_the_limit_counts_dropped_rates():
@@ -148,6 +150,14 @@ def test_open_comparisons_and_their_baseline_get_the_seeds_of_the_next_look():
     assert isinstance(later, Move)
     assert later.state.arms[0].dropped == ()  # rates are dropped after the first look only
     assert len(later.state.arms[0].seeds) == 40
+
+
+def test_a_baseline_that_changes_before_a_word_has_fallen_makes_no_more_comparisons():
+    rows = [row("a"), row("b"), row("base", look=1, baseline="a"), row("b", look=1, baseline="a")]
+    assert [len(decide.open_of(rows)[0]), decide.open_of(rows)[1]] == [2, 2]
+    assert decide.open_of([]) == ([], 0)
+    end = decide.after(replace(state(), look=1), THREE, rows, LIMITS._replace(most=20), FREE)
+    assert end == End("seeds", "2 of 2 comparisons are open at decide.seeds=20")
 
 
 def test_the_end_by_seeds():

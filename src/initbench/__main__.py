@@ -85,8 +85,7 @@ def carry_out(plan: Study, config_dirs: list[str], started: float, process: Proc
     stored = plan.stored()
     done = 0 if plan.config.rerun else sum(stored.values())
     say_plan(plan, done)
-    if plan.goes_on:
-        say_expected(plan)
+    say_expected(plan)
     if plan.config.dry_run:
         return 0
     before = study.unchanged(plan) if done == plan.runs and not plan.goes_on else None

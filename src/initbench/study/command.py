@@ -221,9 +221,10 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
     """
     study = plan(overrides, config_dirs)
     if study.config.dry_run:
-        from initbench.study.saying import say_plan
+        from initbench.study.saying import say_expected, say_plan
 
         say_plan(study, sum(study.stored().values()))
+        say_expected(study)
         return None
     trainer = trainer_of(study)
     try:

@@ -147,11 +147,12 @@ def settled(state: State, seen: Sequence[Seen], rows: Sequence[Row], limits: Lim
 
 
 def wider(state: State, seen: Sequence[Seen], rows: Sequence[Row], limits: Limits) -> State:
-    """One more rate by the grid's own ratio where the best one lies at an end."""
+    """One more rate by the grid's own ratio where the best one lies at an end. Decided arms get nothing more."""
+    decided = {(row["setting"], row["setup"]) for row in rows if row["verdict"] != "undecided"}
 
     def one(i: int, arm: Asked) -> Asked:
         room = limits.rates - len(arm.tried) - (REFINING if limits.auto and not arm.refined else 0)
-        if (panel := seen[i].panel) is None or room <= 0:
+        if (panel := seen[i].panel) is None or room <= 0 or (seen[i].setting, seen[i].setup) in decided:
             return arm
         new = remedy.continued(arm.tried, remedy.sides_of([choice.edge(panel)]))
         return with_rates(arm, [lr for lr in new if lr not in arm.tried][-room:])
@@ -229,15 +230,14 @@ def midpoints(rates: Sequence[float], best: int) -> list[float]:
 
 def after(state: State, seen: Sequence[Seen], rows: Sequence[Row], limits: Limits, budget: Budget) -> Move | End:
     """What follows look `state.look`, whose rows, and those of earlier looks, are `rows`."""
-    pairs = len({(row["setting"], row["setup"]) for row in rows})
-    still = [row for row in rows if row["look"] == state.look and row["verdict"] == "undecided"]
+    still, pairs = open_of(rows)
     if not still:
         return End("decided", "every comparison has a word" if pairs else "there is nothing to compare")
     open_ = f"{len(still)} of {plural(pairs, 'comparison')} {'is' if len(still) == 1 else 'are'} open"
     dense = denser(state, seen, still)
     if dense != state and budget.affords(dense):
         return Move(dense, "denser")
-    helped = [row for row in still if row["why"] in HELPED and all(seen[i].panel for i in arms_of(row, seen))]
+    helped = [row for row in still if row["why"] in HELPED and all(seen[i].panel is not None for i in arms_of(row, seen))]
     if not helped:
         return End("nothing would change", f"{open_}, and more seeds would not decide: {causes(still, state, limits)}")
     if state.look + 1 >= len(limits.sizes) or limits.sizes[state.look + 1] > limits.most:
@@ -249,6 +249,13 @@ def after(state: State, seen: Sequence[Seen], rows: Sequence[Row], limits: Limit
         if budget.affords(new):
             return Move(new, "more seeds")
     return spent(open_, budget, new, limits)
+
+
+def open_of(rows: Sequence[Row]) -> tuple[list[Row], int]:
+    """The comparisons that have no word at the last look, and how many there are in all."""
+    last = max((row["look"] for row in rows), default=0)
+    still = [row for row in rows if row["look"] == last and row["verdict"] == "undecided"]
+    return still, len(still) + sum(row["verdict"] != "undecided" for row in rows)
 
 
 def spent(open_: str, budget: Budget, next_: State, limits: Limits) -> End:

@@ -81,7 +81,7 @@ class Way:
             say(one)
             self.clock.start(self.digests[-1])
             failed = train(one, self.clock.tick) if one.missing else None
-            step, looked = self.judged(now, state, one.missing > 0)
+            step, looked = self.judged(now, state)
             if failed is not None:
                 step = End("nothing would change", failed)
             self.rounds.append(
@@ -120,7 +120,7 @@ class Way:
         steps = sum(n * arm.config.train.steps for arm, n in zip(arms, missing))
         return Round(len(self.rounds), why, now, arms, sum(more), sum(missing), steps, self.open, self.pairs, left)
 
-    def judged(self, now: Study, state: State, anew: bool) -> tuple[Move | End, int | None]:
+    def judged(self, now: Study, state: State) -> tuple[Move | End, int | None]:
         """What the runs of a round say: the next round or the end, and the number of the look that was taken."""
         content = self.described(now)
         metrics = () if now.target is None else (now.target.metric,)
@@ -131,7 +131,7 @@ class Way:
             looked = bool(self.limits.sizes) and not move.why
             if looked:
                 self.look(content, runs, history, state.look)
-            self.clock.stop(anew)
+            self.clock.stop(anew=now.config.rerun)
             budget = Budget(self.left, self.seconds)
             short = bool(move.why) and not budget.affords(move.state)
             if move.why and not short:
@@ -154,13 +154,15 @@ class Way:
 
     @property
     def pairs(self) -> int:
-        """How many comparisons there are."""
+        """How many comparisons there are, as far as is known."""
+        if self.rows:
+            return decide.open_of(self.rows)[1]
         return len(self.plan.arms) - len({arm.setting for arm in self.plan.arms})
 
     @property
     def open(self) -> int:
         """Comparisons without a word."""
-        return self.pairs - sum(row["verdict"] != "undecided" for row in self.rows)
+        return len(decide.open_of(self.rows)[0]) if self.rows else self.pairs
 
     @property
     def left(self) -> float:

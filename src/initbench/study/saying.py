@@ -55,7 +55,9 @@ def say_plan(plan: Study, done: int) -> None:
 
 
 def say_expected(plan: Study) -> None:
-    """How a study that goes on will probably go: its looks, runs and time."""
+    """How a study that goes on will probably go: its looks, runs and time; nothing for others."""
+    if not plan.goes_on:
+        return
     from initbench.study.limits import duration, likely
 
     decide, auto = plan.config.decide, plan.arms[0].config.optim.auto
