@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,17 @@ def test_mlflow_has_the_rounds_as_tags_and_where_a_word_fell_as_a_metric(folder:
             f"{'more seeds' if look else 'first look'}, n={n}: {word}"
             for look, n, word in seen[["look", "pairs", "verdict"]].itertuples(index=False)
         ]
+
+
+def test_other_targets_repeat_the_words_that_fell_at_the_study_s_own(source: report.Source):
+    """A pair that one look alone would call, and all looks counted do not."""
+    from initbench.report import tables
+
+    rows = [{**row, "verdict": "undecided"} if row["setup"] == "eye · none" else row for row in source.study["looks"]]
+    open_ = replace(source, study={**source.study, "looks": rows})
+    heads, lines, _ = tables.target_table(open_, open_.settings[0])
+    own = heads.index("95% train accuracy")
+    assert next(line[own] for line in lines if line[0] == "eye · none").endswith(" · undecided")
 
 
 # ---- what could make an answer wrong
