@@ -562,6 +562,44 @@ def test_a_look_under_other_limits_counts(whole, folder):
     assert max(len(arm["seeds"]) for arm in results.study["arms"]) <= 12
 
 
+def test_a_look_by_hand_before_counts_and_one_after_does_not(folder):
+    results = ib.run([*TINY, "seeds=8"])
+    assert results.looks.empty
+    first = ib.run([*TINY, "seeds=9", "decide=true", "decide.seeds=18"])
+    assert first.study["decide"]["sizes"] == [8, 9, 18]
+    assert sorted(set(first.looks["look"]))[0] == 1
+    assert "looked" not in first.study
+    fewer = [one for one in TINY if not one.startswith(("optim.lr", "study"))]
+    ib.run([*fewer, "seeds=8", "optim.lr=[0.3,1.0]", "study=later"])
+    again = ib.run([*TINY, "seeds=9", "decide=true", "decide.seeds=18"])
+    assert again.looks.equals(first.looks)
+    plain = ib.run([*TINY, "seeds=9", "decide=true", "decide.seeds=18", "outputs=fresh"])
+    assert plain.study["decide"]["sizes"] == [9, 18]
+    both = [one.looks.query("seeds == 9").set_index("setup")["p_holm"].fillna(0) for one in (first, plain)]
+    assert (both[0] >= both[1]).all()
+    assert (both[0] > both[1]).any()
+
+
+def test_setups_that_are_the_same_nets_count_once_and_their_copies_get_no_seeds(folder):
+    names = "init=xavier_normal,kaiming_normal,identity,eye"
+    results = ib.run(
+        [
+            names,
+            *TINY[1:],
+            "seeds=8",
+            "decide=true",
+            "decide.seeds=16",
+            "report.family=[kaiming_normal,xavier_normal,eye]",
+        ]
+    )
+    assert results.study["decide"]["rounds"][0]["open"] == 2  # the family of xavier_normal: identity is not in it
+    assert "identity · none" not in set(results.looks["setup"])
+    whole = ib.run([names, *TINY[1:], "seeds=8", "decide=true", "decide.seeds=16"])
+    (copy,) = whole.looks.query("same_as != ''").to_dict("records")
+    assert {copy["setup"], copy["same_as"]} == {"eye · none", "identity · none"}
+    assert f"{len(decide.open_of(whole.study['looks'])[0])} of 2 comparisons" in whole.study["decide"]["reason"]
+
+
 # ------------------------------------------------------------------------------------------------ other launchers
 
 

@@ -25,3 +25,8 @@ def _named(number: int) -> Callable[..., Tensor]:
 
 LAWS = [f"{__name__}.law_{number:02d}" for number in range(NAMES)]
 globals().update({f"law_{number:02d}": _named(number) for number in range(NAMES)})
+
+
+def half(weight: Tensor, *, layer: LayerSpec, generator: torch.Generator) -> Tensor:
+    """The same law at half the scale, which trains about three times as slow."""
+    return _named(NAMES)(weight, layer=layer, generator=generator).mul_(0.5)

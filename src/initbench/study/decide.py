@@ -117,7 +117,8 @@ class Budget(NamedTuple):
 def first(arms: Iterable[Asked], limits: Limits) -> State:
     """The first round: what was asked, with optim.lr=auto at no more than `TUNED` seeds."""
     seeds = limits.seeds[:TUNED] if limits.auto else limits.seeds
-    return State(tuple(replace(arm, seeds=seeds) for arm in arms))
+    look = limits.sizes.index(len(limits.seeds)) if limits.sizes else 0
+    return State(tuple(replace(arm, seeds=seeds) for arm in arms), look)
 
 
 def observed(runs: pd.DataFrame, names: Iterable[tuple[str, str, str]]) -> list[Seen]:
@@ -237,7 +238,9 @@ def after(state: State, seen: Sequence[Seen], rows: Sequence[Row], limits: Limit
     dense = denser(state, seen, still)
     if dense != state and budget.affords(dense):
         return Move(dense, "denser")
-    helped = [row for row in still if row["why"] in HELPED and all(seen[i].panel is not None for i in arms_of(row, seen))]
+    helped = [
+        row for row in still if row["why"] in HELPED and all(seen[i].panel is not None for i in arms_of(row, seen))
+    ]
     if not helped:
         return End("nothing would change", f"{open_}, and more seeds would not decide: {causes(still, state, limits)}")
     if state.look + 1 >= len(limits.sizes) or limits.sizes[state.look + 1] > limits.most:
@@ -252,8 +255,10 @@ def after(state: State, seen: Sequence[Seen], rows: Sequence[Row], limits: Limit
 
 
 def open_of(rows: Sequence[Row]) -> tuple[list[Row], int]:
-    """The comparisons that have no word at the last look, and how many there are in all."""
+    """The comparisons that have no word at the last look, and how many there are in all. Setups that are the same nets run
+    by run are one."""
     last = max((row["look"] for row in rows), default=0)
+    rows = [row for row in rows if not row.get("same_as")]
     still = [row for row in rows if row["look"] == last and row["verdict"] == "undecided"]
     return still, len(still) + sum(row["verdict"] != "undecided" for row in rows)
 
@@ -288,7 +293,7 @@ def more_seeds(state: State, seen: Sequence[Seen], rows: Iterable[Row], limits: 
     def one(i: int, arm: Asked) -> Asked:
         if i not in asked or len(arm.seeds) >= len(seeds):
             return arm
-        return with_seeds(arm, seeds, seen[i].panel if state.look == 0 else None)
+        return with_seeds(arm, seeds, seen[i].panel if limits.sizes[state.look] == len(limits.seeds) else None)
 
     return state.changed(one, state.look + 1)
 

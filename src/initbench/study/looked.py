@@ -28,25 +28,44 @@ def pairs(study: Study) -> dict[str, dict[Pair, Look]]:
     for setting in dict.fromkeys(arm.setting for arm in study.arms):
         base, others = baseline_and_others(study, setting)
         looks = {
-            judged.pair(base.key, one.key, study.target.metric, study.target.value): sample(base, one) for one in others
+            judged.pair(base.key, one.key, study.target.metric, study.target.value): sample(
+                base, one, planned=study.config.decide.enabled
+            )
+            for one in others
         }
         found[setting] = {pair: look for pair, look in looks.items() if len(look.seeds) >= FEWEST}
     return found
 
 
-def sample(base: PlannedArm, arm: PlannedArm) -> Look:
+def sample(base: PlannedArm, arm: PlannedArm, planned: bool) -> Look:
     """The seeds that both arms run, and every learning rate of either."""
     seeds = set(base.config.seeds) & set(arm.config.seeds)
     rates = {*base.config.optim.lrs, *arm.config.optim.lrs}
-    return Look(tuple(sorted(seeds)), tuple(sorted(rates)), ALPHA)
+    return Look(tuple(sorted(seeds)), tuple(sorted(rates)), ALPHA, planned)
+
+
+def by_hand(study: Study) -> list[int]:
+    """Seeds of the looks at smaller samples that a study which counts its looks itself has to count too.
+
+    At most one at each number of seeds, of any setting; a sample with as many seeds and fewer rates is its first look.
+    """
+    found = set()
+    for own in pairs(study).values():
+        known = judged.looks_at(study.root, own)
+        for pair, now in own.items():
+            found |= {len(look.seeds) for look in judged.before(known[pair], now) if not look.planned}
+    return sorted(found)
 
 
 def looked(study: Study) -> list[dict[str, Any]]:
     """Earlier looks at smaller samples of the same runs, by setting: that of its pair with the most. Content of study.json.
+    None for a study that counts them among its own (decide=true).
 
     error: P(one of two equal arms is called faster or slower at some of these looks or now, each at 5%).
     """
-    out = []
+    out: list[dict[str, Any]] = []
+    if study.config.decide.enabled:
+        return out
     for setting, own in pairs(study).items():
         known = judged.looks_at(study.root, own)
         earlier = [(judged.before(known[pair], now), now) for pair, now in own.items()]

@@ -19,9 +19,10 @@ from initbench.errors import InputError, NotApplicable
 from initbench.stats import looks, nested
 from initbench.store.history import History
 from initbench.store.parts import Store
-from initbench.study import decide
+from initbench.study import decide, looked
 from initbench.study.clock import Clock
 from initbench.study.decide import Asked, Budget, End, Limits, Move, State
+from initbench.study.foreseen import baseline_and_others
 from initbench.study.labels import labelled
 from initbench.study.launch import failure
 from initbench.study.limits import first_seeds, limit_of_time, most_steps, run_cost
@@ -60,6 +61,8 @@ class Way:
         target = None if plan.target is None else [plan.target.metric, plan.target.value]
         question = digest([[arm.key for arm in plan.arms], target, plan.config.report.baseline])
         self.clock = Clock(plan.folder, question)
+        if self.decide.enabled and not self.clock.looked:
+            self.clock.looked = looked.by_hand(plan)
         self.limits = limits_of(plan, self.clock.looked)
         self.rows: list[dict[str, Any]] = []
         self.rounds: list[dict[str, Any]] = []
@@ -81,14 +84,14 @@ class Way:
             say(one)
             self.clock.start(self.digests[-1])
             failed = train(one, self.clock.tick) if one.missing else None
-            step, looked = self.judged(now, state)
+            step, number = self.judged(now, state)
             if failed is not None:
                 step = End("nothing would change", failed)
             self.rounds.append(
                 {
                     "round": one.number,
                     "why": why,
-                    "look": looked,
+                    "look": number,
                     "runs": one.runs,
                     "seconds": self.clock.seconds(self.digests[-1:]),
                     "open": self.open,
@@ -128,8 +131,8 @@ class Way:
             runs, history = frames(content, Store(now.root), Path(folder), metrics)
             seen = decide.observed(runs, [(arm.label, arm.setup, arm.setting) for arm in now.arms])
             move = decide.settled(state, seen, self.rows, self.limits)
-            looked = bool(self.limits.sizes) and not move.why
-            if looked:
+            settled = bool(self.limits.sizes) and not move.why
+            if settled:
                 self.look(content, runs, history, state.look)
             self.clock.stop(anew=now.config.rerun)
             budget = Budget(self.left, self.seconds)
@@ -138,7 +141,7 @@ class Way:
                 return move, None
             if not self.limits.sizes:
                 return End("decided", ""), None
-            if not looked:
+            if not settled:
                 self.look(content, runs, history, state.look)
             step = decide.after(state if short else move.state, seen, self.rows, self.limits, budget)
             if short and (isinstance(step, Move) or step.ended != "decided"):
@@ -157,7 +160,8 @@ class Way:
         """How many comparisons there are, as far as is known."""
         if self.rows:
             return decide.open_of(self.rows)[1]
-        return len(self.plan.arms) - len({arm.setting for arm in self.plan.arms})
+        settings = dict.fromkeys(arm.setting for arm in self.plan.arms)
+        return sum(len(baseline_and_others(self.plan, setting)[1]) for setting in settings)
 
     @property
     def open(self) -> int:
@@ -206,7 +210,8 @@ class Way:
                 }
             )
         target = None if now.target is None else {"metric": now.target.metric, "value": now.target.value}
-        return {"target": target, "baseline": now.config.report.baseline, "arms": arms}
+        report = now.config.report
+        return {"target": target, "baseline": report.baseline, "family": report.family, "arms": arms}
 
     def content(self, end: End) -> dict[str, Any]:
         """The keys of study.json that tell the way."""
@@ -218,11 +223,11 @@ class Way:
 
 
 def limits_of(plan: Study, looked: Sequence[int]) -> Limits:
-    """How far a study may go. `looked`: seeds at which it was looked at before, under other limits."""
+    """How far a study may go. `looked`: seeds at which it was looked at before, by hand or under other limits."""
     config, seeds = plan.config.decide, first_seeds(plan.arms[0], plan.config.decide)
     sizes: tuple[int, ...] = ()
     if config.enabled:
-        sizes = tuple(sorted({*nested.sizes(len(seeds), config.seeds), *(n for n in looked if n > len(seeds))}))
+        sizes = tuple(sorted({*nested.sizes(len(seeds), config.seeds), *looked}))
     return Limits(
         seeds,
         sizes,

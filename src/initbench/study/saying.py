@@ -44,7 +44,8 @@ def say_plan(plan: Study, done: int) -> None:
         err.print(f"data: {text}")
     for line in lines(plan.cautions, len(plan.arms)):
         err.print(f"note: {line}")
-    for line in [*foreseen(plan), *map(looks, looked(plan))]:
+    in_the_way = [] if plan.config.decide.enabled else foreseen(plan)  # decide=true asks for what is missing
+    for line in [*in_the_way, *map(looks, looked(plan))]:
         err.print(f"note: {line}")
     say_damaged()
     for one in plan.refused:
