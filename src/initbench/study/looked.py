@@ -28,17 +28,26 @@ def pairs(study: Study) -> dict[str, dict[Pair, Look]]:
     for setting in dict.fromkeys(arm.setting for arm in study.arms):
         base, others = baseline_and_others(study, setting)
         looks = {
-            judged.pair(base.key, one.key, study.target.metric, study.target.value): sample(base, one) for one in others
+            judged.pair(base.key, one.key, study.target.metric, study.target.value): sample(
+                base, one, counts_itself(study)
+            )
+            for one in others
         }
         found[setting] = {pair: look for pair, look in looks.items() if len(look.seeds) >= FEWEST}
     return found
 
 
-def sample(base: PlannedArm, arm: PlannedArm) -> Look:
+def counts_itself(study: Study) -> bool:
+    """Whether the study counts its own looks (decide=true): they are none by hand when it is replayed or goes on."""
+    decide = getattr(study.config, "decide", None)
+    return decide is not None and bool(decide.enabled)
+
+
+def sample(base: PlannedArm, arm: PlannedArm, planned: bool) -> Look:
     """The seeds that both arms run, and every learning rate of either."""
     seeds = set(base.config.seeds) & set(arm.config.seeds)
     rates = {*base.config.optim.lrs, *arm.config.optim.lrs}
-    return Look(tuple(sorted(seeds)), tuple(sorted(rates)), ALPHA)
+    return Look(tuple(sorted(seeds)), tuple(sorted(rates)), ALPHA, planned)
 
 
 def looked(study: Study) -> list[dict[str, Any]]:
