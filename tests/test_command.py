@@ -32,7 +32,7 @@ def refused(capsys: pytest.CaptureFixture[str], *overrides: str) -> str:
 
 WRONG = {
     "init=xavier_normall": r"init=xavier_normall: unknown; did you mean xavier_normal\? must be one of: xavier_normal, xavier_uniform, .*orthogonal",
-    "initt=eye": r"initt=eye: no such key; did you mean init\? must be one of: data, engine, init",
+    "initt=eye": r"initt=eye: no such key; did you mean init\? must be one of: data, decide, engine, init",
     "sed=1": r"sed=1: no such key; did you mean seeds\?",
     "init=xavier_normal init.gian=2": r"init.gian=2: no such key; did you mean init.gain\?",
     "model.width=-3": r"model.width=-3: not allowed; must be a whole number, 1 or more",
@@ -71,7 +71,7 @@ WRONG = {
     "experiment=dflt": r"experiment=dflt: unknown; did you mean default\? must be one of: default",
     "--nonsense": r"unrecognized arguments: --nonsense; see python -m initbench --help",
     "--config-dir nowhere init=eye": r"--config-dir nowhere: no such folder",
-    "=": r"=: no such key; must be one of: data, engine",
+    "=": r"=: no such key; must be one of: data, decide, engine",
 }
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from initbench.cli import streams
@@ -19,6 +19,9 @@ from initbench.cli.flags import SHOWING, arguments, parser
 if TYPE_CHECKING:
     from initbench.startup.processes import Processes
     from initbench.study.command import Study
+    from initbench.study.launch import Training
+    from initbench.study.plan import PlannedArm
+    from initbench.study.rounds import Round
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,55 +79,86 @@ def sweep(overrides: list[str], config_dirs: list[str]) -> int:
 
 def carry_out(plan: Study, config_dirs: list[str], started: float, process: Processes | None) -> int:
     """Train what is missing, collect, say. `process`: draws the report, or None."""
-    from initbench.cli import terminal
     from initbench.study import command as study
-    from initbench.study import launch
-    from initbench.study.saying import say_compiling, say_outcome, say_plan
+    from initbench.study.saying import say_compiling, say_expected, say_outcome, say_plan, say_round
 
     stored = plan.stored()
     done = 0 if plan.config.rerun else sum(stored.values())
     say_plan(plan, done)
+    say_expected(plan)
     if plan.config.dry_run:
         return 0
-    before = study.unchanged(plan) if done == plan.runs else None
+    before = study.unchanged(plan) if done == plan.runs and not plan.goes_on else None
     if before is not None:
         say_outcome(plan, before, time.monotonic() - started)
         return before.status
-    steps = {arm.key: arm.config.train.steps for arm in plan.arms}
-    run_steps = sum(
-        (len(arm.config.runs) - (0 if plan.config.rerun else stored[arm.key])) * steps[arm.key] for arm in plan.arms
-    )
     trainer = study.trainer_of(plan)
     if plan.runs > done or plan.config.rerun:
         threading.Thread(target=say_compiling, args=(plan,), daemon=True).start()
     warming = study.warm_up(plan, process, waiting=trainer.pool.workers > 1)
-    display = terminal.Display(len(plan.arms), plan.runs - done, run_steps, lambda: trainer.pool.run_steps)
-    trainer.told = display.chunk_done
     failed: str | None = None
     try:
-        with display.showing():
-            if launch.needs_hydra(plan):
-                failed = by_launcher(plan, config_dirs)
-            else:
-                trainer.train(plan.arms)
+        if plan.goes_on:
+
+            def train(one: Round, tick: Callable[[], None]) -> str | None:
+                return trained(one.study, one.arms, one.missing, one.run_steps, trainer, config_dirs, tick)
+
+            plan, failed = study.in_rounds(plan, train, say_round)
+        else:
+            again = plan.config.rerun
+            left = {arm.key: len(arm.config.runs) - (0 if again else stored[arm.key]) for arm in plan.arms}
+            run_steps = sum(left[arm.key] * arm.config.train.steps for arm in plan.arms)
+            failed = trained(plan, None, plan.runs - done, run_steps, trainer, config_dirs)
     except BaseException:
         trainer.pool.close(wait=False)
         raise
     trainer.pool.close()
     warming.join()
-    outcome = study.collect(plan, time.monotonic() - started, launcher_failed=failed, process=process)
+    before = study.unchanged(plan) if plan.path is not None and not plan.config.rerun and failed is None else None
+    outcome = before or study.collect(plan, time.monotonic() - started, launcher_failed=failed, process=process)
     say_outcome(plan, outcome, time.monotonic() - started)
     return outcome.status
 
 
-def by_launcher(plan: Study, config_dirs: list[str]) -> str | None:
+def trained(
+    plan: Study,
+    arms: Sequence[PlannedArm] | None,
+    runs: int,
+    run_steps: int,
+    trainer: Training,
+    config_dirs: list[str],
+    tick: Callable[[], None] = lambda: None,
+) -> str | None:
+    """Train what is missing, `runs` in all, and show how far it is; returns why the launcher broke down, if it did.
+
+    `arms`: those of a round of a study that goes on, which calls `tick` now and then; None: all.
+    """
+    from initbench.cli import terminal
+    from initbench.study import launch
+
+    asked, before = plan.arms if arms is None else arms, trainer.pool.run_steps
+    display = terminal.Display(len(asked), runs, run_steps, lambda: trainer.pool.run_steps - before)
+
+    def told(arm: PlannedArm, runs: int) -> None:
+        display.chunk_done(arm, runs)
+        tick()
+
+    trainer.told = told
+    with display.showing():
+        if launch.needs_hydra(plan):
+            return by_launcher(plan, config_dirs, arms)
+        trainer.train(asked)
+    return None
+
+
+def by_launcher(plan: Study, config_dirs: list[str], arms: Sequence[PlannedArm] | None = None) -> str | None:
     """One Hydra job per arm with runs to train, by the launcher asked for; returns why it broke down, if it did."""
     from hydra_plugins.initbench_jobs import PlannedJobs
     from initbench.disk import naming
     from initbench.own.code import line
     from initbench.study import launch
 
-    PlannedJobs.jobs = launch.jobs(plan)
+    PlannedJobs.jobs = launch.jobs(plan, arms)
     if not PlannedJobs.jobs:
         return None
     folders = [flag for folder in config_dirs for flag in ("--config-dir", folder)]

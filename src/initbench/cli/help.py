@@ -15,6 +15,7 @@ python -m initbench [key=value ...]     sweep, train, track and report; key=a,b 
   python -m initbench experiment=quick                     a first look in seconds
   python -m initbench init=xavier_normal,orthogonal sharing=none,all seeds=20 'optim.lr=[0.03,0.1,0.3,1]'
   python -m initbench init=my_module.my_init,kaiming_normal       your own function from the current folder
+  python -m initbench init=orthogonal,kaiming_normal decide=true decide.minutes=60   go on until it is decided
   python -m initbench sharing=my_module.my_sharing                your own scheme: (config, layers) -> groups of layers
   python -m initbench.report outputs/default               write the report of a study again
 

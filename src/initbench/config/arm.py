@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 from initbench.config.checks import check_target, is_whole
+from initbench.config.decide import DecideConfig
 from initbench.config.estimate import check_memory
 from initbench.config.groups import (
     EngineConfig,
@@ -64,11 +65,20 @@ class StudySchema:
     engine: EngineConfig = field(default_factory=EngineConfig)
     track: TrackConfig = field(default_factory=TrackConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+    decide: DecideConfig = field(default_factory=DecideConfig)
+
+
+Dropped = tuple[
+    tuple[float, tuple[int, ...]], ...
+]  # learning rates that cannot win, each with the seeds it was tried at
 
 
 @dataclass(frozen=True)
 class ArmConfig:
-    """One arm: everything that decides its runs. `data` is the option's keys, its `name` among them."""
+    """One arm: everything that decides its runs. `data` is the option's keys, its `name` among them.
+
+    All seeds are run at the rates of `optim`; the rates of `dropped` were given up after some.
+    """
 
     data: Mapping[str, Any]
     model: ModelConfig
@@ -79,11 +89,12 @@ class ArmConfig:
     measure: MeasureConfig
     engine: EngineConfig
     seeds: tuple[int, ...]
+    dropped: Dropped = ()
 
     @property
     def runs(self) -> tuple[Run, ...]:
         """Every run, sorted."""
-        return tuple(Run(seed, lr) for seed in self.seeds for lr in self.optim.lrs)
+        return runs_of(self.seeds, self.optim.lrs, self.dropped)
 
     def plain(self) -> dict[str, Any]:
         """The configuration as plain nested values (JSON), lists of seeds and learning rates included."""
@@ -96,7 +107,7 @@ class ArmConfig:
         `trainer` is what trains the arm (see engine/trainers.py): they differ in the last digits.
         """
         kept = self.plain()
-        del kept["seeds"], kept["optim"]["lr"], kept["init"]["changed"]
+        del kept["seeds"], kept["dropped"], kept["optim"]["lr"], kept["init"]["changed"]
         for name in ("rerun", "dry_run"):
             del kept["train"][name]
         if not self.train.stop_when_reached:  # the target only judges, unless runs stop there
@@ -122,6 +133,7 @@ class StudyConfig:
     target: Target | None
     rerun: bool
     dry_run: bool
+    decide: DecideConfig = field(default_factory=DecideConfig)
 
 
 def digest(value: Any) -> str:
@@ -139,6 +151,16 @@ class Run(NamedTuple):
 
     seed: int
     lr: float
+
+
+def runs_of(seeds: Iterable[int], lrs: Sequence[float], dropped: Iterable[Sequence[Any]] = ()) -> tuple[Run, ...]:
+    """The runs of an arm, sorted: all its seeds at `lrs`, some of them at rates that were dropped.
+
+    >>> [tuple(run) for run in runs_of([0, 1], [0.1], [(0.3, [0])])]
+    [(0, 0.1), (0, 0.3), (1, 0.1)]
+    """
+    kept = [Run(seed, lr) for seed in seeds for lr in lrs]
+    return tuple(sorted([*kept, *(Run(seed, lr) for lr, some in dropped for seed in some)]))
 
 
 def run_key(arm_key: str, seed: int, lr: float) -> str:
@@ -258,6 +280,7 @@ def study_from_hydra(cfg: Any, name: str) -> StudyConfig:
         target=train.target,
         rerun=train.rerun,
         dry_run=train.dry_run,
+        decide=typed(cfg.decide),
     )
 
 

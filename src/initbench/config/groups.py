@@ -12,7 +12,7 @@ from typing import Any
 
 from initbench.config.activations import ACTIVATIONS
 from initbench.config.checks import check_choice, check_number, check_target, check_whole
-from initbench.config.optimizers import OPTIMIZERS
+from initbench.config.optimizers import AUTO, OPTIMIZERS, usual_rates
 from initbench.config.sharing import OWN_BIAS as OWN_BIAS
 from initbench.config.sharing import SHARING_KEYS as SHARING_KEYS
 from initbench.config.sharing import SharingConfig as SharingConfig
@@ -177,7 +177,7 @@ class OptimConfig:
     """Optimizer of torch.optim, learning rates and batches. Keys that an optimizer lacks are null in its option."""
 
     name: str = "sgd"
-    lr: Any = field(default_factory=lambda: [0.01, 0.03, 0.1, 0.3, 1.0])  # number or list
+    lr: Any = field(default_factory=lambda: [0.01, 0.03, 0.1, 0.3, 1.0])  # number, list or auto
     batch_size: int | None = 64  # null = full batch
     weight_decay: float = 0.0
     momentum: float | None = None
@@ -198,11 +198,11 @@ class OptimConfig:
                     f"optim={self.name} does not use it",
                     f"choose one of optim={having}",
                 )
-        rates = self.lr if isinstance(self.lr, (list, tuple)) else [self.lr]
+        rates = self.lrs if self.auto else self.lr if isinstance(self.lr, (list, tuple)) else [self.lr]
         if not rates:
             raise refusal("optim.lr=[]", "at least one learning rate is needed", "write e.g. optim.lr=0.1")
         for rate in rates:
-            check_number("optim.lr", rate, above=0.0, note=" or a list of them, e.g. 'optim.lr=[0.01,0.1]'")
+            check_number("optim.lr", rate, above=0.0, note=" or a list of them, e.g. 'optim.lr=[0.01,0.1]', or auto")
         if len({float(rate) for rate in rates}) != len(rates):
             raise refusal(
                 f"optim.lr={shown(list(rates))}", "a learning rate is repeated", "list each learning rate only once"
@@ -230,8 +230,15 @@ class OptimConfig:
             check_number("optim.clip", self.clip, above=0.0)
 
     @property
+    def auto(self) -> bool:
+        """Whether the rates are found while the study runs (study/decide.py): they start from the optimizer's usual ones."""
+        return isinstance(self.lr, str) and self.lr == AUTO
+
+    @property
     def lrs(self) -> tuple[float, ...]:
         """The learning rates, ascending."""
+        if self.auto:
+            return usual_rates(self.name)
         return tuple(sorted(float(x) for x in (self.lr if isinstance(self.lr, (list, tuple)) else [self.lr])))
 
 

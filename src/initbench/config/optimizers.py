@@ -7,6 +7,11 @@ those of torch.optim.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+
+from initbench.disk import conf_folder
+
+AUTO = "auto"  # optim.lr=auto
 
 
 @dataclass(frozen=True)
@@ -36,3 +41,16 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "adagrad": Optimizer("torch.optim.Adagrad", ("eps",), state=1, flops=7, adaptive=True),
     "rmsprop": Optimizer("torch.optim.RMSprop", ("alpha", "eps"), state=1, flops=9, adaptive=True),
 }
+
+
+@cache
+def usual_rates(name: str) -> tuple[float, ...]:
+    """The learning rates of an optimizer's option file, ascending: its usual range.
+
+    >>> usual_rates("adam")
+    (0.0003, 0.001, 0.003, 0.01, 0.03)
+    """
+    import yaml
+
+    option = yaml.safe_load((conf_folder() / "optim" / f"{name}.yaml").read_text(encoding="utf-8"))
+    return tuple(sorted(float(rate) for rate in option["lr"]))

@@ -25,6 +25,13 @@ def check_effect(given: Sequence[Any], arms: Sequence[ArmConfig]) -> None:
             raise refusal(typed(override), *idle[0][key])
 
 
+def check_decide(given: Sequence[Any], on: bool) -> None:
+    """Refuse a limit of decide=true where that is off: the study would end as if it had not been given."""
+    for override in given:
+        if override.key_or_group.startswith("decide.") and override.key_or_group != "decide.enabled" and not on:
+            raise refusal(typed(override), "nothing uses it without decide=true", "add decide=true, or leave it out")
+
+
 def unread(arm: ArmConfig) -> Mapping[str, tuple[str, str]]:
     """Key -> what is wrong with giving it to this arm, and what to do."""
     found: dict[str, tuple[str, str]] = {}

@@ -27,7 +27,7 @@ from initbench.config.arm import (
 from initbench.disk import conf_folder
 from initbench.errors import refusal, shown
 from initbench.memory import check_fits
-from initbench.overrides.effect import check_effect
+from initbench.overrides.effect import check_decide, check_effect
 from initbench.overrides.exchange import Composed, Exchange, composed
 from initbench.overrides.explained import explained
 from initbench.overrides.hydra_parts import files_checked
@@ -37,7 +37,9 @@ from initbench.own import plugins
 
 CONFIG_NAME = "config"
 # overrides that change neither arms nor runs: they do not make another study
-NOT_THE_STUDY = re.compile(r"^[+~]*(hydra[./]|(track|report|engine|measure|outputs|study|train\.(rerun|dry_run))[.=])")
+NOT_THE_STUDY = re.compile(
+    r"^[+~]*(hydra[./]|(track|report|engine|measure|outputs|study|train\.(rerun|dry_run)|decide\.(minutes|seeds|steps|rates))[.=])"
+)
 ARM = 400_000  # bytes of a composed configuration
 LONGEST_NAME = 255  # bytes of a file name
 # names of devices on Windows, whatever their ending
@@ -82,6 +84,7 @@ def expand_study(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> E
             check_own_names(made, arms)
             study = study_from_hydra(first, study_name(overrides, first))
         check_effect(given, arms)
+        check_decide(given, study.decide.enabled)
         return Expanded(study, arms, jobs, first.hydra, tuple(o.input_line for o in given))
 
 

@@ -17,7 +17,7 @@ TEXT_LISTS = ("report.family",)  # the same, several: [a,b] or a,b
 LISTS = {"seeds": "seeds=[1,2,3]", "optim.lr": "'optim.lr=[0.1,0.2]'"}
 # what a sweep of would make no other runs, or another study
 ONE_A_COMMAND = re.compile(
-    r"(experiment|study|outputs|track|report|measure|hydra|engine\.(workers|chunk)|train\.(target|rerun|dry_run))([./]|$)"
+    r"(experiment|study|outputs|track|report|measure|hydra|decide|engine\.(workers|chunk)|train\.(target|rerun|dry_run))([./]|$)"
 )
 # what of Hydra's own keys a study can do with: others move, split or skip what it relies on
 OF_HYDRA = re.compile(r"hydra/(launcher|job_logging|hydra_logging)$|hydra\.(launcher|job_logging|hydra_logging)\.|hydra\.verbose$")  # fmt: skip
@@ -106,10 +106,19 @@ def read_one(text: str) -> Any:
         raise refusal(
             text, "Hydra cannot read functions and mappings under python -O", "run without -O and PYTHONOPTIMIZE"
         )
-    if is_plain_text(key, value):
+    if key == "decide" and equals:
+        text = f"decide.enabled={switch(text, value)}"
+    elif is_plain_text(key, value):
         text = f"{key}={quoted(value)}"
     with foreign(lambda error: unreadable(text, equals, error)):
         return parsed(text)
+
+
+def switch(text: str, value: str) -> str:
+    """The value of `decide`, which is short for decide.enabled."""
+    if value.lower() not in ("true", "false"):
+        raise refusal(shown(text), "not allowed", "must be true or false")
+    return value
 
 
 def parsed(text: str) -> Any:

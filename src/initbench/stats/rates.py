@@ -44,7 +44,8 @@ def lr_profile(runs: pd.DataFrame) -> pd.DataFrame:
 
     Columns: setting, setup, arm, lr, n, reached, share, diverged, failed, steps (median, inf = never),
     mean_steps (``exp(mean log min(T, tau))``, a failed run counts as tau: a crash never makes a rate look
-    better), loss_train (median, diverged = inf), chosen, at_edge ("low", "high", "only" or "").
+    better), loss_train (median, diverged = inf), chosen, at_edge ("low", "high", "only" or "": among all rates
+    tried). A rate that was dropped after some seeds (column lr_dropped) has a row and is never chosen.
     """
     frame = pd.DataFrame(
         {
@@ -57,6 +58,7 @@ def lr_profile(runs: pd.DataFrame) -> pd.DataFrame:
             "failed": runs["status"] == "failed",
             "steps": runs["steps_to_target"].astype(float).fillna(np.inf),
             "log": log_outcome(runs),
+            "dropped": runs["lr_dropped"].to_numpy(bool) if "lr_dropped" in runs else False,
             "tau": np.log(np.maximum(budget(runs), 1.0)),
             "loss_train": np.where(np.isnan(loss := column(runs, "loss/train")), np.inf, loss),
         }
@@ -69,6 +71,7 @@ def lr_profile(runs: pd.DataFrame) -> pd.DataFrame:
         diverged=("diverged", "sum"),
         failed=("failed", "sum"),
         log=("log", "mean"),
+        dropped=("dropped", "any"),
     )
     with np.errstate(invalid="ignore"):
         out["steps"] = grouped["steps"].median()
@@ -79,7 +82,8 @@ def lr_profile(runs: pd.DataFrame) -> pd.DataFrame:
     # equal up to rounding is a tie: then larger share, lower final loss, smaller rate
     out["log"] = out["log"].round(10)
     out = out.sort_values(["arm", "lr"], kind="stable").reset_index(drop=True)
-    best = out.assign(share=-out["share"]).sort_values(["arm", "log", "share", "loss_train", "lr"], kind="stable")
+    by = ["arm", "dropped", "log", "share", "loss_train", "lr"]
+    best = out.assign(share=-out["share"]).sort_values(by, kind="stable")
     out["chosen"] = False
     out.loc[best.groupby("arm", sort=False).head(1).index, "chosen"] = True
     by_arm = out.groupby("arm", sort=False)["lr"]

@@ -47,7 +47,11 @@ def wider(rates: Sequence[float], sides: set[str]) -> str:
 
 
 def continued(rates: Sequence[float], sides: set[str]) -> list[float]:
-    """The grid with one more rate, by its own ratio, on the sides named."""
+    """A grid, ascending, with one more rate on each of these sides, by its own ratio; a factor of 3 from a single rate.
+
+    >>> continued([0.01, 0.1], {"high"}), continued([0.1], {"low", "high"})
+    ([0.01, 0.1, 1.0], [0.03, 0.1, 0.3])
+    """
     low = rates[0] / rates[1] if len(rates) > 1 and rates[1] > 0 else 1 / 3
     high = rates[-1] / rates[-2] if len(rates) > 1 and rates[-2] > 0 else 3.0
     grid = list(rates)

@@ -211,6 +211,8 @@ def wrong_runs(runs: pd.DataFrame, study: Mapping[str, Any] | None = None) -> st
                 return f"column {name} holds a negative number"
             if name.startswith("accuracy") and (values > 1).any():
                 return f"column {name} holds an accuracy above 1"
+    if "lr_dropped" in runs and runs["lr_dropped"].dtype != bool:
+        return "column lr_dropped must hold true and false"
     if runs.duplicated(["arm", "seed", "optim.lr"]).any():
         return "two runs of one arm have the same seed and learning rate"
     if (runs["seed"].astype(float) % 1 != 0).any():

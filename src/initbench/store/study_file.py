@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,6 @@ def _count(value: Any) -> bool:
     return is_whole(value) and 0 <= value < 2**63
 
 
-def _counts(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_count, value))
-
-
 def _moment(value: Any) -> bool:
     try:
         datetime.fromisoformat(value)
@@ -115,6 +111,26 @@ def _target(value: Any) -> bool:
     )
 
 
+def _counts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_count, value))
+
+
+def _verdict(value: Any) -> bool:
+    return value in ("faster", "slower", "equivalent", "undecided")
+
+
+def _ended(value: Any) -> bool:
+    return value in ("decided", "seeds", "minutes", "nothing would change")
+
+
+def _dropped(config: Mapping[str, Any]) -> bool:
+    """Pairs of a learning rate and its seeds."""
+    value = config.get("dropped", [])
+    return isinstance(value, list) and all(
+        isinstance(one, list) and len(one) == 2 and _number(one[0]) and _counts(one[1]) for one in value
+    )
+
+
 def _predictions(value: Any) -> bool:
     return _object(value) and all(
         isinstance(numbers, list) and all(number is None or _number(number) for number in numbers)
@@ -146,6 +162,8 @@ STUDY = {
     "mlflow": Key(_object, "an object"),
     "cautions": Key(_objects, "a list of objects"),
     "looked": Key(_objects, "a list of objects"),
+    "looks": Key(_objects, "a list of objects"),
+    "decide": Key(_object, "an object"),
     "frames": Key(_digests, "digests of runs.parquet and history.parquet"),
 }
 ARM = {
@@ -171,6 +189,31 @@ LOOKED = {
     "n": Key(_counts, "a list of whole numbers", required=True, null=False),
     "error": Key(_number, "a number", required=True, null=False),
 }
+# of a study that went on until it was decided (study/rounds.py): a comparison at a look, and how the study went
+LOOK = {
+    **{name: Key(_text, "text", required=True, null=False) for name in ("setting", "setup", "arm", "baseline")},
+    **{name: Key(_count, "a whole number", required=True, null=False) for name in ("look", "seeds", "pairs", "family")},
+    "verdict": Key(_verdict, "faster, slower, equivalent or undecided", required=True, null=False),
+    **{name: Key(_text, "text") for name in ("why", "reason", "decide", "ratio_of", "test", "lr_at_edge")},
+    **{name: Key(_number, "a number") for name in ("p", "p_holm", "p_faster", "p_faster_low", "p_faster_high", "lr",
+       "ratio", "ratio_low", "ratio_high", "equal_low", "equal_high", "lr_baseline")},
+    **{name: Key(_count, "a whole number") for name in ("seeds_needed", "n", "n_baseline", "reached", "reached_baseline",
+       "reached_pairs", "reached_pairs_baseline")},
+}  # fmt: skip
+DECIDE = {
+    "sizes": Key(_counts, "a list of whole numbers", required=True, null=False),
+    "rounds": Key(_objects, "a list of objects", required=True, null=False),
+    "ended": Key(_ended, "decided, seeds, minutes or nothing would change", required=True, null=False),
+    "reason": Key(_text, "text", required=True, null=False),
+    "minutes": Key(_number, "a number"),
+    **{name: Key(_count, "a whole number") for name in ("seeds", "steps", "rates")},
+}
+ROUND = {
+    "why": Key(_text, "text", required=True, null=False),
+    "seconds": Key(_number, "a number", required=True, null=False),
+    "look": Key(_count, "a whole number", required=True),
+    **{name: Key(_count, "a whole number", required=True, null=False) for name in ("round", "runs", "open")},
+}
 ENDS = ("done", "failed", "not applicable")
 
 
@@ -187,6 +230,8 @@ def wrong_study(study: Mapping[str, Any], whole: bool = True) -> str:
         wrong = _wrong(arm, ARM, f"arms[{i}].", whole)
         if not wrong and arm.get("status", "done") not in ENDS:
             wrong = f"arms[{i}].status must be one of {', '.join(ENDS)}"
+        if not wrong and not _dropped(arm.get("config") or {}):
+            wrong = f"arms[{i}].config.dropped must be a list of learning rates, each with its seeds"
         for j, layer in enumerate(arm.get("layers") or []):
             wrong = wrong or _wrong(layer, LAYER, f"arms[{i}].layers[{j}].")
         if wrong:
@@ -195,8 +240,22 @@ def wrong_study(study: Mapping[str, Any], whole: bool = True) -> str:
     if len(set(trained)) < len(trained):
         return "two arms have one label"
     listed = ("cautions", CAUTION), ("looked", LOOKED)
-    found = (_wrong(one, keys, f"{name}[{i}].") for name, keys in listed for i, one in enumerate(study.get(name) or []))
-    return next(filter(None, found), "")
+    found = [_wrong(one, keys, f"{name}[{i}].") for name, keys in listed for i, one in enumerate(study.get(name) or [])]
+    return next(filter(None, [*found, *_wrong_way(study)]), "")
+
+
+def _wrong_way(study: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong in how a study went on until it was decided."""
+    looks, decide = study.get("looks"), study.get("decide")
+    if (looks is None) != (decide is None):
+        yield f"{'looks' if looks is None else 'decide'} is missing"
+    for i, row in enumerate(looks or []):
+        yield _wrong(row, LOOK, f"looks[{i}].")
+    if decide is not None:
+        wrong = _wrong(decide, DECIDE, "decide.")
+        yield wrong
+        for i, one in enumerate([] if wrong else decide["rounds"]):
+            yield _wrong(one, ROUND, f"decide.rounds[{i}].")
 
 
 def _wrong(value: Mapping[str, Any], keys: Mapping[str, Key], where: str, whole: bool = True) -> str:

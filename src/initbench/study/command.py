@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from initbench.study.results import Results
+    from initbench.study.rounds import Round, Train
     from initbench.track import Filled
 
 # operations that take less time in this process than other processes take to start
@@ -55,6 +56,7 @@ class Study:
     target: Target | None
     uri: str | None  # where MLflow records go
     hydra: Any = None  # Hydra's own node: launcher, output folder
+    path: Mapping[str, Any] | None = None  # of a study that went on (rounds.py): the keys of study.json that tell how
 
     @property
     def root(self) -> Path:
@@ -65,6 +67,11 @@ class Study:
     def folder(self) -> Path:
         """The study's own folder."""
         return Path(self.config.outputs) / self.config.name
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether what is trained depends on what came out: decide=true, optim.lr=auto."""
+        return self.config.decide.enabled or any(arm.config.optim.auto for arm in self.arms)
 
     @property
     def runs(self) -> int:
@@ -139,6 +146,10 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
         family=family_of(asked.family, named, refused, overrides),
     )
     uri = resolved(expanded.study.track.uri)
+    if expanded.study.decide.enabled:
+        from initbench.study.limits import check_limits
+
+        check_limits(expanded.study.decide, named, next(iter(targets)), len(refused))
     check_places(expanded.study.outputs, expanded.study.name, [arm.key for arm in named])
     return Study(
         config=replace(expanded.study, report=report),
@@ -210,14 +221,18 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
     """
     study = plan(overrides, config_dirs)
     if study.config.dry_run:
-        from initbench.study.saying import say_plan
+        from initbench.study.saying import say_expected, say_plan
 
         say_plan(study, sum(study.stored().values()))
+        say_expected(study)
         return None
     trainer = trainer_of(study)
     try:
         warn_of(told())
-        trainer.train(study.arms)
+        if study.goes_on:
+            study, _ = in_rounds(study, by(trainer))
+        else:
+            trainer.train(study.arms)
     except BaseException:
         trainer.pool.close(wait=False)
         raise
@@ -225,6 +240,23 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
     results = collect(study, 0.0).results
     warn_of(told())
     return results
+
+
+def in_rounds(study: Study, train: Train, say: Callable[[Round], None] = lambda one: None) -> tuple[Study, str | None]:
+    """Train a study that goes on, round by round; as it is asked for at the end, and why the launcher failed."""
+    from initbench.study.rounds import Way
+
+    return Way(study).go(train, say)
+
+
+def by(trainer: Training) -> Train:
+    """Rounds trained here."""
+
+    def train(one: Round, tick: Callable[[], None]) -> None:
+        trainer.told = lambda arm, runs: tick()
+        trainer.train(one.arms)
+
+    return train
 
 
 def warn_of(lines: Sequence[str]) -> None:
@@ -246,7 +278,8 @@ def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda ar
     """A trainer with a pool of workers for this study, already starting."""
     stored = {key: 0 if study.config.rerun else n for key, n in study.stored().items()}
     asked = study.arms[0].config.engine.workers
-    pool = Pool(asked or (1 if work(study, stored) < SMALL_WORK else cores()))
+    small = work(study, stored) < SMALL_WORK and not study.config.decide.enabled
+    pool = Pool(asked or (1 if small else cores()))
     if not needs_hydra(study) and any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
         pool.start(functions(study.arms))
     return Training(study.root, pool, rerun=study.config.rerun, told=told)

@@ -62,6 +62,7 @@ def describe(study: Study, elapsed: float) -> dict[str, Any]:
         "arms": arms,
         "elapsed": round(elapsed, 1),
         "mlflow": None,
+        **(study.path or {}),
     }
 
 

@@ -67,7 +67,7 @@ OF_THE_SETUP = ("model.parametrization", "model.base_width", "model.residual")
 def setting_config(config: ArmConfig) -> dict[str, Any]:
     """Everything but the setup, flat: what a comparison happens in."""
     flat = dotted(config.plain())
-    del flat["seeds"]
+    del flat["seeds"], flat["dropped"]
     left = ("init.", "sharing.", "train.target", "engine.workers", "engine.chunk", "measure.")
     return {
         key: value

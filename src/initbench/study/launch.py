@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from initbench.config.arm import Run
+from initbench.config.arm import Run, runs_of
 from initbench.disk import naming, published
 from initbench.errors import InputError, NotApplicable
 from initbench.overrides.read import quoted
@@ -36,7 +36,9 @@ class Training:
     told: Callable[[PlannedArm, int], None] = lambda arm, runs: None  # after each chunk
     waiting: list[tuple[PlannedArm, Runs, Future[None]]] = field(default_factory=list)
     killers: set[str] = field(default_factory=set)  # keys of arms that end the worker that trains them
-    given: set[str] = field(default_factory=set)  # keys of the arms taken on: a control may serve several arms
+    given: dict[str, set[Run]] = field(
+        default_factory=dict
+    )  # runs taken on, by arm key: a control may serve several arms
 
     def train(self, arms: Iterable[PlannedArm]) -> None:
         """Train what is missing of these arms; what goes wrong with one is noted, and the others go on."""
@@ -49,13 +51,14 @@ class Training:
 
     def submit(self, arm: PlannedArm) -> None:
         """Hand the missing runs of an arm to the pool, and wait while it has more than it can start soon."""
-        if arm.key in self.given:
+        given = self.given.setdefault(arm.key, set())
+        new = [run for run in arm.config.runs if run not in given]
+        if not new:
             return
-        self.given.add(arm.key)
-        store = Store(self.root)
+        given.update(new)
         forget_failure(self.root, arm.key)
-        done = set() if self.rerun else store.runs(arm.key)
-        missing = [run for run in arm.config.runs if run not in done]
+        done = set() if self.rerun else Store(self.root).runs(arm.key)
+        missing = [run for run in new if run not in done]
         for runs in chunks(arm.config, missing, arm.layers, self.pool.workers, arm.sees_whole_net, arm.trainer[0].name):
             if arm.key in self.killers:
                 return
@@ -105,12 +108,49 @@ def needs_hydra(plan: Any) -> bool:
     )
 
 
-def jobs(plan: Any) -> list[list[str]]:
-    """The overrides of each job that has runs to train; the controls of an arm are trained by its job."""
+def jobs(plan: Any, arms: Sequence[PlannedArm] | None = None) -> list[list[str]]:
+    """The overrides of each job that has runs to train; the controls of an arm are trained by its job.
+
+    `arms`: those of a round of a study that goes on, each of which has jobs of its own.
+    """
+    if arms is not None:
+        lines_of = [line for arm in arms for line in round_jobs(arm, Store(plan.root), plan.config.rerun)]
+        return [[*line, named(plan)] for line in lines_of]
     stored = plan.stored()
     short = [arm for arm in plan.arms if plan.config.rerun or stored[arm.key] < len(arm.config.runs)]
     lines = dict.fromkeys(arm.job for arm in short)
     return [[*(one for one in job if not one.startswith(("hydra.", "hydra/", "study="))), named(plan)] for job in lines]
+
+
+def round_jobs(arm: PlannedArm, store: Store, rerun: bool) -> list[list[str]]:
+    """The overrides of the jobs that train what is missing of an arm: one for its seeds at the rates that are kept, one
+    for each set of seeds that dropped rates were tried at."""
+    config, done = arm.config, set() if rerun else store.runs(arm.key)
+    parts: dict[tuple[int, ...], list[float]] = {}
+    for lr, seeds in config.dropped:
+        parts.setdefault(seeds, []).append(lr)
+    asked = [(config.seeds, list(config.optim.lrs)), *parts.items()]
+    own = [*job_lines(arm), f"train.steps={config.train.steps}", f"train.evaluate.dense={config.train.evaluate.dense}"]
+    return [
+        [*own, f"seeds=[{','.join(map(str, seeds))}]", f"optim.lr=[{','.join(map(repr, rates))}]"]
+        for seeds, rates in asked
+        if not done.issuperset(runs_of(seeds, rates))
+    ]
+
+
+def job_lines(arm: PlannedArm) -> list[str]:
+    """The overrides that make an arm alone: without its controls, and a control without the arm that asks for it."""
+    left = (
+        *("hydra.", "hydra/", "study=", "seeds=", "optim.lr=", "decide."),
+        *("train.steps=", "train.evaluate", "sharing.controls="),
+    )
+    lines = [one for one in arm.job if not one.startswith(left)]
+    if not arm.control_of or arm.config.sharing.name != "none":
+        return [*lines, "sharing.controls=false"]
+    lines = [one for one in lines if not one.startswith(("sharing=", "sharing.", "model.width="))]
+    width = arm.config.model.width
+    wide = "" if arm.config.model.name == "module" else f"model.width={str(width).replace(' ', '')}"
+    return [*lines, "sharing=none", *([wide] if wide else [])]
 
 
 def master(plan: Any) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from initbench.grammar import plural
@@ -18,29 +18,16 @@ if TYPE_CHECKING:
 
 
 def pairs(study: Study) -> dict[str, dict[Pair, Look]]:
-    """{setting: {pair: the sample at which it is judged}}; where no test is made there is no look.
-
-    The baseline is the one asked for. Where another stands in, because that one does not arrive, it does so each time.
-    """
+    """{setting: {pair: the sample at which it is judged}}: each arm against the baseline that is asked for."""
     found: dict[str, dict[Pair, Look]] = {}
-    if study.target is None or study.target.value is None:
-        return found
+    at, planned = study.target, study.config.decide.enabled
     for setting in dict.fromkeys(arm.setting for arm in study.arms):
         base, others = baseline_and_others(study, setting)
-        looks = {
-            judged.pair(base.key, one.key, study.target.metric, study.target.value): sample(
-                base, one, counts_itself(study)
-            )
-            for one in others
-        }
-        found[setting] = {pair: look for pair, look in looks.items() if len(look.seeds) >= FEWEST}
+        if at is not None and at.value is not None:
+            found[setting] = {
+                judged.pair(base.key, one.key, at.metric, at.value): sample(base, one, planned) for one in others
+            }
     return found
-
-
-def counts_itself(study: Study) -> bool:
-    """Whether the study counts its own looks (decide=true): they are none by hand when it is replayed or goes on."""
-    decide = getattr(study.config, "decide", None)
-    return decide is not None and bool(decide.enabled)
 
 
 def sample(base: PlannedArm, arm: PlannedArm, planned: bool) -> Look:
@@ -58,25 +45,52 @@ def looked(study: Study) -> list[dict[str, Any]]:
     out = []
     for setting, own in pairs(study).items():
         known = judged.looks_at(study.root, own)
-        earlier = [(judged.before(known[pair], now), now) for pair, now in own.items()]
+        counted = sizes(study) if study.config.decide.enabled else ()  # what it looks at itself is no look more
+        earlier = [
+            ([look for look in judged.before(known[pair], now) if len(look.seeds) not in counted], now)
+            for pair, now in own.items()
+            if len(now.seeds) >= FEWEST  # with fewer no test is made
+        ]
         most, now = max(earlier, key=lambda one: len(one[0]), default=([], None))
         if now is None or not most:
             continue
         from initbench.stats import nested  # only where it is needed: see foreseen.py
 
-        sizes = sorted(len(look.seeds) for look in most)
-        error = nested.crossed([*sizes, len(now.seeds)], nested.bound(ALPHA))
-        out.append({"setting": setting, "times": len(sizes), "n": sizes, "error": round(error, 4)})
+        seeds = sorted(len(look.seeds) for look in most)
+        error = nested.crossed([*seeds, len(now.seeds)], nested.bound(ALPHA))
+        out.append({"setting": setting, "times": len(seeds), "n": seeds, "error": round(error, 4)})
     return out
 
 
+def sizes(study: Study) -> tuple[int, ...]:
+    """Seeds at the looks that a study with decide=true has taken."""
+    return tuple(sorted({row["seeds"] for row in (study.path or {}).get("looks") or []}))
+
+
 def note(study: Study, board: pd.DataFrame) -> None:
-    """Write down that this study was judged: the pairs that could be tested, which takes one side that arrives."""
+    """Write down that this study was judged: the pairs that could be tested, which takes one side that arrives.
+
+    With decide=true at each size that it has looked at. Where another baseline stood in, its sample is that of the pair.
+    """
     from initbench.stats import GATE
 
     arrives = set(board.loc[board["share"].astype(float) >= GATE, "arm_key"])
-    for own in pairs(study).values():
-        judged.note(study.root, {pair: [look] for pair, look in own.items() if {pair.first, pair.second} & arrives})
+    stood_in = dict(zip(board["setting"], board["baseline"]))
+    planned, found = study.config.decide.enabled, {}
+    for setting, own in pairs(study).items():
+        base, others = baseline_and_others(study, setting)
+        used = next((arm for arm in others if arm.setup == stood_in.get(setting)), base)
+        for pair, one in zip(own, others):
+            against = base if one is used else used
+            look = sample(against, one, planned)
+            if {one.key, against.key} & arrives and len(look.seeds) >= FEWEST:
+                found[pair] = [*parts(look, sizes(study) if planned else ()), look]
+    judged.note(study.root, found)
+
+
+def parts(look: Look, at: Sequence[int]) -> list[Look]:
+    """The looks at the first seeds of a sample."""
+    return [look._replace(seeds=look.seeds[:n]) for n in at if n < len(look.seeds)]
 
 
 def line(one: Mapping[str, Any]) -> str:

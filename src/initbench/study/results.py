@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -15,8 +15,9 @@ import pandas as pd
 import pyarrow as pa
 
 from initbench import stats
-from initbench.config.arm import Run, dotted, run_key
+from initbench.config.arm import Run, dotted, run_key, runs_of
 from initbench.disk import naming, published
+from initbench.stats.looks import LOOK_COLUMNS
 from initbench.store.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
 from initbench.store.parts import Store, Stored
 from initbench.store.reading import check_frames, digests, read_folder
@@ -47,6 +48,11 @@ class Results:
     def history(self) -> pd.DataFrame:
         """Every measured value, long: run, step, metric, layer (null = whole net), value."""
         return whole(self.measured)
+
+    @cached_property
+    def looks(self) -> pd.DataFrame:
+        """Every look at a comparison that had no word yet (LOOK_COLUMNS); empty where the study did not go on by itself."""
+        return pd.DataFrame(self.study.get("looks") or [], columns=LOOK_COLUMNS)
 
     def compare(self, baseline: str | None = None) -> pd.DataFrame:
         """Each setup against the baseline inside its setting, as in comparisons.csv."""
@@ -93,10 +99,13 @@ def load(path: str | Path) -> Results:
     return Results(runs, history, study, folder)
 
 
-def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.DataFrame, HistoryFile]:
+def frames(
+    study: Mapping[str, Any], store: Store, folder: Path, only: Container[str] | None = None
+) -> tuple[pd.DataFrame, HistoryFile]:
     """The frames of the arms that `study` (the content of study.json) lists, from the parts of the store.
 
-    `runs` in memory, `history` as history.parquet in `folder`, where it appears whole or not at all.
+    `runs` in memory, `history` as history.parquet in `folder`, where it appears whole or not at all; `only`: with these
+    metrics alone.
     """
     with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,22 +116,37 @@ def frames(study: Mapping[str, Any], store: Store, folder: Path) -> tuple[pd.Dat
             for arm in study["arms"]:
                 if arm["status"] == "not applicable":
                     continue
-                asked = [Run(seed, lr) for seed in arm["seeds"] for lr in arm["lrs"]]
+                asked = runs_of(arm["seeds"], arm["lrs"], dropped_of(arm))
                 stored = store.read(arm["arm_key"], asked)
                 parts.append(run_rows(arm, asked, stored))
                 if stored is not None:
                     keys = pa.array([run_key(arm["arm_key"], seed, lr) for seed, lr in stored.runs], pa.string())
                     for name in sorted(stored.axes):
+                        if only is not None and name not in only:
+                            continue
                         add(name, history_rows(keys, stored, name))
         runs = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame({"run": []})
         for column in ("diverged_at", "steps"):
             if column in runs:
                 runs[column] = runs[column].astype("Int64")
         runs = runs.apply(plain_column)
+        if any(dropped_of(arm) for arm in study["arms"]):
+            runs["lr_dropped"] = lr_dropped(runs, study["arms"])
         target = study["target"]
         if target is not None and len(runs):
             runs = stats.retarget(runs, HistoryFile(new), target["metric"], target["value"])
     return runs, HistoryFile(path)
+
+
+def dropped_of(arm: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+    """The learning rates that an arm of study.json has dropped, each with the seeds it was tried at."""
+    return arm["config"].get("dropped") or []
+
+
+def lr_dropped(runs: pd.DataFrame, arms: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Whether each run is at a learning rate that its arm has dropped."""
+    gone = {(arm["label"], lr) for arm in arms for lr, _ in dropped_of(arm)}
+    return np.array([pair in gone for pair in zip(runs["arm"], runs["optim.lr"])], dtype=bool)
 
 
 def run_rows(arm: Mapping[str, Any], asked: Sequence[Run], stored: Stored | None) -> pd.DataFrame:

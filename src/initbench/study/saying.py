@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,20 @@ from typing import TYPE_CHECKING, Any
 from initbench.cli import terminal
 from initbench.config.cautions import lines
 from initbench.grammar import plural
+from initbench.startup.processes import cores
 
 if TYPE_CHECKING:
     from initbench.study.command import Outcome, Study
+    from initbench.study.rounds import Round
+
+OPERATIONS = 2e10  # a second and core, about: for the estimate before the first round
+# why a study that goes on has ended, as its last lines begin
+ENDS = {
+    "decided": "decided",
+    "seeds": "ended by decide.seeds",
+    "minutes": "ended by decide.minutes",
+    "nothing would change": "ended",
+}
 
 
 def say_plan(plan: Study, done: int) -> None:
@@ -40,6 +52,43 @@ def say_plan(plan: Study, done: int) -> None:
     slower = Counter((arm.trainer[0].name, arm.trainer[1]) for arm in plan.arms if arm.trainer[1])
     for (name, reason), count in slower.items():
         err.print(f"{count} of {plural(len(plan.arms), 'arm')} train slower, by engine={name}: {reason}")
+
+
+def say_expected(plan: Study) -> None:
+    """How a study that goes on will probably go: its looks, runs and time; nothing for others."""
+    if not plan.goes_on:
+        return
+    from initbench.study.limits import duration, likely
+
+    decide, auto = plan.config.decide, plan.arms[0].config.optim.auto
+    rounds = likely(decide, plan.arms)
+    work = sum(operations for _, _, operations in rounds)
+    took = duration(work / (OPERATIONS * (plan.arms[0].config.engine.workers or cores())))
+    err = terminal.err
+    if auto:
+        err.print(f"optim.lr=auto: rates from {', '.join(f'{lr:g}' for lr in plan.arms[0].config.optim.lrs)}, continued where "
+                  "the best lies at an end, then refined between its neighbours, for every arm alike")  # fmt: skip
+    if not decide.enabled:
+        err.print(f"probably about {rounds[0][1]:,} runs, {took}")
+        return
+    each = ", ".join(f"{runs:,} runs at {size} seeds" for size, runs, _ in rounds)
+    limit = "" if decide.minutes is None else f", decide.minutes={decide.minutes:g}"
+    err.print(f"decide: goes on until every comparison has a word, decide.seeds={decide.seeds}{limit}")
+    err.print(f"probably {each}, if half of the comparisons are decided at each look, and more where a grid of learning "
+              f"rates is continued: about {took}")  # fmt: skip
+
+
+def say_round(one: Round) -> None:
+    """A line before each round of a study that goes on."""
+    from initbench.study.limits import duration
+
+    text = f"round {one.number + 1}, {one.why}: {plural(one.runs, 'run')} of {plural(len(one.arms), 'arm')}"
+    most = max((len(arm.config.seeds) for arm in one.arms), default=0)
+    text += f", {plural(most, 'seed')}"
+    if one.study.config.decide.enabled:
+        text += f"; {one.open} of {plural(one.pairs, 'comparison')} open"
+        text += f"; {duration(max(one.left, 0.0))} left" if math.isfinite(one.left) else ""
+    terminal.err.print(text)
 
 
 def say_damaged() -> None:
@@ -87,6 +136,9 @@ def say_outcome(plan: Study, outcome: Outcome, elapsed: float) -> None:
     terminal.trouble(outcome.trouble)
     say_damaged()
     say = terminal.out.print
+    decided = content.get("decide")
+    if decided:
+        say(f"{ENDS[decided['ended']]} after {plural(len(decided['rounds']), 'round')}: {decided['reason']}")
     say(f"done in {elapsed:.0f} s: {counted(plan)}")
     for kind, path in outcome.report.items():
         if kind == "report.html":
