@@ -12,9 +12,10 @@ import argparse
 import tempfile
 import time
 
-import initbench as ib
 from benchmarks.verdicts.laws import LAWS
 from benchmarks.verdicts.real import RATES
+
+import initbench as ib
 
 HALF = "benchmarks.verdicts.laws.half"
 

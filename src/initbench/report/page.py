@@ -40,7 +40,9 @@ METHODS = (
     "are 95% and pointwise.",
     "Verdicts are given for each setup against the baseline of its setting. A ratio is judged only where both arrive in at "
     "least 80% of their seeds; where one does, the seeds that arrived are compared (exact McNemar). Equivalent: the 90% "
-    "interval lies inside 1/1.1 to 1.1 and n ≥ 10. Faster or slower: p < .05 after Holm's correction over the setting. "
+    "interval lies inside 1/1.1 to 1.1 and n ≥ 10. Faster or slower: p < .05 after Holm's correction over the setting, or "
+    "over report.family; setups with equal steps and losses in every common run are the same nets and count once. p values and "
+    "intervals count earlier looks at fewer seeds or learning rates of the same runs. "
     "Nothing is called faster than a setup whose best rate lies at the end of its grid, no verdict is given that would "
     "change if every T were one evaluation earlier, and n < 8 decides nothing. All else is undecided.",
     "FLOPs count multiplications and additions of training steps and the initialization, not evaluations.",

@@ -56,7 +56,7 @@ def pair(one: str, two: str, metric: str, value: float) -> Pair:
 
 
 def before(looks: Iterable[Look], now: Look) -> list[Look]:
-    """The looks at smaller samples of the same runs that came before this one.
+    """The looks at smaller samples of the same runs that came before this one; a planned one counts no planned ones.
 
     >>> ten, twenty, forty = (Look(tuple(range(n)), (0.1,), 0.05) for n in (10, 20, 40))
     >>> [len(one.seeds) for one in before([ten, forty, twenty], forty)]
@@ -66,15 +66,16 @@ def before(looks: Iterable[Look], now: Look) -> list[Look]:
     for look in looks:
         if look == now:
             break
-        if look.inside(now):
+        if look.inside(now) and not (look.planned and now.planned):
             found.append(look)
     return found
 
 
 def looks_at(root: Path, pairs: Iterable[Pair]) -> dict[Pair, list[Look]]:
     """The looks at each pair, in their order; `root`: of the store."""
-    files: dict[str, dict[Pair, list[Look]]] = {}
-    return {one: files.setdefault(one.first, _read(root, one.first)).get(one, []) for one in pairs}
+    pairs = list(pairs)
+    files = {first: _read(root, first) for first in {one.first for one in pairs}}
+    return {one: files[one.first].get(one, []) for one in pairs}
 
 
 def note(root: Path, looks: Mapping[Pair, Iterable[Look]]) -> None:
@@ -107,14 +108,31 @@ def _read(root: Path, first: str) -> dict[Pair, list[Look]]:
 
 
 def _look(one: Mapping[str, Any]) -> Look:
-    if not all(map(is_whole, one["seeds"])) or not isinstance(one["planned"], bool):
+    spans = [(low, high) for low, high in one["seeds"] if is_whole(low) and is_whole(high) and 0 <= high - low <= MOST]
+    if len(spans) < len(one["seeds"]) or not isinstance(one["planned"], bool):
         raise ValueError("not a look")
-    return Look(tuple(one["seeds"]), tuple(map(float, one["rates"])), float(one["level"]), one["planned"])
+    seeds = tuple(seed for low, high in spans for seed in range(low, high))
+    return Look(seeds, tuple(map(float, one["rates"])), float(one["level"]), one["planned"])
+
+
+def spans(seeds: Iterable[int]) -> list[list[int]]:
+    """Ascending seeds as ranges: [first, last + 1] of each run of neighbours.
+
+    >>> spans([0, 1, 2, 7])
+    [[0, 3], [7, 8]]
+    """
+    out: list[list[int]] = []
+    for seed in seeds:
+        if out and out[-1][1] == seed:
+            out[-1][1] = seed + 1
+        else:
+            out.append([seed, seed + 1])
+    return out
 
 
 def _write(path: Path, looks: Mapping[Pair, Iterable[Look]]) -> None:
     rows = [
-        {"with": at.second, "metric": at.metric, "value": at.value, **look._asdict()}
+        {"with": at.second, "metric": at.metric, "value": at.value, **look._asdict(), "seeds": spans(look.seeds)}
         for at, those in looks.items()
         for look in those
     ]

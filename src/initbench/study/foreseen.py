@@ -34,7 +34,8 @@ def foreseen(study: Study) -> list[str]:
         if size:
             fewest = min((arm.config.seeds for arm in arms), key=len)
             rates = min((arm.config.optim.lrs for arm in arms), key=len)
-            found += [of_seeds(fewest, size), of_rates(rates)]
+            found += [] if study.config.decide.enabled else [of_seeds(fewest, size)]  # which adds what is missing
+            found += [] if study.goes_on else [of_rates(rates)]
     return [line for line in dict.fromkeys(found) if line]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from initbench.grammar import plural
@@ -80,13 +80,35 @@ def looked(study: Study) -> list[dict[str, Any]]:
     return out
 
 
+def sizes(study: Study) -> tuple[int, ...]:
+    """Seeds at the looks that a study with decide=true has taken."""
+    return tuple(sorted({row["seeds"] for row in (study.path or {}).get("looks") or []}))
+
+
 def note(study: Study, board: pd.DataFrame) -> None:
-    """Write down that this study was judged: the pairs that could be tested, which takes one side that arrives."""
+    """Write down that this study was judged: the pairs that could be tested, which takes one side that arrives.
+
+    With decide=true at each size that it has looked at. Where another baseline stood in, its sample is that of the pair.
+    """
     from initbench.stats import GATE
 
     arrives = set(board.loc[board["share"].astype(float) >= GATE, "arm_key"])
-    for own in pairs(study).values():
-        judged.note(study.root, {pair: [look] for pair, look in own.items() if {pair.first, pair.second} & arrives})
+    stood_in = dict(zip(board["setting"], board["baseline"]))
+    planned, found = study.config.decide.enabled, {}
+    for setting, own in pairs(study).items():
+        base, others = baseline_and_others(study, setting)
+        used = next((arm for arm in others if arm.setup == stood_in.get(setting)), base)
+        for pair, one in zip(own, others):
+            against = base if one is used else used
+            look = sample(against, one, planned)
+            if {one.key, against.key} & arrives and len(look.seeds) >= FEWEST:
+                found[pair] = [*parts(look, sizes(study) if planned else ()), look]
+    judged.note(study.root, found)
+
+
+def parts(look: Look, at: Sequence[int]) -> list[Look]:
+    """The looks at the first seeds of a sample."""
+    return [look._replace(seeds=look.seeds[:n]) for n in at if n < len(look.seeds)]
 
 
 def line(one: Mapping[str, Any]) -> str:
