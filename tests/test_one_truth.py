@@ -100,7 +100,9 @@ def shown(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     rng = np.random.default_rng(2)
     late = (runs["init.name"] == "late") & (runs["seed"] > 3)
     lost = (runs["init.name"] == "dies") & (rng.random(len(runs)) < 0.7)
-    rare = (runs["init.name"] == "rare") & ~((runs["seed"] == 9) & (runs["optim.lr"] == 0.1))  # only at rates chosen with it
+    rare = (runs["init.name"] == "rare") & ~(
+        (runs["seed"] == 9) & (runs["optim.lr"] == 0.1)
+    )  # only at rates chosen with it
     runs.loc[late | lost | rare, ["steps_to_target", "flops_to_target", "gap_at_target"]] = np.nan
     runs.loc[lost, "status"], runs.loc[lost, "loss/train"] = "diverged", np.nan
     gone = history["run"].isin(runs.loc[lost, "run"]) & (history["step"] > 0)

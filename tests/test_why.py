@@ -89,7 +89,10 @@ def test_sentences_name_the_extremes():
         return {"backward_msq": {"mean": np.array([first, 1.0])}}
 
     text = "".join(why.about_flow([("a", panel(0.25)), ("b", panel(1e-4))]))
-    assert text == "At the start the root mean square of the gradient at the first layer is 0.5 of that at the output for a, 0.01 for b."
+    assert (
+        text
+        == "At the start the root mean square of the gradient at the first layer is 0.5 of that at the output for a, 0.01 for b."
+    )
     frame = pd.DataFrame({"arm": ["x", "x", "y", "y"], "step": [0, 9, 0, 9], "median": [0.9, 0.2, 0.5, 0.5]})
     text = "".join(why.about_alignment({"x": "X", "y": "Y"}, frame, {"x": 0.5, "y": 0.5}))
     assert "from 0.90 to 0.20 in X (0.50 would be" in text
