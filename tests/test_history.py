@@ -171,7 +171,7 @@ def test_a_bootstrap_in_blocks_is_the_bootstrap(monkeypatch):
     rng = np.random.default_rng(3)
     n = 40
     panel = Panel(np.arange(3.0), np.arange(n), rng.normal(size=(3, n)), np.ones((3, n)), rng.random((3, n)))
-    single = Panel(*(x[:1] if x.ndim == 2 or len(x) == 3 else x for x in vars(panel).values()))
+    single = Panel(*(x[:1] if x.ndim == 2 or len(x) == 3 else x for x in vars(panel).values() if x is not None))
 
     def found() -> list[np.ndarray]:
         for cached in (intervals.resamples, crossfit.weights):
