@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +188,17 @@ def test_mlflow_has_the_rounds_as_tags_and_where_a_word_fell_as_a_metric(folder:
         ]
 
 
+def test_other_targets_repeat_the_words_that_fell_at_the_study_s_own(source: report.Source):
+    """A pair that one look alone would call, and all looks counted do not."""
+    from initbench.report import tables
+
+    rows = [{**row, "verdict": "undecided"} if row["setup"] == "eye · none" else row for row in source.study["looks"]]
+    open_ = replace(source, study={**source.study, "looks": rows})
+    heads, lines, _ = tables.target_table(open_, open_.settings[0])
+    own = heads.index("95% train accuracy")
+    assert next(line[own] for line in lines if line[0] == "eye · none").endswith(" · undecided")
+
+
 # ---- what could make an answer wrong
 
 
@@ -205,13 +217,21 @@ def test_a_baseline_that_was_tuned_less_is_named_with_what_tuning_it_costs():
     assert "The baseline was tuned less than its rivals" not in warned(source_of(fair))
 
 
-def test_grids_of_one_rule_are_no_unequal_chance():
+def test_a_baseline_that_beats_what_was_tuned_more_needs_no_word():
+    slow = {lr: [90.0 * (1 + abs(np.log10(lr / 0.1)))] * 10 for lr in (0.01, 0.03, 0.1, 0.3, 1.0)}
+    runs = runs_of({"base": tuned([60.0] * 10), "slow": slow})
+    assert source_of(runs).pairs.set_index("setup").loc["slow", "verdict"] == "slower"
+    assert "The baseline was tuned less than its rivals" not in warned(source_of(runs))
+
+
+def test_grids_of_one_rule_are_no_unequal_chance(source: report.Source):
     rival = {lr: [30.0] * 10 for lr in (0.01, 0.1, 1.0, 10.0)}
     runs = runs_of({"base": rival, "arm": tuned([60.0] * 10)})
     title = "Arms had different learning rate grids"
-    assert title in warned(source_of(runs))
+    assert warned(source_of(runs))[title] == "Arms with more rates had more chances."
     arms = [{"label": f"{name} in s", "setup": name, "config": {"optim": {"auto": True}}} for name in ("base", "arm")]
-    assert title not in warned(source_of(runs, arms=arms))
+    assert warned(source_of(runs, arms=arms))[title].startswith("Each grid was continued by the same rule")
+    assert title not in warned(source)  # a dropped rate was tried
 
 
 def test_looks_by_hand_are_told():

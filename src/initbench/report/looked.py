@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from initbench import stats
 from initbench.report import numbers as num
 from initbench.report.block import Block, Draw, Item, n_of, settings_of
 from initbench.report.figures import looks as figures
@@ -108,7 +109,7 @@ def looks(source: Source, draw: Draw) -> Block:
         return block
     for setting, board, heading in settings_of(source):
         found = source.part(source.looks, setting)
-        found = found[found["arm"].isin(board["arm"])]
+        found = found[found["arm"].isin(stats.distinct(board)["arm"])]
         if found.empty:
             continue
         order = longest_first(found, board)
@@ -152,7 +153,7 @@ def about_looks(source: Source, found: pd.DataFrame) -> Sentence:
 
 def last_looks(source: Source, setting: str) -> dict[str, Any]:
     """The last look at each pair as a table, by rank: the numbers of the comparisons."""
-    pairs = source.part(source.pairs, setting)
+    pairs = stats.distinct(source.part(source.pairs, setting))
     pairs = pairs[pairs["look"].notna()]
     heads = ["Setup", "Word", "Look", "n", "Ratio", "Interval at that look", "P", "P after correction"]
     rows = [

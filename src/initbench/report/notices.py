@@ -160,11 +160,12 @@ def _about_rates(board: pd.DataFrame, source: Source) -> list[Notice]:
         whom = "One learning rate for all" if len(rates) == 1 else "One learning rate per arm"
         text = "A setup may be slow only because this rate does not suit it. Try {}."
         out.append(Notice(f"{whom}: nothing was tuned", say(text, wide)))
-    by_rule = source.arms and all(_optim(arm).get("auto") for arm in source.arms)  # the same for every arm
-    if source.profile.groupby("arm")["lr"].agg(tuple).nunique() > 1 and not by_rule:
+    if source.profile.groupby("arm")["lr"].agg(tuple).nunique() > 1:
         unlike = (
             "Arms with more rates had more chances." if tuned.nunique() > 1 else "Each is judged at its own best rate."
         )
+        if source.decide is not None or (source.arms and all(_optim(arm).get("auto") for arm in source.arms)):
+            unlike = "Each grid was continued by the same rule, until its best rate was inside or a limit was met."
         out.append(Notice("Arms had different learning rate grids", say(unlike)))
     return out + _less_tuned(board, source)
 
@@ -174,14 +175,15 @@ def _optim(arm: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _less_tuned(board: pd.DataFrame, source: Source) -> list[Notice]:
-    """A baseline that had fewer learning rates than a rival: part of what the rival wins may be the search."""
+    """A baseline that had fewer learning rates than a rival it does not beat: part of what that wins may be the search."""
     out = []
     rates = {str(arm): set(part["lr"]) for arm, part in source.profile.groupby("arm")}
     for setting in source.settings:
         part = source.part(board, setting)
         base = part[part["setup"] == part["baseline"]].head(1)
         own = rates.get(str(base["arm"].iloc[0]), set()) if len(base) else set()
-        more = [row for _, row in part.iterrows() if len(rates.get(str(row["arm"]), ())) > len(own)]
+        rivals = part[part["verdict"] != "slower"]
+        more = [row for _, row in rivals.iterrows() if len(rates.get(str(row["arm"]), ())) > len(own)]
         if not own or not more:
             continue
         most = max(len(rates[str(row["arm"])]) for row in more)

@@ -77,10 +77,10 @@ def values(arm: Any) -> dict[str, float]:
 
 
 def by_rank(arms: Iterable[Any]) -> list[Any]:
-    """Records in the order of the leaderboard: setting by setting as in the study, in each by rank, the others last."""
+    """Records in the order of the leaderboard: setting by setting as in the study, in each the latest first."""
     listed, of = list(arms), "initbench.setting"
     settings = {name: i for i, name in enumerate(dict.fromkeys(arm.own_tags[of] for arm in listed))}
-    return sorted(listed, key=lambda arm: (settings[arm.own_tags[of]], values(arm).get("rank", math.inf)))
+    return sorted(listed, key=lambda arm: (settings[arm.own_tags[of]], -arm.start))
 
 
 def report_note(markdown: str) -> str:

@@ -22,7 +22,7 @@ from initbench.store.history import history_of
 from initbench.track import pages
 from initbench.track.points import HEADLINE, NEVER, History, Points, bands, clean, per_run, thinned
 
-LATEST = 20_000  # ms
+LATEST, COPIES = 60_000, 16  # ms, and how many of them the arms of one rank share
 CHILDREN = ("headline", "full", "none")
 FORMAT = "1"  # of what is written; a change of names rewrites a study
 KIND, CONTENT, STUDY = "initbench.kind", "initbench.content", "initbench.study"
@@ -130,6 +130,7 @@ def arms_of(results: Any, children: str = "headline") -> list[Arm]:
     shown = runs[[name for name in runs if name in _OF_ARMS]]  # cutting an arm out of all columns takes longest here
     of_label = dict(list(profile.groupby("arm")))
     board = ordered(runs, study)  # the ranks and medians of the report
+    board["copy"] = board.groupby(["setting", "rank"], sort=False).cumcount()  # of the same nets
     places = {str(row["arm"]): {str(name): value for name, value in row.items()} for row in board.to_dict("records")}
     for key, i in number.items():
         info, mine = infos[key], np.flatnonzero(arm_of == i)
@@ -367,4 +368,6 @@ def _later(place: Mapping[str, Any] | None) -> int:
     """ms by which an arm starts after its runs. The page of a study lists runs by date, the latest first: this is the
     order of the leaderboard. The rank is a metric of the arm too, so an arm whose rank changes is written anew.
     """
-    return 500 if place is None else max(1000, LATEST - int(place["rank"]))
+    if place is None:
+        return 500
+    return max(1000, LATEST - COPIES * int(place["rank"]) - min(int(place["copy"]), COPIES - 1))
