@@ -34,6 +34,7 @@ from initbench.study import command, decide
 from initbench.study.clock import NOTE, Clock
 from initbench.study.decide import Asked, Budget, End, Limits, Move, Seen, State
 from initbench.study.launch import round_jobs
+from initbench.study.limits import first_seeds
 
 # ------------------------------------------------------------------------------------------------ by hand
 
@@ -397,7 +398,7 @@ def test_a_second_call_trains_nothing_says_the_same_and_changes_no_byte(whole, m
     assert {path: path.read_bytes() for path in Path("outputs").rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("after", [1, 4, 6, 8])
+@pytest.mark.parametrize("after", [2, 7, 9])
 def test_killed_at_any_moment_it_ends_in_the_same_bytes(after, whole, folder, monkeypatch):
     write, done = Store.write, []
 
@@ -548,10 +549,23 @@ def test_an_arm_whose_code_fails_is_listed_and_the_others_are_decided(folder, ca
     sys.modules.pop("mine_decide", None)
 
 
-def test_fewer_than_eight_seeds_are_raised_to_eight(folder):
-    results = ib.run([*TINY, "seeds=2", "decide=true", "decide.seeds=8"])
-    assert results.study["decide"]["sizes"] == [8]
-    assert results.study["arms"][0]["seeds"] == list(range(8))
+def test_fewer_than_eight_seeds_are_raised_to_eight():
+    plan = command.plan([*TINY, "seeds=[4,6]", "decide=true", "decide.seeds=8"])
+    assert first_seeds(plan.arms[0], plan.config.decide) == (4, 6, 7, 8, 9, 10, 11, 12)
+    assert first_seeds(plan.arms[0], replace(plan.config.decide, enabled=False)) == (4, 6)
+
+
+def test_rerun_trains_each_run_once_more_and_gives_the_same_bytes(whole, folder):
+    shutil.copytree(whole[0] / "outputs", folder / "outputs")
+    before, written, write = left_behind(), [], Store.write
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "write", lambda self, key, chunk: written.extend(chunk.runs) or write(self, key, chunk))
+        assert main([*DECIDE, "train.rerun=true"]) == 0
+    assert len(written) == len(ib.load(S).runs)
+    after = left_behind()
+    assert {name: after[name] for name in after if name != "study"} == {
+        name: before[name] for name in before if name != "study"
+    }
 
 
 def test_a_look_under_other_limits_counts(whole, folder):

@@ -99,11 +99,12 @@ def carry_out(plan: Study, config_dirs: list[str], started: float, process: Proc
     failed: str | None = None
     try:
         if plan.goes_on:
+            from initbench.study.rounds import Way
 
             def train(one: Round, tick: Callable[[], None]) -> str | None:
                 return trained(one.study, one.arms, one.missing, one.run_steps, trainer, config_dirs, tick)
 
-            plan, failed = study.in_rounds(plan, train, say_round)
+            plan, failed = Way(plan).go(train, say_round)
         else:
             again = plan.config.rerun
             left = {arm.key: len(arm.config.runs) - (0 if again else stored[arm.key]) for arm in plan.arms}

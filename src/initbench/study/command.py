@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from initbench.study.results import Results
-    from initbench.study.rounds import Round, Train
     from initbench.track import Filled
 
 # operations that take less time in this process than other processes take to start
@@ -230,7 +229,9 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
     try:
         warn_of(told())
         if study.goes_on:
-            study, _ = in_rounds(study, by(trainer))
+            from initbench.study.rounds import Way, here
+
+            study, _ = Way(study).go(here(trainer))
         else:
             trainer.train(study.arms)
     except BaseException:
@@ -240,23 +241,6 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
     results = collect(study, 0.0).results
     warn_of(told())
     return results
-
-
-def in_rounds(study: Study, train: Train, say: Callable[[Round], None] = lambda one: None) -> tuple[Study, str | None]:
-    """Train a study that goes on, round by round; as it is asked for at the end, and why the launcher failed."""
-    from initbench.study.rounds import Way
-
-    return Way(study).go(train, say)
-
-
-def by(trainer: Training) -> Train:
-    """Rounds trained here."""
-
-    def train(one: Round, tick: Callable[[], None]) -> None:
-        trainer.told = lambda arm, runs: tick()
-        trainer.train(one.arms)
-
-    return train
 
 
 def warn_of(lines: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ from initbench.study.clock import Clock
 from initbench.study.decide import Asked, Budget, End, Limits, Move, State
 from initbench.study.foreseen import baseline_and_others
 from initbench.study.labels import labelled
-from initbench.study.launch import failure
+from initbench.study.launch import Training, failure
 from initbench.study.limits import first_seeds, limit_of_time, most_steps, run_cost
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.results import frames
@@ -72,12 +72,10 @@ class Way:
         self.labels: list[str] = []
         self.descriptions: dict[str, dict[str, Any]] = {}
 
-    def go(self, train: Train, say: Callable[[Round], None]) -> tuple[Study, str | None]:
+    def go(self, train: Train, say: Callable[[Round], None] = lambda one: None) -> tuple[Study, str | None]:
         """All rounds; the study as it is asked for at the end, and why the launcher failed."""
-        state, why = (
-            decide.first(map(asked_of, self.plan.arms), self.limits),
-            "first look" if self.limits.sizes else "rates",
-        )
+        state = decide.first(map(asked_of, self.plan.arms), self.limits)
+        why = "first look" if self.limits.sizes else "rates"
         while True:
             now = self.grown(state)
             one = self.begun(now, state, why)
@@ -220,6 +218,16 @@ class Way:
         limits = {name: getattr(self.decide, name) for name in ("seeds", "minutes", "steps", "rates")}
         told = {"sizes": list(self.limits.sizes), "rounds": self.rounds, "ended": end.ended, "reason": end.reason}
         return {"looks": self.rows, "decide": {**limits, **told}}
+
+
+def here(trainer: Training) -> Train:
+    """Rounds trained here, without a display."""
+
+    def train(one: Round, tick: Callable[[], None]) -> None:
+        trainer.told = lambda arm, runs: tick()
+        trainer.train(one.arms)
+
+    return train
 
 
 def limits_of(plan: Study, looked: Sequence[int]) -> Limits:
