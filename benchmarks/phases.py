@@ -38,16 +38,17 @@ def main() -> int:
     begin()  # as the command does before it imports the rest
     from initbench import __main__, track
     from initbench.study import command as study
+    from initbench.study import saying
 
-    watched(study, "expand_study", "imports of the command", "compose every arm (Hydra)")
+    watched(study, "expand_study", "imports of the command", "compose every arm")
     watched(study, "trainer_of", "plan: keys, checks, import of torch", "start of workers")
-    watched(__main__, "launch", "start of the display", "Hydra's jobs, and training that they wait for")
-    watched(study, "collect", "rest of the training; MLflow's import", "rest of the records")
+    watched(__main__, "trained", "start of the display", "training")
+    watched(study, "collect", "MLflow's import, if it took longer", "rest of the records")
     watched(study, "describe", "before the records", "what the study consists of")
     # twice: frames, then report
     watched(study, "later", "MLflow's experiment", "made by this process (engine.workers=1), or begun by another")
     watched(track, "fill", "frames by the other process, pandas by this one", "MLflow, while the other draws")
-    watched(__main__, "say_outcome", "the rest of the report", "leaderboard")
+    watched(saying, "say_outcome", "the rest of the report", "leaderboard")
     status = __main__.main(sys.argv[1:])
     mark("end of the other processes")
     before = STARTED
