@@ -112,9 +112,9 @@ def test_the_rooms_stay_small():
     assert len([path for path in files if path.parent == PACKAGE]) <= 12
 
 
-def test_the_two_walks_name_files():
+def test_the_walks_name_files():
     walks = re.findall(r"```\n(.*?)```", MAP.split("Two walks")[1].split("## Map")[0], re.DOTALL)
-    assert len(walks) == 2
+    assert len(walks) == 3
     for walk in walks:
         steps = [line.split()[0] for line in walk.splitlines()]
         assert len(steps) <= 10

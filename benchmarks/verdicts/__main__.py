@@ -56,8 +56,7 @@ def jobs() -> list[Job]:
         *(Job("decided", worlds.Cell(sd, 8, 1.0, *law), 10) for sd, *law in laws),
         *(Job("power", cell, n) for cell in ratios for n in POWER_SEEDS),
         *(Job("fixed", worlds.RealCell(arms), n) for arms in (2, 4, 8, 12) for n in REAL_SEEDS),
-        *(Job("fixed", worlds.Cell(sd, arms, 1.0, *law), n)
-          for arms in (2, 8) for n in FIXED_SEEDS for sd, *law in laws),
+        *(Job("fixed", worlds.Cell(sd, 8, 1.0, *law), n) for n in FIXED_SEEDS for sd, *law in laws),
         *(Job("naive", worlds.Cell(sd, 8), 10) for sd in (0.25, 0.5)),
     ]  # fmt: skip
 
