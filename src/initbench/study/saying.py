@@ -131,13 +131,13 @@ def say_outcome(plan: Study, outcome: Outcome, elapsed: float) -> None:
     content = outcome.results.study
     board = outcome.board
     terminal.leaderboard(board, content["target"])
-    tried = advice(board, content["target"], content["budget"])
-    if tried:
+    decided = content.get("decide")
+    tried = advice(board, content["target"], content["budget"]) or (None if decided else undecided(board))
+    if tried and content["target"]:
         terminal.err.print(tried)
     terminal.trouble(outcome.trouble)
     say_damaged()
     say = terminal.out.print
-    decided = content.get("decide")
     if decided:
         say(f"{ENDS[decided['ended']]} after {plural(len(decided['rounds']), 'round')}: {decided['reason']}")
     say(f"done in {elapsed:.0f} s: {counted(plan)}")
@@ -171,3 +171,19 @@ def advice(board: Any, target: dict[str, Any] | None, budget: int) -> str | None
         return "no arm reached the target, and every run diverged: try smaller learning rates, optim.lr=[...]"
     easier = "lower" if target["metric"].startswith("accuracy") else "higher"
     return f"no arm reached the target: try {remedy.longer(budget)}, or a {easier} train.target.value"
+
+
+def undecided(board: Any) -> str | None:
+    """How many comparisons have no word, and what would go on until they have; None where all have one.
+
+    >>> import pandas as pd
+    >>> undecided(pd.DataFrame({"verdict": ["baseline", "undecided", "slower"], "same_as": ""}))
+    '1 of 2 comparisons is undecided: the report says why; decide=true goes on until it is decided'
+    """
+    judged = board[~board["verdict"].isin(["baseline", "not judged"]) & (board["same_as"].fillna("") == "")]
+    open_ = int((judged["verdict"] == "undecided").sum())
+    if not open_:
+        return None
+    is_, it = ("is", "it is") if open_ == 1 else ("are", "they are")
+    many = plural(len(judged), "comparison")
+    return f"{open_} of {many} {is_} undecided: the report says why; decide=true goes on until {it} decided"
