@@ -630,12 +630,18 @@ def test_each_arm_of_a_round_is_a_job_of_its_own(tmp_path):
 
 
 @pytest.mark.slow
-def test_another_launcher_goes_the_same_way(whole, folder):
+def test_another_launcher_goes_the_same_way(whole, folder, capsys):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     assert main([*DECIDE, "hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]) == 0
     mine, expected = left_behind(), left_behind(whole[0] / S)
     assert mine["study"]["looks"] == expected["study"]["looks"]
     assert mine["runs.parquet"] == expected["runs.parquet"]
+    # Hydra has loaded its plugins anew: option files are checked as before
+    Path("init").mkdir()
+    Path("init/torn.yaml").write_text("name: [")
+    capsys.readouterr()
+    assert main(["--config-dir", ".", "init=torn"]) == 2
+    assert "init/torn.yaml: line 1" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------ study.json

@@ -27,14 +27,18 @@ def replaced(owner: Any, method: str, by: Any) -> Iterator[None]:
 
 @contextmanager
 def files_checked(check: Callable[[Path], None]) -> Iterator[None]:
-    """Each option file is checked before Hydra reads it: whatever chooses it, an override, a glob or a defaults list."""
-    from hydra._internal.core_plugins.file_config_source import FileConfigSource
+    """Each option file is checked before Hydra reads it: whatever chooses it, an override, a glob or a defaults list.
 
-    load = FileConfigSource.load_config
+    The class is the one that Hydra uses: it may have loaded its plugins anew, for a launcher, since it was imported.
+    """
+    from hydra._internal.sources_registry import SourcesRegistry
+
+    source = SourcesRegistry.instance().resolve("file")
+    load = source.load_config
 
     def load_config(self: Any, config_path: str) -> Any:
         check(Path(self.path, self._normalize_file_name(config_path)))
         return load(self, config_path)
 
-    with replaced(FileConfigSource, "load_config", load_config):
+    with replaced(source, "load_config", load_config):
         yield
