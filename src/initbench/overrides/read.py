@@ -130,10 +130,10 @@ def parsed(text: str) -> Any:
 
 def is_plain_text(key: str, value: str) -> bool:
     """Whether a value is text that was not quoted: not null, no interpolation, no sweep."""
-    if key not in TEXTS + TEXT_LISTS or value in ("", "null", "[]") or value[0] in "'\"{" or "${" in value:
+    if key not in TEXTS + TEXT_LISTS or value in ("", "null") or value[0] in "'\"" or "${" in value:
         return False
     if key in TEXT_LISTS:
-        return not set("'\"\\") & set(value)
+        return value != "[]" and value[0] != "{" and not set("'\"\\") & set(value)
     if "," not in value and "(" not in value:
         return True
     try:
