@@ -127,6 +127,12 @@ def test_judging_a_decided_study_says_what_its_last_looks_said():
     assert pd.isna(other.loc["near", "look"])  # another baseline: other pairs, which nobody has looked at
 
 
+def test_decided_at_counts_the_seeds_that_both_have():
+    rows = [{**row, "pairs": row["pairs"] - 1} for row in path()]  # a seed of one side has failed
+    judged = stats.judge(growing(200), {"looks": rows, "baseline": "base", "arms": []}).pairs.set_index("setup")
+    assert judged.loc["slow", ["decided_at", "n_baseline"]].tolist() == [9, 10]
+
+
 def test_once_a_word_has_fallen_the_baseline_stands():
     rows = [{**row, "baseline": "equal"} for row in path()[:3]]
     more = looks.take(growing(20), {"target": None, "baseline": "base"}, None, SIZES, 1, rows)

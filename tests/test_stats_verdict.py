@@ -110,6 +110,14 @@ def test_holm_is_that_of_statsmodels(p):
     assert verdict.holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
 
 
+def test_the_standard_error_of_few_seeds_is_not_too_small():
+    """By sqrt(n / (n - 1)) larger than the spread of the draws: 7% at n=8."""
+    a, b = np.log(spread(60, 8, 0.2, 1)), np.log(spread(70, 8, 0.3, 2))
+    row = said(runs_of({"base": {0.1: list(np.exp(b))}, "arm": {0.1: list(np.exp(a))}})).loc["arm"]
+    half = sps.t.ppf(0.975, 7) * (a - b).std(ddof=1) / np.sqrt(8)
+    assert np.log(row["ratio_high"] / row["ratio_low"]) / 2 == pytest.approx(half, rel=0.04)
+
+
 def test_one_rate_is_the_paired_t_test_up_to_the_bootstrap():
     """Without a choice of rates the procedure is a paired t-test whose SE is bootstrapped."""
     a, b = spread(60, 20, 0.2, 1), spread(70, 20, 0.3, 2)

@@ -46,7 +46,7 @@ class Panel:
     def at(self, seeds: np.ndarray) -> Panel:
         """The columns of these seeds, all of them usable, at the kept rates and at dropped ones that have all of them."""
         keep = np.isin(self.seeds, seeds)
-        rates = self.kept | ~np.isnan(self.log[:, keep]).any(axis=1)
+        rates = ~np.isnan(self.log[:, keep]).any(axis=1)
         tables = (values[np.ix_(rates, keep)] for values in (self.log, self.reached, self.loss))
         return Panel(self.lrs[rates], self.seeds[keep], *tables)
 
