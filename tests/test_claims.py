@@ -356,3 +356,89 @@ def test_wrong_predictions_and_options_are_refused_in_one_line(small, tmp_path, 
     (wrong / "predictions.yaml").write_text("claim: none\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"wrong/predictions\.yaml: its keys are claim; must be: claim, parts"):
         claims.load(wrong)
+
+
+# ------------------------------------------------------------------------------------- numbers against a region
+
+
+def numbers(factor=1.0, n=20, spread=0.02, seed=0):
+    """Entries of a claim about numbers: two formulas, a share and a bound, all true at factor 1."""
+    rng = np.random.default_rng(seed)
+    entries = [
+        claims.formula("growth", f"N {size}", "tied", "E u^2", true * factor * rng.normal(1, spread, n), true, 0.05)
+        for size, true in ((4, 7.5), (8, 28.7))
+    ]
+    count = 0 if factor == 1.0 else 200
+    entries.append(claims.share("never", "digits", "tied", "arrived", count, 50 * n, most=0.05))
+    entries.append(claims.bound("exact", "float64", "tied", "error", 1e-16 * factor**200, most=1e-10))
+    return entries
+
+
+def given_numbers(folder):
+    """predictions.yaml of such a claim."""
+    parts = {name: {"says": f"{name} is right", "expected": "CONFIRMED"} for name in ("growth", "never", "exact")}
+    rest = {
+        "claim": "numbers",
+        "source": "none",
+        "suite": "papers",
+        "tests": {"full": 0, "quick": 0},
+        "sweeps": {},
+        "quick": {},
+    }
+    text = yaml.safe_dump({**rest, "parts": parts, "numbers": {"full": 4, "quick": 4}, "unit": "nets"})
+    (folder / "predictions.yaml").write_text(text, encoding="utf-8")
+    return claims.Study(folder, lambda runs, history: [])
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (numbers(), {"growth": "CONFIRMED", "never": "CONFIRMED", "exact": "CONFIRMED"}),
+        (numbers(1.2), {"growth": "REFUTED", "never": "REFUTED", "exact": "REFUTED"}),
+        (numbers(n=7, spread=0.3), {"growth": "UNDECIDED", "never": "CONFIRMED", "exact": "CONFIRMED"}),
+        (numbers(spread=0.3), {"growth": "UNDECIDED", "never": "CONFIRMED", "exact": "CONFIRMED"}),
+    ],
+)
+def test_a_number_holds_where_its_whole_interval_lies_in_the_claimed_region(made, words, tmp_path):
+    study = given_numbers(tmp_path)
+    measured = claims.corrected(made, 0, study.given.digest)
+    assert claims.words.part_words(measured, study.given.parts) == words
+    page = study.page(measured)
+    assert "Holm" not in page  # no races
+    assert "| never | digits | arrived: tied |" in page
+    assert "at most 0.05" in page
+    assert "Quick version" not in page
+    assert "Quick version" in study.page(measured.head(2))
+    assert study.figure(measured) == study.figure(measured)
+
+
+def test_intervals_of_numbers_are_those_of_scipy():
+    values = np.random.default_rng(1).normal(2, 0.1, 12)
+    row = claims.corrected([claims.within("p", "c", "s", "q", values, 1.5, 2.5)], 0).iloc[0]
+    ends = sps.ttest_1samp(values, 0).confidence_interval(0.99)
+    assert (row["ratio"], row["low"], row["high"]) == pytest.approx((values.mean(), *ends))
+    one = claims.share("p", "c", "s", "q", 910, 1000, 0.903, 0.925)
+    ends = sps.binomtest(910, 1000).proportion_ci(0.99, method="exact")
+    assert (one.value, one.low, one.high, one.word) == (0.91, ends.low, ends.high, "undecided")
+
+
+def test_seeds_without_a_value_are_not_left_out_in_silence():
+    one = claims.within("p", "c", "s", "q", [1.0] * 19 + [np.nan], 0.5, 1.5)
+    assert (one.word, one.n, one.note) == ("undecided", 19, "1 of 20 without a value")
+    assert claims.share("p", "c", "s", "q", 0, 0).word == "undecided"
+
+
+def test_a_page_has_a_table_of_races_and_one_of_numbers(tmp_path):
+    study = given_numbers(tmp_path)
+    runs = made_runs(sharing(GOOD), 12)
+    activation = runs["model.activation"]
+    runs = runs[runs["model.depth"] == 3]
+    frames = claims.framed(runs, grid(runs), claims.sharing_role(runs), cell=activation[runs.index])
+    races = [claims.race(frames, "growth", cell, "all", "none", "below") for cell in frames.cells]
+    assert frames.cells == ["relu", "tanh"]
+    measured = claims.corrected([*races, *numbers()[2:]], 5)
+    page = study.page(measured)
+    assert "| part | cell | compared | ratio [95% interval] |" in page
+    assert "| part | cell | measured | value [99% interval] |" in page
+    assert "Holm over the 5 comparisons of the suite" in page
+    assert "- growth: holds on relu, tanh" in page

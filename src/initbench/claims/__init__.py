@@ -7,10 +7,12 @@ function of the frames.
     predictions.yaml -> swept -> runs, history -> tests: entries -> corrected: a table, one row per test -> verdict
                                                                                                -> page: README, figure
 
-A cell is a setting: data, activation, depth. In each, a part of the claim `holds`, `fails` or is `undecided`.
+A cell is a setting, by default data, activation, depth. In each, a part of the claim `holds`, `fails` or is `undecided`: by a
+race (cells.py), or by a number against the region in which the claim puts it (placed.py).
 """
 
 from initbench.claims.cells import Entry, Frames, difference, exact, framed, level, race, sharing_role
+from initbench.claims.placed import Placed, bound, formula, share, within
 from initbench.claims.prediction import Part, Prediction, family, load
 from initbench.claims.study import Study
 from initbench.claims.words import corrected

@@ -71,11 +71,20 @@ def cell_of(runs: pd.DataFrame) -> pd.Series:
     return runs["data.name"].astype(str) + ", " + runs["model.activation"].astype(str) + ", depth " + depth
 
 
-def framed(runs: pd.DataFrame, history: pd.DataFrame, setup: pd.Series, metric: str = "accuracy/train") -> Frames:
-    """Frames whose arms are named by cell and `setup`; `metric`: what the target is of."""
-    cell = cell_of(runs)
-    data, activation = (pd.factorize(runs[name])[0] for name in ("data.name", "model.activation"))
-    order = np.lexsort((runs["model.depth"].to_numpy(int), activation, data))
+def framed(
+    runs: pd.DataFrame,
+    history: pd.DataFrame,
+    setup: pd.Series,
+    metric: str = "accuracy/train",
+    cell: pd.Series | None = None,
+) -> Frames:
+    """Frames whose arms are named by cell and `setup`; `metric`: what the target is of; `cell`: by default `cell_of`."""
+    if cell is None:
+        cell = cell_of(runs)
+        data, activation = (pd.factorize(runs[name])[0] for name in ("data.name", "model.activation"))
+        order = np.lexsort((runs["model.depth"].to_numpy(int), activation, data))
+    else:
+        order = np.argsort(pd.factorize(cell)[0], kind="stable")
     named = runs.assign(setting=cell, setup=setup.astype(str), arm=cell + " · " + setup.astype(str))
     named = named.iloc[order].reset_index(drop=True)
     grids = remedy.evaluation_grids(named, history, metric)

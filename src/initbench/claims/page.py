@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from initbench.claims.placed import number, region
 from initbench.claims.prediction import Prediction
-from initbench.claims.words import claim_word, part_words, spread
-from initbench.report.numbers import times
+from initbench.claims.words import claim_word, is_placed, part_words, spread
+from initbench.report.numbers import plural, times
 from initbench.report.palette import TONES
 
 WORDS = ("holds", "fails", "undecided")
@@ -36,56 +37,77 @@ def block(given: Prediction, measured: pd.DataFrame) -> str:
         "",
     ]
     for part in given.parts:
-        lines += [f"- {part.name}: {where(measured[measured['part'] == part.name])}"]
-    return "\n".join([*lines, "", *_cells(measured)])
+        lines += [f"- {part.name}: {where(of_part(measured, part.name))}"]
+    placed = measured["part"].isin([part.name for part in given.parts if is_placed(of_part(measured, part.name))])
+    tables = [_cells(measured[~placed]), _numbers(measured[placed])]
+    return "\n".join(line for table in [lines, *tables] if table for line in [*table, ""]).rstrip("\n")
+
+
+def of_part(measured: pd.DataFrame, part: str) -> pd.DataFrame:
+    return measured[measured["part"] == part]
 
 
 def _count(given: Prediction, measured: pd.DataFrame) -> str:
-    seeds = measured["n"].dropna()
-    cells = measured["cell"].nunique()
-    stale = measured["predictions"].iloc[0]
-    n = f"n = {int(seeds.min())} to {int(seeds.max())} seeds" if len(seeds) and seeds.min() < seeds.max() else (
-        f"n = {int(seeds.min())} seeds" if len(seeds) else "no seeds"
-    )  # fmt: skip
+    sizes = measured["n"].dropna()
+    ends = list(dict.fromkeys(f"{int(size):,}" for size in (sizes.min(), sizes.max()))) if len(sizes) else []
+    n = f"n = {' to '.join(ends)} {given.unit}" if ends else f"no {given.unit}"
     family = int(measured["family"].iloc[0])
-    quick = "" if len(seeds) >= given.tests["full"] else "Quick version, fewer seeds and cells than planned. "
-    return f"{quick}{cells} cells, {n} in each, Holm over the {family} tests of the suite; predictions {stale}."
+    tested = measured["n"].notna() | measured.get("least", pd.Series(np.nan, measured.index)).notna()
+    quick = (
+        ""
+        if tested.sum() >= given.tests["full"] + given.numbers["full"]
+        else "Quick version, fewer seeds and cells than planned. "
+    )
+    holm = f", Holm over the {family} comparisons of the suite" if family else ""
+    return (
+        f"{quick}{plural(measured['cell'].nunique(), 'cell')}, {n} in each{holm}; "
+        f"predictions {measured['predictions'].iloc[0]}."
+    )
 
 
 def _parts(given: Prediction, measured: pd.DataFrame, words: dict[str, str]) -> list[str]:
     out = [
-        "| part | says | expected | verdict | holds | fails | undecided | ratio: median (smallest to largest) |",
+        "| part | says | expected | verdict | holds | fails | undecided | measured: median (smallest to largest) |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for part in given.parts:
-        rows = measured[measured["part"] == part.name]
+        rows = of_part(measured, part.name)
         counts = " | ".join(f"{(rows['word'] == word).sum()}/{len(rows)}" for word in WORDS)
         out.append(f"| {part.name} | {part.says} | {part.expected} | {words[part.name]} | {counts} | {spread(rows)} |")
     return out
 
 
 def where(rows: pd.DataFrame) -> str:
-    """Where a part holds, fails, and is undecided.
+    """Where a part holds, fails, and is undecided; cells that differ in their last word only are named together.
 
     >>> where(pd.DataFrame({"cell": ["digits, relu, depth 3", "digits, relu, depth 8", "digits, tanh, depth 3"],
     ...     "setup": "a", "word": ["holds", "holds", "fails"]}))
     'holds on digits relu (depth 3, 8); fails on digits tanh (depth 3)'
+    >>> where(pd.DataFrame({"cell": ["tied"], "setup": "a", "word": ["holds"]}))
+    'holds on tied'
     """
     several = rows["setup"].nunique() > 1
     said = []
     for word in WORDS:
-        groups: dict[str, list[str]] = {}
+        groups: dict[tuple[str, str], list[str]] = {}
         for row in records(rows[rows["word"] == word]):
-            data, activation, depth = str(row["cell"]).split(", ")
-            place = f"{data} {activation}" + (f" {row['setup']}" if several else "")
-            groups.setdefault(place, []).append(depth.removeprefix("depth "))
+            *first, last = str(row["cell"]).split(", ")
+            name, _, value = last.rpartition(" ") if first else ("", "", "")
+            place = " ".join(first) if name else str(row["cell"])
+            groups.setdefault((place + (f" {row['setup']}" if several else ""), name), []).append(value)
         if groups:
-            places = ", ".join(f"{place} (depth {', '.join(depths)})" for place, depths in groups.items())
-            said.append(f"{'is ' if word == 'undecided' else ''}{word} on {places}")
+            places = (
+                f"{place} ({name} {', '.join(dict.fromkeys(values))})" if name else place
+                for (place, name), values in groups.items()
+            )
+            said.append(f"{'is ' if word == 'undecided' else ''}{word} on {', '.join(places)}")
     return "; ".join(said) or "not measured"
 
 
 def _cells(measured: pd.DataFrame) -> list[str]:
+    """The table of races and other ratios; nothing where there are none."""
+    if measured.empty:
+        return []
     out = [
         "| part | cell | compared | ratio [95% interval] | n | Holm's p | lr | word | why, arrived |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -104,15 +126,37 @@ def _cells(measured: pd.DataFrame) -> list[str]:
     return out
 
 
+def _numbers(measured: pd.DataFrame) -> list[str]:
+    """The table of numbers against a region; nothing where there are none."""
+    if measured.empty:
+        return []
+    out = [
+        "| part | cell | measured | value [99% interval] | claimed | n | word | why |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in records(measured):
+        n = "exact" if np.isnan(row["n"]) else f"{int(row['n']):,}"
+        ends = "" if np.isnan(row["low"]) or n == "exact" else f" [{number(row['low'])}, {number(row['high'])}]"
+        why = "; ".join(text for text in (row["reason"], row["note"]) if isinstance(text, str) and text)
+        claimed = region(row["predicted"], row["least"], row["most"])
+        compared = f"{row['quantity']}: {row['setup']}".replace("|", "\\|")
+        out.append(
+            f"| {row['part']} | {row['cell']} | {compared} | {number(row['ratio'])}{ends} | {claimed} | {n} | {row['word']} "
+            f"| {why} |"
+        )
+    return out
+
+
 def figure(given: Prediction, measured: pd.DataFrame) -> str:
-    """An SVG: every test's ratio with its 95% interval, one panel per part; the same bytes for the same table."""
-    parts = [part.name for part in given.parts if len(measured[measured["part"] == part.name])]
-    most = max((len(measured[measured["part"] == part]) for part in parts), default=1)
+    """An SVG: every test's ratio or number with its interval, one panel per part; the same bytes for the same table."""
+    parts = [part.name for part in given.parts if len(of_part(measured, part.name))]
+    most = max((len(of_part(measured, part)) for part in parts), default=1)
     drawing = {"svg.hashsalt": "initbench", "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 8}
     with mpl.rc_context(drawing):
         page = Figure(figsize=(3.2 + 3.2 * len(parts), 1.4 + 0.2 * most), layout="constrained", facecolor="white")
         for i, part in enumerate(parts):
-            _panel(page.add_subplot(1, len(parts), i + 1), measured[measured["part"] == part], part)
+            rows = of_part(measured, part)
+            (_placed if is_placed(rows) else _panel)(page.add_subplot(1, len(parts), i + 1), rows, part)
         keys = [Line2D([], [], color=COLOUR[word], marker=MARK[word], ls="", ms=4, label=word) for word in WORDS]
         page.legend(handles=keys, loc="outside lower center", ncols=len(WORDS), frameon=False, fontsize=7)
         out = io.StringIO()
@@ -142,3 +186,32 @@ def _panel(ax: Any, rows: pd.DataFrame, part: str) -> None:
     ax.set_title(part, fontsize=9, loc="left")
     claims = rows["claims"].iloc[0]
     ax.set_xlabel(f"{rows['quantity'].iloc[0]}, ratio\n(claimed: {claims} the dotted line)", fontsize=7)
+
+
+def _placed(ax: Any, rows: pd.DataFrame, part: str) -> None:
+    """Numbers with their intervals; a grey bar is the region in which the claim puts each."""
+    several = rows["setup"].nunique() > 1
+    labels = [", ".join([row["cell"], *[row["setup"]] * several]) for row in records(rows)]
+    known = rows[["ratio", "low", "high", "least", "most"]].to_numpy(float)
+    known = known[np.isfinite(known)]
+    if len(known) and known.min() > 0 and known.max() > 20 * known.min():
+        ax.set_xscale("log")
+    for y, row in enumerate(records(rows)):
+        if not np.isfinite(row["ratio"]):
+            ax.text(0.5, y, f"no value: {row['note']}", va="center", fontsize=6, transform=ax.get_yaxis_transform())
+            continue
+        ax.plot([row["low"], row["high"]], [y, y], color=COLOUR[row["word"]], lw=1.4)
+        ax.plot([row["ratio"]], [y], MARK[row["word"]], color=COLOUR[row["word"]], ms=4)
+    low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
+    wide = 0.05 * (high - low)
+    log = ax.get_xscale() == "log"
+    left, right = (low / 1.1, high * 1.1) if log else (low - wide, high + wide)
+    for y, row in enumerate(records(rows)):
+        start, end = max(row["least"], left), min(row["most"], right)
+        ax.fill_betweenx([y - 0.35, y + 0.35], start, end, color=TONES["muted"].light, alpha=0.25, lw=0)
+    ax.set_xlim(*((left, right) if left < right else (left - 1, right + 1)))
+    ax.tick_params(axis="x", which="both", labelsize=6, rotation=45)
+    ax.set_yticks(range(len(rows)), labels, fontsize=6)
+    ax.invert_yaxis()
+    ax.set_title(part, fontsize=9, loc="left")
+    ax.set_xlabel(f"{rows['quantity'].iloc[0]}\n(claimed: inside the grey bar)", fontsize=7)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from initbench.errors import refusal
 
 FILE = "predictions.yaml"
 KEYS = ("claim", "source", "suite", "parts", "tests", "sweeps", "quick")
+OPTIONAL = ("numbers", "unit")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Part:
 class Prediction:
     """A predictions.yaml. `sweeps`: {name: overrides}; `quick`: {name: overrides that come after them}, the names it runs.
 
-    `tests`: how many tests the full and the quick version make; those of all studies of one `suite` are one family.
+    `tests`: how many races the full and the quick version make; those of all studies of one `suite` are one family.
+    `numbers`: how many other tests, of numbers against a region. `unit`: what n counts.
     """
 
     claim: str
@@ -41,6 +43,8 @@ class Prediction:
     sweeps: Mapping[str, Sequence[str]]
     quick: Mapping[str, Sequence[str]]
     digest: str
+    numbers: Mapping[str, int] = field(default_factory=lambda: {"full": 0, "quick": 0})
+    unit: str = "seeds"
 
     def overrides(self, quick: bool) -> dict[str, list[str]]:
         """{name of the sweep: its overrides}."""
@@ -53,7 +57,7 @@ def load(folder: Path) -> Prediction:
     """The prediction of a study's folder, with the hash of the file: 12 digits of its SHA-256."""
     text = (folder / FILE).read_bytes()
     given: dict[str, Any] = yaml.safe_load(text)
-    if sorted(given) != sorted(KEYS):
+    if sorted(set(given) - set(OPTIONAL)) != sorted(KEYS):
         raise refusal(
             f"{folder.name}/{FILE}", f"its keys are {', '.join(sorted(given))}", f"must be: {', '.join(sorted(KEYS))}"
         )
@@ -61,7 +65,7 @@ def load(folder: Path) -> Prediction:
     common = given["sweeps"].pop("all", [])
     sweeps = {name: [*common, *own] for name, own in given["sweeps"].items()}
     digest = hashlib.sha256(text).hexdigest()[:12]
-    rest = {key: given[key] for key in ("claim", "source", "suite", "tests", "quick")}
+    rest = {key: given[key] for key in given if key not in ("parts", "sweeps")}
     return Prediction(**rest, parts=parts, sweeps=sweeps, digest=digest)
 
 

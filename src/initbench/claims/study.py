@@ -12,6 +12,7 @@ import pandas as pd
 
 from initbench.claims import page
 from initbench.claims.cells import Entry
+from initbench.claims.placed import Placed
 from initbench.claims.prediction import Prediction, family, load
 from initbench.claims.words import claim_word, corrected, part_words, spread
 from initbench.overrides.read import completed
@@ -23,7 +24,7 @@ class Study:
     """`tests`: from (runs, history) alone to an entry a test."""
 
     folder: Path
-    tests: Callable[[pd.DataFrame, pd.DataFrame], list[Entry]]
+    tests: Callable[[pd.DataFrame, pd.DataFrame], Sequence[Entry | Placed]]
 
     @cached_property
     def given(self) -> Prediction:
@@ -55,10 +56,8 @@ class Study:
             rows = measured[measured["part"] == name]
             held = f"holds in {(rows['word'] == 'holds').sum()} of {len(rows)}"
             said.append(f"{name} {word}, {held}, median {spread(rows)}")
-        seeds = measured["n"].dropna()
-        text = (
-            f"95% intervals cell by cell in the table, n={int(seeds.min())} to {int(seeds.max())}" if len(seeds) else ""
-        )
+        sizes = measured["n"].dropna()
+        text = f"intervals cell by cell in the table, n={sizes.min():,.0f} to {sizes.max():,.0f}" if len(sizes) else ""
         return Verdict(claim_word(list(words.values())), "; ".join(said), text)
 
     def page(self, measured: pd.DataFrame) -> str:
@@ -92,7 +91,7 @@ def swept(
             *extra,
         ]
         one = ib.run(completed(overrides, fixed=fixed))
-        runs.append(one.runs)
+        runs.append(one.runs.assign(sweep=name))
         history.append(one.history.assign(run=one.history["run"].astype(str), metric=one.history["metric"].astype(str)))
     frame = pd.concat(runs, ignore_index=True).drop_duplicates("run")
     return frame, pd.concat(history, ignore_index=True)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from initbench.claims.cells import Entry, sampled
+from initbench.claims.placed import Placed, number
 from initbench.claims.prediction import Part
 from initbench.report.numbers import times
 from initbench.stats import remedy, verdict
@@ -22,7 +23,7 @@ from initbench.stats.rates import GATE
 SHARE = Fraction(3, 4)  # of the cells in which a claim has to hold; ours
 COLUMNS = [
     "part", "cell", "setup", "baseline", "quantity", "claims", "word", "reason", "ratio", "low", "high", "n", "p", "p_holm",
-    "family", "lr", "lr_baseline", "note", "predictions",
+    "family", "lr", "lr_baseline", "note", "predictions", "predicted", "least", "most",
 ]  # fmt: skip
 # what a word of a comparison means for a claim that puts the ratio there
 HOLDS = {
@@ -32,18 +33,20 @@ HOLDS = {
 }
 
 
-def corrected(entries: Sequence[Entry], family: int, digest: str = "") -> pd.DataFrame:
+def corrected(entries: Sequence[Entry | Placed], family: int, digest: str = "") -> pd.DataFrame:
     """One row a test (COLUMNS), its word by the procedure of every report, Holm over `family` tests.
 
-    ratio, low, high: to the baseline, or the level itself, with its 95% interval. The tests of the family that are not
-    among the entries count as tests that showed nothing.
+    ratio, low, high: to the baseline, or the level itself, with its 95% interval; of a number against a region, the number
+    with its 99% interval. The races of the family that are not among the entries count as races that showed nothing.
     """
-    raced = [entry for entry in entries if entry.contrast is not None]
+    raced = [entry for entry in entries if isinstance(entry, Entry) and entry.contrast is not None]
     found = iter(_verdicts(raced, family))
     rows = []
     for entry in entries:
-        said = next(found) if entry.contrast is not None else None
-        rows.append(_exact_row(entry) if said is None else _row(entry, said))
+        if isinstance(entry, Placed):
+            rows.append(_placed_row(entry))
+        else:
+            rows.append(_exact_row(entry) if entry.contrast is None else _row(entry, next(found)))
     return pd.DataFrame(rows, columns=COLUMNS).assign(family=family, predictions=digest)
 
 
@@ -92,6 +95,12 @@ def _exact_row(one: Entry) -> dict[str, object]:
     return {**_names(one), "word": HOLDS[one.claims][said], "reason": reason, "ratio": round(one.exact, 9)}
 
 
+def _placed_row(one: Placed) -> dict[str, object]:
+    kept = ("part", "cell", "setup", "quantity", "n", "predicted", "least", "most", "note")
+    given = {name: getattr(one, name) for name in kept}
+    return {**given, "ratio": one.value, "low": one.low, "high": one.high, "word": one.word, "reason": one.reason}
+
+
 def _names(one: Entry) -> dict[str, object]:
     return {key: getattr(one, key) for key in ("part", "cell", "setup", "baseline", "claims", "quantity", "note")}
 
@@ -126,7 +135,7 @@ def claim_word(words: Sequence[str]) -> str:
 
 
 def spread(rows: pd.DataFrame) -> str:
-    """Median ratio over the cells of a part, with the smallest and the largest; and the interval of each end.
+    """Median over the cells of a part, with the smallest and the largest: of ratios, or of what a region was asked of.
 
     >>> spread(pd.DataFrame({"ratio": [2.0, 1.0, 4.0]}))
     '2.00x (1.00x to 4.00x)'
@@ -134,5 +143,11 @@ def spread(rows: pd.DataFrame) -> str:
     ratios = rows["ratio"].dropna()
     if ratios.empty:
         return "no ratio"
-    low, middle, high = ratios.min(), ratios.median(), ratios.max()
-    return f"{times(middle)} ({times(low)} to {times(high)})"
+    say = number if is_placed(rows) else times
+    low, middle, high = map(say, (ratios.min(), ratios.median(), ratios.max()))
+    return f"{middle} ({low} to {high})"
+
+
+def is_placed(rows: pd.DataFrame) -> bool:
+    """Whether these rows are of numbers against a region; a table written before there were any has no such column."""
+    return "least" in rows and bool(rows["least"].notna().all())
