@@ -122,14 +122,31 @@ def sides(frames: Frames, cell: str, setup: str, baseline: str) -> dict[str, Any
     }
 
 
-def race(frames: Frames, part: str, cell: str, setup: str, baseline: str, claims: str) -> Entry:
-    """Ratio of steps to the target of two setups in one cell."""
+def race(
+    frames: Frames, part: str, cell: str, setup: str, baseline: str, claims: str, bound: float = NAN
+) -> Entry:
+    """Ratio of steps to the target of two setups in one cell; `bound`: what the ratio is compared with instead of 1."""
     ours, theirs = arm_name(cell, setup), arm_name(cell, baseline)
+    shift = 0.0 if np.isnan(bound) else float(np.log(bound))
+    one, other = (
+        given._replace(estimate=given.estimate - shift)
+        for given in (frames.arms.contrast(ours, theirs), frames.earlier.contrast(ours, theirs))
+    )
     return Entry(
-        part, cell, setup, baseline, claims, "steps",
-        contrast=frames.arms.contrast(ours, theirs), earlier=frames.earlier.contrast(ours, theirs),
+        part, cell, setup, baseline, claims, "steps", contrast=one, earlier=other, bound=bound,
         **sides(frames, cell, setup, baseline),
     )  # fmt: skip
+
+
+def by_layer(history: pd.DataFrame, metric: str, step: int = 0) -> pd.DataFrame:
+    """One row per run and one column per layer: a measure at one step.
+
+    >>> rows = [("a", 0, "m", 0, 1.0), ("a", 0, "m", 1, 2.0), ("a", 5, "m", 0, 9.0)]
+    >>> by_layer(pd.DataFrame(rows, columns=["run", "step", "metric", "layer", "value"]), "m").values.tolist()
+    [[1.0, 2.0]]
+    """
+    rows = history[(history["metric"] == metric) & (history["step"] == step)]
+    return rows.pivot_table(index="run", columns="layer", values="value", aggfunc="first", observed=True, dropna=False)
 
 
 def exact(part: str, cell: str, setup: str, baseline: str, claims: str, quantity: str, ratio: float) -> Entry:

@@ -119,7 +119,8 @@ def _cells(measured: pd.DataFrame) -> list[str]:
         p = "–" if np.isnan(row["p_holm"]) else "<0.0001" if row["p_holm"] < 1e-4 else f"{row['p_holm']:.3g}"
         rates = " / ".join(f"{rate:g}" for rate in (row["lr"], row["lr_baseline"]) if not np.isnan(rate)) or "–"
         why = "; ".join(text for text in (row["reason"], row["note"]) if isinstance(text, str) and text)
-        compared = f"{row['quantity']}: {row['setup']} / {row['baseline']}".replace("|", "\\|")
+        beyond = f", {row['claims']}" if str(row["claims"])[-1:].isdigit() else ""
+        compared = f"{row['quantity']}: {row['setup']} / {row['baseline']}{beyond}".replace("|", "\\|")
         out.append(
             f"| {row['part']} | {row['cell']} | {compared} | {ratio} | {n} | {p} | {rates} | {row['word']} | {why} |"
         )
@@ -174,7 +175,8 @@ def _panel(ax: Any, rows: pd.DataFrame, part: str) -> None:
         if not np.isnan(row["low"]):
             ax.plot([row["low"], row["high"]], [y, y], color=COLOUR[row["word"]], lw=1.4)
         ax.plot([row["ratio"]], [y], MARK[row["word"]], color=COLOUR[row["word"]], ms=4)
-    bound = rows["baseline"].str.extract(r"bound ([\d.]+)", expand=False).dropna().astype(float)
+    said = rows["baseline"] + " " + rows["claims"]
+    bound = said.str.extract(r"(?:bound|above|below) ([\d.]+)", expand=False).dropna().astype(float)
     ax.axvline(bound.iloc[0] if len(bound) else 1.0, color=TONES["ink"].light, lw=0.8, ls=":")
     ax.set_xscale("log")
     within = ax.get_xlim()[1] / ax.get_xlim()[0]

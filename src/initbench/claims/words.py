@@ -102,7 +102,9 @@ def _placed_row(one: Placed) -> dict[str, object]:
 
 
 def _names(one: Entry) -> dict[str, object]:
-    return {key: getattr(one, key) for key in ("part", "cell", "setup", "baseline", "claims", "quantity", "note")}
+    named = {key: getattr(one, key) for key in ("part", "cell", "setup", "baseline", "claims", "quantity", "note")}
+    beyond = np.isfinite(one.bound) and one.earlier is not None  # a race against another ratio than 1
+    return {**named, "claims": f"{one.claims} {one.bound:.3g}"} if beyond else named
 
 
 def part_word(words: Sequence[str]) -> str:
