@@ -17,6 +17,7 @@ from statsmodels.stats.multitest import multipletests
 from claims_frames import crossing, grid, history_of, layered, made_runs
 from initbench import claims, reproduce
 from initbench.errors import InputError
+from initbench.overrides.expand import expand_study
 
 ROOT = Path(__file__).parents[1]
 SLUGS = ["orthogonal-relu", "sharing-gap", "sharing-speed", "sparse-spread", "xavier-he"]
@@ -274,6 +275,15 @@ def test_every_study_states_its_predictions_and_its_result_carries_their_hash(st
     measured = pd.read_csv(folder / "results" / "summary.csv")
     assert set(measured["predictions"]) == {given.digest}
     assert set(measured["part"]) == {part.name for part in given.parts}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_every_sweep_of_every_study_can_be_planned(quick):
+    """Composed and refused as a command would be; nothing is trained."""
+    for page in sorted(ROOT.glob("experiments/*/predictions.yaml")):
+        for name, overrides in claims.load(page.parent).overrides(quick).items():
+            expanded = expand_study([*overrides, "track.uri=null"])
+            assert expanded.arms, (page.parent.name, name)
 
 
 def test_the_shipped_page_and_figure_are_what_the_command_makes_of_the_shipped_table(study):

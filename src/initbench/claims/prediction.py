@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from initbench.errors import refusal
+from initbench.overrides.read import completed
 
 FILE = "predictions.yaml"
 KEYS = ("claim", "source", "suite", "parts", "tests", "sweeps", "quick")
@@ -31,6 +32,8 @@ class Part:
 class Prediction:
     """A predictions.yaml. `sweeps`: {name: overrides}; `quick`: {name: overrides that come after them}, the names it runs.
 
+    A later override takes the place of an earlier one of the same key.
+
     `tests`: how many races the full and the quick version make; those of all studies of one `suite` are one family.
     `numbers`: how many other tests, of numbers against a region. `unit`: what n counts.
     """
@@ -50,7 +53,7 @@ class Prediction:
         """{name of the sweep: its overrides}."""
         if not quick:
             return {name: list(given) for name, given in self.sweeps.items()}
-        return {name: [*self.sweeps[name], *later] for name, later in self.quick.items()}
+        return {name: completed(self.sweeps[name], fixed=later) for name, later in self.quick.items()}
 
 
 def load(folder: Path) -> Prediction:
@@ -63,7 +66,7 @@ def load(folder: Path) -> Prediction:
         )
     parts = tuple(Part(name, **part) for name, part in given["parts"].items())
     common = given["sweeps"].pop("all", [])
-    sweeps = {name: [*common, *own] for name, own in given["sweeps"].items()}
+    sweeps = {name: completed(common, fixed=own) for name, own in given["sweeps"].items()}
     digest = hashlib.sha256(text).hexdigest()[:12]
     rest = {key: given[key] for key in given if key not in ("parts", "sweeps")}
     return Prediction(**rest, parts=parts, sweeps=sweeps, digest=digest)
