@@ -17,7 +17,9 @@ SAME = 1e-12  # of a layer's largest output
 
 def worst(history: pd.DataFrame, metric: str, runs: pd.Series, layers: int) -> float:
     """The largest value of a measure over runs, steps and the first layers; infinity if one is missing."""
-    rows = history[(history["metric"] == metric) & history["run"].isin(set(runs.astype(str))) & (history["layer"] < layers)]
+    rows = history[
+        (history["metric"] == metric) & history["run"].isin(set(runs.astype(str))) & (history["layer"] < layers)
+    ]
     return float(rows["value"].max()) if len(rows) and rows["value"].notna().all() else np.inf
 
 

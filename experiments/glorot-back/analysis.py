@@ -23,7 +23,9 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Placed]:
         between = grads.loc[own, range(1, depth)]  # hidden to hidden: matrices of one shape
         ratio = between.max(axis=1) / between.min(axis=1)
         entries += [
-            claims.formula("backward", str(data), "torch_default", "factor a layer", factor, np.sqrt(1 / 3), 0.03, absolute=True),
+            claims.formula(
+                "backward", str(data), "torch_default", "factor a layer", factor, np.sqrt(1 / 3), 0.03, absolute=True
+            ),
             claims.within("weights", str(data), "torch_default", "largest / smallest gradient", ratio, most=1.2),
         ]
     return entries

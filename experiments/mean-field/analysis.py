@@ -47,7 +47,14 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Placed]:
             )
             entries.append(
                 claims.formula(
-                    "correlation", place, "normal", "correlation", correlation.loc[own, layer], c[layer], 0.02, absolute=True
+                    "correlation",
+                    place,
+                    "normal",
+                    "correlation",
+                    correlation.loc[own, layer],
+                    c[layer],
+                    0.02,
+                    absolute=True,
                 )
             )
         chi = theory.chi("tanh", theory.length_fixed_point("tanh", w2, BIAS), w2)

@@ -30,7 +30,9 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Placed]:
         ratio = total.loc[own] / uses.loc[own].mean(axis=1)
         independent, aligned = np.sqrt(uses.shape[1]), float(uses.shape[1])
         entries.append(
-            claims.within("alignment", cell, str(init), "norm of the sum / mean norm of a use", ratio, independent, aligned)
+            claims.within(
+                "alignment", cell, str(init), "norm of the sum / mean norm of a use", ratio, independent, aligned
+            )
         )
     return entries
 
