@@ -1,0 +1,283 @@
+"""Claims of papers: each analysis confirms data in which its claim is true, refutes data in which it is false, and says
+nothing of too few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from claims_frames import grid, history_of, made_runs
+from initbench import claims, reproduce
+
+ROOT = Path(__file__).parents[1]
+FAMILY = 40
+
+
+def nets(n: int, **columns: Iterable[object]) -> pd.DataFrame:
+    """n seeds of every combination of the columns' values; a run is named by its values."""
+    frame = pd.MultiIndex.from_product([*columns.values(), range(n)], names=[*columns, "seed"]).to_frame(index=False)
+    frame["run"] = ["/".join(map(str, row)) for row in frame.itertuples(index=False)]
+    return frame
+
+
+def measured(runs: pd.DataFrame, values: Mapping[str, object], step: int = 0) -> pd.DataFrame:
+    """A long history: `values`: {metric: row -> numbers by layer}."""
+    rows = []
+    for row in runs.to_dict("records"):
+        for metric, of in values.items():
+            rows += [(row["run"], step, metric, layer, float(v)) for layer, v in enumerate(of(row))]
+    return history_of(rows)
+
+
+def noise(row, size, salt=0):
+    return np.random.default_rng([abs(hash(row["run"])) % 2**32, salt]).normal(0, size)
+
+
+def arrivals(runs, arrives, steps=300, lr=0.1):
+    """Columns of runs that arrive after about `arrives(row)` steps; infinity: never."""
+    rng = np.random.default_rng(3)
+    times = np.array([arrives(row) for row in runs.to_dict("records")]) * np.exp(rng.normal(0, 0.1, len(runs)))
+    known = np.where(times <= steps, np.ceil(np.minimum(times, steps)), np.nan)
+    return runs.assign(
+        steps_to_target=known, steps=steps, **{"train.steps": steps, "optim.lr": lr, "status": "completed"}
+    )
+
+
+def mean_field_data(true, n):
+    module = reproduce.analysis("mean-field")
+    stds = np.sqrt(np.array([1, 1.3, 2.5, 4]) / 400)
+    runs = nets(n, **{"init.std": stds})
+    wrong = 1.0 if true else 1.3
+    from initbench import theory
+
+    def lengths(row):
+        q, _ = module.predicted(row["init.std"] ** 2 * 400)
+        return np.array(q) * wrong * (1 + noise(row, 0.005))
+
+    def correlations(row):
+        _, c = module.predicted(row["init.std"] ** 2 * 400)
+        return np.array(c) + noise(row, 0.005, 1) - (0 if true else 0.2)
+
+    def back(row):
+        w2 = row["init.std"] ** 2 * 400
+        chi = theory.chi("tanh", theory.length_fixed_point("tanh", w2, 0.05), w2)
+        return (chi * wrong) ** -(np.arange(21) * (1 + noise(row, 0.001, 2)))
+
+    return runs, measured(
+        runs, {"preactivation_msq": lengths, "preactivation_cosine": correlations, "backward_msq": back}
+    )
+
+
+def glorot_back_data(true, n):
+    runs = nets(n, **{"data.name": ["digits", "mnist1d"]}).assign(**{"model.depth": 5})
+    factor = 1 / 3 if true else 0.5
+
+    def back(row):
+        return (factor * (1 + noise(row, 0.01))) ** np.arange(5.0, -1, -1)
+
+    return runs, measured(
+        runs, {"backward_msq": back, "grad_norm": lambda row: [9, 1, 1.05, 1.1, 1.0 if true else 2.0, 9]}
+    )
+
+
+def born_dead_data(true, n):
+    module = reproduce.analysis("born-dead")
+    runs = nets(40 * n, **{"model.width": [2, 3, 5], "model.depth": [5, 10]})
+    shares = {}
+    for (width, depth), arm in runs.groupby(["model.width", "model.depth"]):
+        low, high = module.bracket(depth, width)
+        count = round(len(arm) * ((low + high) / 2 if true else high + 0.05 if high < 0.9 else low - 0.1))
+        shares |= dict(zip(arm["run"], np.arange(len(arm)) < count))
+    return runs, measured(runs, {"dead_fraction": lambda row: [0, 1.0 if shares[row["run"]] else 0.5, 0]})
+
+
+def const_zero_data(true, n):
+    runs = nets(n, sweep=["constant", "zero", "float32"], **{"model.activation": ["relu", "tanh"]})
+    loss = [np.log(10) * (1 if true else 1.1) + noise(row, 1e-4) for row in runs.to_dict("records")]
+    runs = runs.assign(**{"model.depth": 3, "loss/train": loss})
+    size = 1e-15 if true else 0.1
+    return runs, measured(
+        runs,
+        {
+            "unit_spread": lambda row: [size, size, size, 1.0],  # the output layer's units differ, and may
+            "weight_norm": lambda row: [0.0 if true or row["sweep"] != "zero" else 1e-9] * 4,
+        },
+        step=300,
+    )
+
+
+def share_sum_data(true, n):
+    runs = nets(n, **{"model.activation": ["tanh", "relu"], "init.name": ["orthogonal", "xavier_normal"]})
+    runs = runs.reset_index(drop=True)
+    rows = []
+    for row in runs.to_dict("records"):
+        total = (3.2 if true else 7.0) * (1 + noise(row, 0.02))
+        rows += [(row["run"], 0, "use_grad_norm", layer, 1.0) for layer in range(1, 7)]
+        rows += [(row["run"], 0, "use_grad_alignment", 1, total / 6)]
+        rows += [(row["run"], 0, "grad_norm", layer, total * (1 if true else 1.01)) for layer in (0, 1, 7)]
+    return runs, history_of(rows)
+
+
+def race(setups, n, cells):
+    runs = made_runs({name: {"factor": factor, **more} for name, (factor, more) in setups.items()}, n, cells)
+    return runs, grid(runs)
+
+
+def glorot_speed_data(true, n):
+    fast = 0.4 if true else 0.9
+    cells = [(data, activation, 5) for data in ("digits", "mnist1d") for activation in ("tanh", "relu")]
+    return race(
+        {
+            "xavier_uniform": (fast, {"init.name": "xavier_uniform"}),
+            "torch_default": (1.0, {"init.name": "torch_default"}),
+        },
+        n,
+        cells,
+    )
+
+
+def sharing_order_data(true, n):
+    factors = {"none": 1.0, "all": 3.0, "sequence": 1.0, "cycle": 0.6, "cycle_rev": 0.6}
+    if not true:
+        factors |= {"all": 1.0, "cycle": 1.6, "cycle_rev": 1.6}
+    frames = []
+    for init in ("orthogonal", "xavier_normal"):
+        runs, _ = race(
+            {name: (factor, {"sharing.name": name, "init.name": init}) for name, factor in factors.items()},
+            n,
+            [("digits", "tanh", 16), ("mnist1d", "tanh", 16)],
+        )
+        frames.append(runs.assign(run=runs["run"] + init))
+    runs = pd.concat(frames, ignore_index=True)
+    return runs, history_of(
+        [(run, step, "accuracy/train", None, 0.5) for run in runs.drop_duplicates(["setup", "data.name", "init.name"])["run"]
+         for step in range(301)]
+    )  # fmt: skip
+
+
+def he_30_data(true, n):
+    keys = {"data.name": ["digits"], "model.activation": ["relu"], "model.depth": [22, 30]}
+    lr, never = [0.1, 0.3, 1.0], np.inf
+
+    def arrives(row):
+        slow = {0.1: 2.0, 0.3: 1.0, 1.0: 2.0}[row["optim.lr"]]
+        if row["init.name"] == "kaiming_normal":
+            return 60 * slow if true or row["model.depth"] == 22 else never
+        return never if row["model.depth"] == 30 and true else (100 if true else 30) * slow
+
+    runs = nets(n, **keys, **{"init.name": ["kaiming_normal", "xavier_normal"], "optim.lr": lr})
+    runs = runs.assign(**{"optim.name": "momentum"})
+    adam = nets(n, **{"data.name": ["digits"], "model.activation": ["relu"], "model.depth": [30],
+                      "init.name": ["xavier_normal"], "optim.lr": [0.001]}).assign(**{"optim.name": "adam"})  # fmt: skip
+    adam["run"] = "adam/" + adam["run"]
+    both = pd.concat([runs, adam], ignore_index=True)
+    rates = both["optim.lr"]
+    both = arrivals(both, lambda row: arrives({**row, "optim.lr": row["optim.lr"] if row["optim.lr"] in lr else 0.3}))
+    both["optim.lr"] = rates
+    both["setting"], both["setup"], both["arm"] = "one", both["init.name"], both["init.name"]
+    both["loss/train"] = np.where(both["steps_to_target"].notna(), 0.4, 2.302)
+    if not true:  # Xavier of 22 layers stays where it is
+        both.loc[(both["init.name"] == "xavier_normal") & (both["model.depth"] == 22), "loss/train"] = 2.2
+    firsts = both.drop_duplicates(["setup", "model.depth"])["run"]
+    return both, history_of([(run, step, "loss/train", None, 1.0) for run in firsts for step in range(301)])
+
+
+def orth_tanh_data(true, n):
+    def factor(of):
+        return lambda data, activation, depth: of[depth] if true else 1.0
+
+    return race(
+        {
+            "orthogonal": (factor({30: 0.3, 100: 0.3}) if true else lambda d, a, k: 1.0 if k == 30 else 99.0, {"init.name": "orthogonal"}),
+            "lecun_normal": (factor({30: 1.0, 100: 99.0}), {"init.name": "lecun_normal"}),
+        },
+        n,
+        [("digits", "tanh", 30), ("digits", "tanh", 100)],
+    )  # fmt: skip
+
+
+def collapse_data(true, n):
+    runs = nets(n, **{"model.width": [8, 16, 32, 64], "model.depth": [4, 8, 16, 32]})
+
+    def arrives(row):
+        beta = row["model.depth"] / row["model.width"]
+        return 150 * beta**0.5 if true else 20 * row["model.depth"] ** 0.5 * (1 + 0.01 * beta)
+
+    return arrivals(runs, arrives, steps=400), history_of([])
+
+
+def std_band_data(true, n):
+    stds = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]
+    runs = nets(3 * n, **{"model.depth": [3, 6, 12], "init.std": stds, "optim.lr": [0.1, 1.0]})
+    lr = runs["optim.lr"]
+    runs = arrivals(runs, lambda row: 100.0 if (0.01 <= row["init.std"] <= 0.1) == true else np.inf)
+    runs["optim.lr"] = lr
+    return runs, history_of([])
+
+
+def sigmoid_sat_data(true, n):
+    runs = nets(n, **{"model.depth": [4, 5]})
+    rows = []
+    for row in runs.to_dict("records"):
+        top = [0.5, 0.05, 0.3] if true else [0.5, 0.4, 0.45]
+        other = 0.5 if true else 0.9
+        for i, step in enumerate((0, 100, 200)):
+            means = [*[other] * (row["model.depth"] - 1), top[i], 7.0]
+            rows += [(row["run"], step, "activation_mean", k, m + noise(row, 0.005, k)) for k, m in enumerate(means)]
+        for step, loss in ((0, 2.4), (95, 2.301 if true else 2.1), (120, 0.5)):
+            rows.append((row["run"], step, "loss/train", None, loss + noise(row, 0.001)))
+    return runs, history_of(rows)
+
+
+def rai_data(true, n):
+    runs = nets(50 * n, **{"init.name": ["kaiming_normal", "rai"]})
+    most = {"kaiming_normal": 0.92 if true else 0.5, "rai": 0.4 if true else 0.49}
+    loss = [0.25 if row["seed"] < most[row["init.name"]] * 50 * n else 0.01 for row in runs.to_dict("records")]
+    return runs.assign(**{"loss/train": loss}), history_of([])
+
+
+# (data, n that is enough, n that is too little)
+DATA = {
+    "mean-field": (mean_field_data, 20, 7),
+    "glorot-back": (glorot_back_data, 12, 7),
+    "born-dead": (born_dead_data, 100, 1),
+    "const-zero": (const_zero_data, 10, 3),
+    "share-sum": (share_sum_data, 12, 7),
+    "glorot-speed": (glorot_speed_data, 12, 7),
+    "sharing-order": (sharing_order_data, 20, 7),
+    "he-30": (he_30_data, 110, 12),
+    "orth-tanh": (orth_tanh_data, 40, 12),
+    "collapse": (collapse_data, 12, 7),
+    "std-band": (std_band_data, 12, 1),
+    "sigmoid-sat": (sigmoid_sat_data, 12, 7),
+    "rai": (rai_data, 20, 1),
+}
+
+
+@pytest.mark.parametrize("slug", DATA)
+def test_an_analysis_confirms_what_is_true_refutes_what_is_false_and_says_nothing_of_too_little(slug):
+    module = reproduce.analysis(slug)
+    data, enough, few = DATA[slug]
+    words = {}
+    for name, true, n in (("true", True, enough), ("false", False, enough), ("few", True, few)):
+        table = module.analyse(*data(true, n), FAMILY)
+        words[name] = module.verdict(table).word
+        if name != "few":
+            wanted = "CONFIRMED" if true else "REFUTED"
+            parts = claims.words.part_words(table, claims.load(ROOT / "experiments" / slug).parts)
+            assert set(parts.values()) == {wanted}, (name, parts, module.page(table))
+            assert module.figure(table).startswith("<?xml")
+    assert words == {"true": "CONFIRMED", "false": "REFUTED", "few": "UNDECIDED"}
+
+
+@pytest.mark.parametrize("slug", DATA)
+def test_a_study_states_how_many_tests_it_makes(slug):
+    data, enough, _ = DATA[slug]
+    given = claims.load(ROOT / "experiments" / slug)
+    table = reproduce.analysis(slug).analyse(*data(True, enough), FAMILY)
+    numbers = table["least"].notna().sum()
+    assert (len(table) - numbers, numbers) == (given.tests["full"], given.numbers["full"])
