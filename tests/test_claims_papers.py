@@ -205,9 +205,9 @@ def collapse_data(true, n):
 
     def arrives(row):
         beta = row["model.depth"] / row["model.width"]
-        return 150 * beta**0.5 if true else 20 * row["model.depth"] ** 0.5 * (1 + 0.01 * beta)
+        return 150 * beta ** (0.5 if true else -0.5)  # false: the other way round
 
-    return arrivals(runs, arrives, steps=400), history_of([])
+    return arrivals(runs, arrives, steps=900), history_of([])
 
 
 def std_band_data(true, n):

@@ -58,7 +58,8 @@ def _count(given: Prediction, measured: pd.DataFrame) -> str:
         if tested.sum() >= given.tests["full"] + given.numbers["full"]
         else "Quick version, fewer seeds and cells than planned. "
     )
-    holm = f", Holm over the {family} comparisons of the suite" if family else ""
+    raced = not is_placed(measured)
+    holm = f", Holm over the {family} comparisons of the suite" if raced else ""
     return (
         f"{quick}{plural(measured['cell'].nunique(), 'cell')}, {n} in each{holm}; "
         f"predictions {measured['predictions'].iloc[0]}."
