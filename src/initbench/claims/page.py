@@ -74,7 +74,8 @@ def _parts(given: Prediction, measured: pd.DataFrame, words: dict[str, str]) -> 
     for part in given.parts:
         rows = of_part(measured, part.name)
         counts = " | ".join(f"{(rows['word'] == word).sum()}/{len(rows)}" for word in WORDS)
-        out.append(f"| {part.name} | {part.says} | {part.expected} | {words[part.name]} | {counts} | {spread(rows)} |")
+        says = part.says.replace("|", "\\|")
+        out.append(f"| {part.name} | {says} | {part.expected} | {words[part.name]} | {counts} | {spread(rows)} |")
     return out
 
 
@@ -142,8 +143,9 @@ def _numbers(measured: pd.DataFrame) -> list[str]:
         why = "; ".join(text for text in (row["reason"], row["note"]) if isinstance(text, str) and text)
         claimed = region(row["predicted"], row["least"], row["most"])
         compared = f"{row['quantity']}: {row['setup']}".replace("|", "\\|")
+        cell = str(row["cell"]).replace("|", "\\|")
         out.append(
-            f"| {row['part']} | {row['cell']} | {compared} | {number(row['ratio'])}{ends} | {claimed} | {n} | {row['word']} "
+            f"| {row['part']} | {cell} | {compared} | {number(row['ratio'])}{ends} | {claimed} | {n} | {row['word']} "
             f"| {why} |"
         )
     return out
