@@ -240,6 +240,74 @@ def rai_data(true, n):
     return runs.assign(**{"loss/train": loss}), history_of([])
 
 
+def sinusoidal_data(true, n):
+    cells = [(data, phi, depth) for data in ("digits", "mnist1d") for phi in ("relu", "gelu") for depth in (3, 5, 8)]
+    setups = {
+        "sinusoidal": (0.5 if true else 2.0, {"init.name": "sinusoidal"}),
+        "kaiming_normal": (1.0, {"init.name": "kaiming_normal"}),
+        "orthogonal(gain=relu)": (1.0, {"init.name": "orthogonal"}),
+    }
+    return race(setups, n, cells)
+
+
+def tanh_fixed_point_data(true, n):
+    frames = []
+    for width in (16, 32, 64):
+        runs, _ = race(
+            {
+                "tanh_identity": (0.3 if true else 1.5, {"init.name": "tanh_identity"}),
+                "xavier_normal": (1.0, {"init.name": "xavier_normal"}),
+            },
+            n,
+            [
+                ("digits", "tanh", 3),
+                ("digits", "tanh", 10),
+                ("digits", "tanh", 30),
+                ("mnist1d", "tanh", 3),
+                ("mnist1d", "tanh", 10),
+            ],
+        )
+        frames.append(runs.assign(run=runs["run"] + f"-{width}", **{"model.width": width}))
+    runs = pd.concat(frames, ignore_index=True)
+    return runs, every_step(runs, ["setup", "data.name", "model.depth", "model.width"])
+
+
+def every_step(runs, keys):
+    """Evaluated at every step: one long run for each arm says so."""
+    firsts = runs.drop_duplicates(keys)["run"]
+    return history_of([(run, step, "accuracy/train", None, 0.5) for run in firsts for step in range(301)])
+
+
+def relaxed_sharing_data(true, n):
+    cells = [(data, phi, depth) for data in ("digits", "mnist1d") for phi in ("relu", "tanh") for depth in (5, 8, 16)]
+    setups = {"none": 1.0, "all": 2.0, "low_rank_delta": 1.0 if true else 3.0}
+    return race({name: (factor, {"sharing.name": name}) for name, factor in setups.items()}, n, cells)
+
+
+def zero_start_data(true, n):
+    frames = []
+    for model in ("mlp", "residual_mlp"):
+        setups = {"zero": 0.8 if true else 1.6, "kaiming_normal": 1.0}
+        runs, _ = race(
+            {name: (factor, {"init.name": name, "model.name": model}) for name, factor in setups.items()},
+            n,
+            [(data, "relu", depth) for data in ("digits", "mnist1d") for depth in (3, 9, 17)],
+        )
+        frames.append(runs.assign(run=runs["run"] + model))
+    runs = pd.concat(frames, ignore_index=True)
+    return runs, every_step(runs, ["setup", "data.name", "model.depth", "model.name"])
+
+
+def tuned_baseline_data(true, n):
+    cells = [(data, "relu", depth) for data in ("digits", "mnist1d") for depth in (3, 5, 8)]
+    setups = {name: (1.0, {"init.name": name}) for name in ("torch_default", "kaiming_normal")}
+    runs, history = race(setups, n, cells)
+    runs["optim.lr"] = runs["optim.lr"].replace(
+        {0.1: 0.001} if true else {0.3: 0.001}
+    )  # the library's is slow, or the best
+    return runs, history
+
+
 # (data, n that is enough, n that is too little)
 DATA = {
     "mean-field": (mean_field_data, 20, 7),
@@ -255,7 +323,13 @@ DATA = {
     "std-band": (std_band_data, 12, 1),
     "sigmoid-sat": (sigmoid_sat_data, 12, 7),
     "rai": (rai_data, 20, 1),
+    "sinusoidal": (sinusoidal_data, 16, 7),
+    "tanh-fixed-point": (tanh_fixed_point_data, 16, 7),
+    "relaxed-sharing": (relaxed_sharing_data, 20, 7),
+    "zero-start": (zero_start_data, 20, 7),
+    "tuned-baseline": (tuned_baseline_data, 16, 7),
 }
+ALWAYS = {("tuned-baseline", "flagged")}  # what the rules say of one rate does not depend on the data
 
 
 @pytest.mark.parametrize("slug", DATA)
@@ -269,7 +343,8 @@ def test_an_analysis_confirms_what_is_true_refutes_what_is_false_and_says_nothin
         if name != "few":
             wanted = "CONFIRMED" if true else "REFUTED"
             parts = claims.words.part_words(table, claims.load(ROOT / "experiments" / slug).parts)
-            assert set(parts.values()) == {wanted}, (name, parts, module.page(table))
+            judged = {word for part, word in parts.items() if (slug, part) not in ALWAYS}
+            assert judged == {wanted}, (name, parts, module.page(table))
             assert module.figure(table).startswith("<?xml")
     assert words == {"true": "CONFIRMED", "false": "REFUTED", "few": "UNDECIDED"}
 

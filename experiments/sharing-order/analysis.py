@@ -18,10 +18,11 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Entry]:
     """From the frames alone: races between schemes, in each data set and for each initializer."""
     cell = runs["data.name"].astype(str) + ", " + runs["init.name"].astype(str)
     frames = claims.framed(runs, history, runs["sharing.name"], cell=cell)
-    entries = [claims.race(frames, "all", place, "all", "none", "above", BOUND) for place in frames.cells]
-    for part, scheme in (("reversed", "cycle_rev"), ("cycle", "cycle")):
-        entries += [claims.race(frames, part, place, scheme, "sequence", "below") for place in frames.cells]
-    return entries
+    return [
+        *claims.races(frames, "all", "all", "none", "above", BOUND),
+        *claims.races(frames, "reversed", "cycle_rev", "sequence", "below"),
+        *claims.races(frames, "cycle", "cycle", "sequence", "below"),
+    ]
 
 
 predict, measure, analyse, verdict, page, figure = claims.Study(Path(__file__).parent, tests).functions

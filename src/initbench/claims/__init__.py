@@ -11,7 +11,7 @@ A cell is a setting, by default data, activation, depth. In each, a part of the 
 race (cells.py), or by a number against the region in which the claim puts it (placed.py).
 """
 
-from initbench.claims.cells import Entry, Frames, by_layer, difference, exact, framed, level, race, sharing_role
+from initbench.claims.cells import Entry, Frames, by_layer, difference, exact, framed, level, race, races, sharing_role
 from initbench.claims.placed import Placed, bound, formula, share, within
 from initbench.claims.prediction import Part, Prediction, family, load
 from initbench.claims.study import Study

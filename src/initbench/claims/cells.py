@@ -122,9 +122,7 @@ def sides(frames: Frames, cell: str, setup: str, baseline: str) -> dict[str, Any
     }
 
 
-def race(
-    frames: Frames, part: str, cell: str, setup: str, baseline: str, claims: str, bound: float = NAN
-) -> Entry:
+def race(frames: Frames, part: str, cell: str, setup: str, baseline: str, claims: str, bound: float = NAN) -> Entry:
     """Ratio of steps to the target of two setups in one cell; `bound`: what the ratio is compared with instead of 1."""
     ours, theirs = arm_name(cell, setup), arm_name(cell, baseline)
     shift = 0.0 if np.isnan(bound) else float(np.log(bound))
@@ -136,6 +134,12 @@ def race(
         part, cell, setup, baseline, claims, "steps", contrast=one, earlier=other, bound=bound,
         **sides(frames, cell, setup, baseline),
     )  # fmt: skip
+
+
+def races(frames: Frames, part: str, setup: str, baseline: str, claims: str, bound: float = NAN) -> list[Entry]:
+    """A race in every cell that has both setups."""
+    cells = [cell for cell in frames.cells if {setup, baseline} <= set(frames.setups(cell))]
+    return [race(frames, part, cell, setup, baseline, claims, bound) for cell in cells]
 
 
 def by_layer(history: pd.DataFrame, metric: str, step: int = 0) -> pd.DataFrame:
