@@ -71,14 +71,16 @@ def sweep(overrides: list[str], config_dirs: list[str]) -> int:
     alone = any(text.startswith(("engine.workers=1", "hydra/launcher=", "train.dry_run=")) for text in overrides)
     begun = not alone and begin()
     from initbench.study import command as study  # while the other process imports
+    from initbench.study.places import taken
 
     plan = study.plan(overrides, config_dirs)
-    with study.beside(begun) as process:
+    with study.beside(begun) as process, taken(plan, say_waiting):
         return carry_out(plan, config_dirs, started, process)
 
 
 def carry_out(plan: Study, config_dirs: list[str], started: float, process: Processes | None) -> int:
     """Train what is missing, collect, say. `process`: draws the report, or None."""
+    from initbench.store.lock import writing
     from initbench.study import command as study
     from initbench.study.saying import say_compiling, say_expected, say_outcome, say_plan, say_round
 
@@ -115,10 +117,18 @@ def carry_out(plan: Study, config_dirs: list[str], started: float, process: Proc
         raise
     trainer.pool.close()
     warming.join()
-    before = study.unchanged(plan) if plan.path is not None and not plan.config.rerun and failed is None else None
-    outcome = before or study.collect(plan, time.monotonic() - started, launcher_failed=failed, process=process)
+    with writing(plan.folder, say_waiting):
+        before = study.unchanged(plan) if plan.path is not None and not plan.config.rerun and failed is None else None
+        outcome = before or study.collect(plan, time.monotonic() - started, launcher_failed=failed, process=process)
     say_outcome(plan, outcome, time.monotonic() - started)
     return outcome.status
+
+
+def say_waiting(text: str) -> None:
+    """Who else is at work on the study."""
+    from initbench.cli import terminal
+
+    terminal.err.print(f"initbench: {text}")
 
 
 def trained(

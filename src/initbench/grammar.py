@@ -24,6 +24,15 @@ def number(value: float) -> str:
     return short if float(short) == value or value != value else repr(float(value))
 
 
+def megabytes(size: float) -> str:
+    """Bytes for a person.
+
+    >>> megabytes(86_400_000), megabytes(4_200_000), megabytes(51_000), megabytes(0)
+    ('86 MB', '4.2 MB', '0.051 MB', '0 MB')
+    """
+    return f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.2g} MB"
+
+
 def probability(p: float) -> str:
     """A p value in two digits, without the zero before its point.
 
