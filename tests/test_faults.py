@@ -9,16 +9,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import time
 from importlib import import_module
+from multiprocessing import process, resource_tracker
+from multiprocessing.util import _exit_function
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 STUDY = (
-    *("init=eye,zeros", "sharing=none", "seeds=4", "optim.lr=[0.1,0.3]", "train.steps=20", "model.width=8", "model.depth=2"),
-    *("engine.workers=1", "engine.chunk=2", "report.formats=[csv,archive]", "study=s"),
+    *("init=eye", "sharing=none", "seeds=4", "optim.lr=0.1", "train.steps=3", "model.width=8", "model.depth=2", "measure=none"),
+    *("engine.workers=1", "engine.chunk=1", "report.formats=[csv,archive]", "study=s"),
 )  # fmt: skip
 UNTRACKED = (*STUDY, "track.uri=null")
 KILLS = 12
@@ -56,11 +59,14 @@ class Forked(world.World):
 
     def start(self, *asked, module="initbench", env=None, before=lambda: None, streams=None, code=None):
         files = [self.folder / f"{len(self.begun)}.{name}" for name in ("out", "err")]
+        for file in files:
+            file.touch()
         pid = os.fork()
         if pid == 0:
             status = 70
             try:
                 status = self.child(files, asked or self.study, module, env or {}, before, streams or {})
+                _exit_function()  # as at the end of a process
             finally:
                 os._exit(status)
         self.begun.append(world.Running(Child(pid), *files))
@@ -70,6 +76,10 @@ class Forked(world.World):
         """What the forked process does."""
         from initbench.startup.processes import interrupt_twice
 
+        tempfile.tempdir = resource_tracker._resource_tracker._fd = None  # else those of this process
+        config = process.current_process()._config
+        config.pop("tempdir", None)
+        config["semprefix"] = "/mp"
         os.setsid()
         os.chdir(self.place)
         wanted = self.env(env)
@@ -77,7 +87,7 @@ class Forked(world.World):
         os.environ.update(wanted)
         for number, (name, file) in enumerate(zip(("stdout", "stderr"), files), 1):
             given = streams.get(name)
-            given = os.open(file, os.O_CREAT | os.O_WRONLY) if given is None else given
+            given = os.open(file, os.O_WRONLY) if given is None else given
             os.dup2(given if isinstance(given, int) else given.fileno(), number)
         encoding = env.get("PYTHONIOENCODING", "utf-8")
         before()
@@ -93,14 +103,13 @@ class Forked(world.World):
 
 @pytest.fixture(scope="module")
 def at(tmp_path_factory):
-    """Gives new worlds; all a command imports is imported here."""
-    for module in (
-        "mlflow.store.tracking.sqlalchemy_store",
-        "initbench.report.export",
-        "initbench.study.worker",
-        "scipy.stats",
-    ):
-        import_module(module)
+    """Gives new worlds; all that a command imports is imported here."""
+    from initbench.__main__ import main
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("here"))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        assert main(list(STUDY)) == 0
     count = iter(range(1000))
     return lambda study=STUDY: Forked(study, tmp_path_factory.mktemp("faults") / str(next(count)))
 

@@ -181,7 +181,7 @@ def test_a_folder_for_temporary_files_goes_with_its_process_or_with_the_next(tmp
     killed.wait()
     assert scratch.NAME.fullmatch(left.name)
     assert left.is_dir()
-    ended, own = start("")
+    ended, own = start("scratch.clear()")
     assert ended.wait() == 0
     assert [path.exists() for path in (used, left, own)] == [True, False, False]
     living.stdin.close()
@@ -316,7 +316,9 @@ def test_nothing_is_removed_while_a_command_is_at_work(both, capsys):
     for command, what in ((["gc", "--yes"], "outputs/store"), (["rm", "s"], "outputs/s")):
         status, lines = said(capsys, *command)
         assert status == 2
-        assert re.fullmatch(rf"initbench.store: {what}: another command .*is at work in it; wait until it has ended", lines[-1])
+        assert re.fullmatch(
+            rf"initbench.store: {what}: another command .*is at work in it; wait until it has ended", lines[-1]
+        )
     assert "a command is at work in it" in said(capsys, "ls")[1][2]
     other.stdin.close()
     other.wait()

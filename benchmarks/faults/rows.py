@@ -152,7 +152,7 @@ for numbers, whole, name in (
     ((signal.SIGTERM,), True, "SIGTERM to the whole group"),
     ((signal.SIGHUP,), True, "SIGHUP: the terminal is closed"),
 ):
-    CASES.append(Case("signals", name, signalled(*numbers, whole=whole), quick=name != "SIGTERM to the command"))
+    CASES.append(Case("signals", name, signalled(*numbers, whole=whole), quick="whole" in name or "HUP" in name))
 CASES.append(Case("signals", "SIGSTOP, SIGCONT after 3 s", stopped))
 
 
@@ -220,10 +220,10 @@ def folder_instead(name: str) -> Act:
 
 
 for harm in HARMS:
-    CASES.append(Case("files", f"a part file {harm}", harmed_part(harm), finished=True, quick=True))
+    CASES.append(Case("files", f"a part file {harm}", harmed_part(harm), finished=True, quick=harm == "torn"))
 for name in ("runs.parquet", "history.parquet", "study.json"):
     for harm in HARMS:
-        quick = harm == "flipped" or name == "study.json"
+        quick = harm == "emptied" and name == "study.json"
         CASES.append(Case("files", f"{name} {harm}; `report`", harmed_file(harm, name), finished=True, quick=quick))
     CASES.append(
         Case("files", f"a folder in the place of {name}", folder_instead(name), finished=True, quick=name[0] == "r")
@@ -340,7 +340,7 @@ def limited(size: int) -> Act:
 for room in (0, 20_000, 60_000, 120_000, 300_000, 700_000):
     CASES.append(Case("disk", f"full but for {room // 1000} kB", full(room), study=TRACKED))
 for size in (9_000, 24_000, 60_000):
-    CASES.append(Case("disk", f"files of at most {size // 1000} kB", limited(size), quick=size == 24_000))
+    CASES.append(Case("disk", f"files of at most {size // 1000} kB", limited(size)))
 
 
 @case("disk", "the outputs read-only, another user's")

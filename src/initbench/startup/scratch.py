@@ -29,16 +29,18 @@ def folder() -> str | None:
     if "tempdir" in config:
         return str(config["tempdir"])
     try:
-        place = tempfile.gettempdir()
-        place = place if len(place) <= LONGEST else "/tmp"
-        clear(place)
-        made = _locked(place)
+        made = _locked(_place())
     except OSError:
         return None
     config["tempdir"] = made
     config["semprefix"] = f"/ib-{made[-8:]}"
     Finalize(None, shutil.rmtree, args=(made, True), exitpriority=-100)  # last, as multiprocessing removes its own
     return made
+
+
+def _place() -> str:
+    place = tempfile.gettempdir()
+    return place if len(place) <= LONGEST else "/tmp"
 
 
 def _locked(place: str) -> str:
@@ -52,9 +54,13 @@ def _locked(place: str) -> str:
             os.close(number)
 
 
-def clear(place: str) -> None:
+def clear() -> None:
     """Remove what killed processes of this user have left."""
-    for entry in os.scandir(place):
+    try:
+        there = list(os.scandir(_place()))
+    except OSError:
+        return
+    for entry in there:
         name = NAME.fullmatch(entry.name)
         if (
             not name

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from initbench.disk import clear
 from initbench.errors import InputError, refusal, shown
+from initbench.startup import scratch
 from initbench.store import lock
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def taken(study: Study, say: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     with lock.running(study.root, study.config.name, say):
+        scratch.clear()
         clear([study.folder, study.folder / "figures", *(study.root / arm.key for arm in study.arms)])
         yield
 
