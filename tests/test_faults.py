@@ -142,7 +142,7 @@ def test_killed_at_random_moments_of_every_phase_it_ends_as_if_nothing_had_happe
     chains = []
     for index in (0, 2):  # the two that need no workers
         left = KILLS - len(kills.hits(chains))
-        chains.append(kills.chain(index, truth, os.getpid(), left, at))
+        chains.append(kills.chain(index, lambda study: truth, os.getpid(), left, lambda study: at()))
     for one in chains:
         assert (one.status, one.differs, one.leftovers) == (0, [], [])
         assert [kill.orphans for kill in one.kills if kill.orphans] == []

@@ -11,17 +11,19 @@ import argparse
 import json
 import platform
 import time
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from benchmarks.faults import kills, tables
 from benchmarks.faults.rows import CASES, judged
-from benchmarks.faults.world import STATUS, STUDY, World
+from benchmarks.faults.world import STATUS, World
 
 RESULTS = Path(__file__).parents[1] / "results" / "faults.json"
 
 
-def undisturbed(study: tuple[str, ...], status: int) -> World:
+def undisturbed(study: Sequence[str], status: int) -> World:
     """A world in which nothing goes wrong."""
     world = World(study)
     done = world.run()
@@ -32,16 +34,14 @@ def undisturbed(study: tuple[str, ...], status: int) -> World:
 
 def run_kills(wanted: int, seed: int) -> list[kills.Chain]:
     """Chains of kills, until so many have met somebody alive."""
-    began = time.monotonic()
-    truth = undisturbed(STUDY, STATUS)
-    content, chains = truth.content(), []
+    began, chains = time.monotonic(), []
+    truth = cache(lambda study: undisturbed(study, STATUS).content())
     while len(kills.hits(chains)) < wanted:
-        chains.append(kills.chain(len(chains), content, seed, wanted - len(kills.hits(chains))))
+        chains.append(kills.chain(len(chains), truth, seed, wanted - len(kills.hits(chains))))
         hits = kills.hits(chains)
         print(f"{time.monotonic() - began:.0f} s  {len(hits)} kills, {sum(one.fine for one in hits)} fine  "
               f"{[one.phase for one in chains[-1].kills if not one.fine and one.hit]} {chains[-1].differs} "
               f"{chains[-1].leftovers}", flush=True)  # fmt: skip
-    truth.remove()
     return chains
 
 

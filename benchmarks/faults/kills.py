@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.world import STATUS, Running, World, differences
+from benchmarks.faults.world import ALONE, STATUS, STUDY, Running, World, differences
 
 # what a folder shows when a phase begins, and within how many seconds after it the kill falls
 PHASES: dict[str, float] = {
@@ -28,18 +28,18 @@ GROUP, PARENT = "the whole group", "the command alone"
 WORKER, REPORTER, SERVER = "one worker", "the process that draws the report", "the process that others are forked from"
 # of a chain: the kills after which the same command has to be given again, and the last one, which it has to survive
 Step = tuple[str, str]
-CHAINS: Sequence[tuple[Sequence[Step], Step | None]] = (
+CHAINS: Sequence[tuple[Sequence[Step], Step | None, Sequence[str]]] = (
     ((("planning", GROUP), ("training", GROUP), ("training", PARENT), ("frames", GROUP), ("report", GROUP),
-      ("MLflow", GROUP), ("archive", GROUP), ("end", GROUP)), None),
-    ((), ("training", WORKER)),
+      ("MLflow", GROUP), ("archive", GROUP), ("end", GROUP)), None, ALONE),
+    ((), ("training", WORKER), STUDY),
     ((("training", GROUP), ("report", PARENT), ("MLflow", PARENT), ("frames", PARENT), ("planning", PARENT),
-      ("archive", PARENT), ("end", PARENT)), None),
-    ((("planning", GROUP),), ("report", REPORTER)),
-    ((("compiling", GROUP), ("training", GROUP), ("report", GROUP), ("MLflow", GROUP)), ("frames", REPORTER)),
-    ((("training", GROUP),), ("training", WORKER)),
+      ("archive", PARENT), ("end", PARENT)), None, STUDY),
+    ((("planning", GROUP),), ("report", REPORTER), STUDY),
+    ((("compiling", GROUP), ("training", GROUP), ("report", GROUP), ("MLflow", GROUP)), ("frames", REPORTER), STUDY),
+    ((("training", GROUP),), ("training", WORKER), STUDY),
     ((("training", PARENT), ("frames", GROUP), ("MLflow", GROUP), ("report", GROUP), ("report", GROUP),
-      ("MLflow", GROUP), ("end", GROUP)), None),
-    ((), ("training", SERVER)),
+      ("MLflow", GROUP), ("end", GROUP)), None, ALONE),
+    ((), ("training", SERVER), STUDY),
 )  # fmt: skip
 
 
@@ -154,11 +154,17 @@ def killed(world: World, phase: str, who: str, pick: random.Random) -> tuple[Kil
     return kill, running
 
 
-def chain(index: int, truth: dict[str, str], seed: int, most: int, make: Callable[[], World] = World) -> Chain:
+def chain(
+    index: int,
+    truth: Callable[[Sequence[str]], dict[str, str]],
+    seed: int,
+    most: int,
+    make: Callable[..., World] = World,
+) -> Chain:
     """One chain of kills, `most` at most, and what the folder is like when the same command may end at last."""
     pick = random.Random(f"{seed} {index}")
-    steps, last = CHAINS[index % len(CHAINS)]
-    world, out = make(), Chain()
+    steps, last, study = CHAINS[index % len(CHAINS)]
+    world, out = make(study), Chain()
     for phase, who in steps[:most]:
         kill, running = killed(world, phase, who, pick)
         running.done()
@@ -173,7 +179,7 @@ def chain(index: int, truth: dict[str, str], seed: int, most: int, make: Callabl
         out.kills.append(kill)
     done = running.done()
     out.kills[-1].orphans += world.orphans(running)
-    ended(out, world, truth, done.status, done.said)
+    ended(out, world, truth(study), done.status, done.said)
     world.remove()
     return out
 

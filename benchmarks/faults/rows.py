@@ -28,8 +28,9 @@ SMALL = (
         "model.width=8",
         "model.depth=2",
     ),
-    *("engine.workers=2", "engine.chunk=2", "report.formats=[html,md,csv,archive]", "study=s", "track.uri=null"),
+    *("engine.chunk=2", "study=s", "track.uri=null", "engine.workers=1", "report.formats=[md,csv,archive]"),
 )
+BESIDE = (*SMALL[:-2], "engine.workers=2", "report.formats=[html,md,csv,archive]")  # with workers, and one that draws
 TRACKED = tuple(one for one in SMALL if not one.startswith("track."))
 NOBODY = 65534
 
@@ -152,8 +153,10 @@ for numbers, whole, name in (
     ((signal.SIGTERM,), True, "SIGTERM to the whole group"),
     ((signal.SIGHUP,), True, "SIGHUP: the terminal is closed"),
 ):
-    CASES.append(Case("signals", name, signalled(*numbers, whole=whole), quick="whole" in name or "HUP" in name))
-CASES.append(Case("signals", "SIGSTOP, SIGCONT after 3 s", stopped))
+    CASES.append(
+        Case("signals", name, signalled(*numbers, whole=whole), study=BESIDE, quick="whole" in name or "HUP" in name)
+    )
+CASES.append(Case("signals", "SIGSTOP, SIGCONT after 3 s", stopped, study=BESIDE))
 
 
 # ---- files
@@ -253,7 +256,7 @@ def _cache() -> Path:
 # ---- several at once
 
 
-@case("at once", "two identical commands", quick=True)
+@case("at once", "two identical commands", study=BESIDE, quick=True)
 def two(world: World) -> Done:
     return _together(world, 2)
 

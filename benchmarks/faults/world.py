@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 PATIENCE = 240.0  # seconds that a command may take
 STUDY = (
     *("init=eye,kaiming_normal,dirac", "sharing=none", "seeds=4", "optim.lr=[0.1,0.3]", "train.steps=200"),
-    *("model.width=16", "model.depth=3", "engine.workers=2", "engine.chunk=1", "study=s"),
+    *("model.width=16", "model.depth=3", "engine.chunk=1", "study=s", "engine.workers=2"),
     "report.formats=[html,md,csv,archive]",
 )  # dirac does not apply: an undisturbed command ends with status 1 and says so
+ALONE = (*STUDY[:-2], "engine.workers=1", "report.formats=[md,csv,archive]")  # nothing beside the command
 STATUS = 1
 HIDDEN = re.compile(r"\.[0-9a-f]{8}-.+")
 
@@ -204,11 +205,13 @@ class World:
 
 
 def semaphores() -> list[str]:
-    """Named semaphores of initbench whose folder is gone or nobody's: those of dead processes."""
-    return sorted(path.name for path in Path("/dev/shm").glob("sem.ib-*") if not _living(path.name[7:15]))
+    """Named semaphores of initbench whose process is dead and has left no folder by which the next command finds them."""
+    return sorted(path.name for path in Path("/dev/shm").glob("sem.ib-*") if not _known(path.name[7:15]))
 
 
-def _living(token: str) -> bool:
+def _known(token: str) -> bool:
+    if any(Path("/tmp").glob(f"f-*/t/initbench_{token}")):  # of another world
+        return True
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         try:
             if os.readlink(link).endswith(f"initbench_{token}"):
