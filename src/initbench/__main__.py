@@ -5,16 +5,18 @@ Exit status: 0 done; 1 some arm failed, or tracking is incomplete; 2 wrong input
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from initbench.cli import streams
 from initbench.cli.ending import answered
 from initbench.cli.flags import SHOWING, arguments, parser
+from initbench.errors import refusal
 
 if TYPE_CHECKING:
     from initbench.startup.processes import Processes
@@ -60,11 +62,11 @@ def command(argv: list[str]) -> int:
         lines = dict(zip(args.overrides, expand_study(args.overrides, config_dirs).lines))
         hydra_main([lines.get(text, text) for text in argv])
         return 0
-    return sweep(args.overrides, config_dirs)
+    return sweep(args.overrides, config_dirs, args.json)
 
 
-def sweep(overrides: list[str], config_dirs: list[str]) -> int:
-    """Plan, train, collect, say."""
+def sweep(overrides: list[str], config_dirs: list[str], as_json: bool = False) -> int:
+    """Plan, train, collect, say. `as_json`: what a dry run expects goes to stdout as JSON."""
     from initbench.startup.processes import begin
 
     started = time.monotonic()
@@ -73,20 +75,30 @@ def sweep(overrides: list[str], config_dirs: list[str]) -> int:
     from initbench.study import command as study  # while the other process imports
 
     plan = study.plan(overrides, config_dirs)
+    if as_json and not plan.config.dry_run:
+        raise refusal("--json", "it has no effect without train.dry_run=true", "add it")
     with study.beside(begun) as process:
-        return carry_out(plan, config_dirs, started, process)
+        return carry_out(plan, config_dirs, started, process, as_json)
 
 
-def carry_out(plan: Study, config_dirs: list[str], started: float, process: Processes | None) -> int:
+def carry_out(
+    plan: Study, config_dirs: list[str], started: float, process: Processes | None, as_json: bool = False
+) -> int:
     """Train what is missing, collect, say. `process`: draws the report, or None."""
     from initbench.study import command as study
-    from initbench.study.saying import say_compiling, say_expected, say_outcome, say_plan, say_round
+    from initbench.study.saying import say_compiling, say_estimate, say_expected, say_outcome, say_plan, say_round
 
     stored = plan.stored()
     done = 0 if plan.config.rerun else sum(stored.values())
     say_plan(plan, done)
     say_expected(plan)
     if plan.config.dry_run:
+        from initbench.study.expected import expected
+
+        estimate = expected(plan, started)
+        say_estimate(estimate)
+        if as_json:
+            streams.write(json.dumps(estimate.plain(), indent=1), sys.stdout)
         return 0
     before = study.unchanged(plan) if done == plan.runs and not plan.goes_on else None
     if before is not None:
@@ -102,14 +114,13 @@ def carry_out(plan: Study, config_dirs: list[str], started: float, process: Proc
             from initbench.study.rounds import Way
 
             def train(one: Round, tick: Callable[[], None]) -> str | None:
-                return trained(one.study, one.arms, one.missing, one.run_steps, trainer, config_dirs, tick)
+                return trained(one.study, one.arms, one.missing, trainer, config_dirs, tick)
 
             plan, failed = Way(plan).go(train, say_round)
         else:
             again = plan.config.rerun
             left = {arm.key: len(arm.config.runs) - (0 if again else stored[arm.key]) for arm in plan.arms}
-            run_steps = sum(left[arm.key] * arm.config.train.steps for arm in plan.arms)
-            failed = trained(plan, None, plan.runs - done, run_steps, trainer, config_dirs)
+            failed = trained(plan, None, left, trainer, config_dirs)
     except BaseException:
         trainer.pool.close(wait=False)
         raise
@@ -124,30 +135,32 @@ def carry_out(plan: Study, config_dirs: list[str], started: float, process: Proc
 def trained(
     plan: Study,
     arms: Sequence[PlannedArm] | None,
-    runs: int,
-    run_steps: int,
+    left: Mapping[str, int],
     trainer: Training,
     config_dirs: list[str],
     tick: Callable[[], None] = lambda: None,
 ) -> str | None:
-    """Train what is missing, `runs` in all, and show how far it is; returns why the launcher broke down, if it did.
+    """Train what is missing, `left` runs by arm key, and show how far it is; returns why the launcher broke down, if it did.
 
     `arms`: those of a round of a study that goes on, which calls `tick` now and then; None: all.
     """
-    from initbench.cli import terminal
+    from initbench.cli.display import Display
     from initbench.study import launch
+    from initbench.study.tally import Tally
 
-    asked, before = plan.arms if arms is None else arms, trainer.pool.run_steps
-    display = terminal.Display(len(asked), runs, run_steps, lambda: trainer.pool.run_steps - before)
+    asked = plan.arms if arms is None else arms
+    tally = Tally(asked, left, plan.root, trainer.pool)
 
     def told(arm: PlannedArm, runs: int) -> None:
-        display.chunk_done(arm, runs)
+        tally.add(arm, runs)
         tick()
 
     trainer.told = told
-    with display.showing():
+    with Display(len(asked), tally.total, tally.now).showing():
         if launch.needs_hydra(plan):
-            return by_launcher(plan, config_dirs, arms)
+            failed = by_launcher(plan, config_dirs, arms)
+            tally.watched.look()
+            return failed
         trainer.train(asked)
     return None
 

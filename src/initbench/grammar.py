@@ -24,6 +24,28 @@ def number(value: float) -> str:
     return short if float(short) == value or value != value else repr(float(value))
 
 
+def duration(seconds: float) -> str:
+    """Seconds in words.
+
+    >>> duration(0.4), duration(50), duration(90), duration(7200)
+    ('0 s', '50 s', '1.5 min', '2 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.2g} min" if seconds < 3600 else f"{seconds / 3600:.2g} h"
+
+
+def gigabytes(size: float) -> str:
+    """Bytes in words.
+
+    >>> gigabytes(2.3e9), gigabytes(51e6), gigabytes(4000)
+    ('2.3 GB', '51 MB', '0.004 MB')
+    """
+    if size >= 1e9:
+        return f"{size / 1e9:.3g} GB"
+    return f"{size / 1e6:.3g} MB"
+
+
 def probability(p: float) -> str:
     """A p value in two digits, without the zero before its point.
 

@@ -1,25 +1,15 @@
-"""What a person sees in the terminal: one progress display for the study, the leaderboard, and clear last lines."""
+"""What a person sees in the terminal: the leaderboard, and clear last lines; progress is in display.py."""
 
 from __future__ import annotations
 
 import math
 import os
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from initbench.cli import streams
@@ -52,72 +42,6 @@ tty = sys.stdout is not None and sys.stdout.isatty()
 out = Terminal(width=None if tty or "COLUMNS" in os.environ else 110)
 err = Terminal(stderr=True)
 SHOWN_ROWS = 20
-
-
-class Display:
-    """Progress of a study: arms, runs, run-steps a second, time left; plain lines when not in a terminal."""
-
-    def __init__(self, arms: int, runs: int, run_steps: int, done: Callable[[], int]) -> None:
-        self.arms, self.runs, self.run_steps, self.done = arms, runs, run_steps, done
-        self.finished_runs = 0
-        self.by_arm: dict[str, int] = {}
-        self.started = time.monotonic()
-        self.bar: Progress | None = None
-        self.told = self.started
-
-    @contextmanager
-    def showing(self) -> Iterator[None]:
-        """Show it while the body runs."""
-        if not self.run_steps:
-            yield
-            return
-        if not err.is_terminal:
-            yield
-            self.line()
-            return
-        stop = threading.Event()
-        columns = [
-            TextColumn("training"),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f}%"),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        ]
-        with Progress(*columns, console=err, transient=True) as bar:
-            task = bar.add_task("training", total=self.run_steps, note="")
-
-            def refresh() -> None:
-                while not stop.wait(0.2):
-                    bar.update(task, completed=min(self.done(), self.run_steps), note=self.note())
-
-            thread = threading.Thread(target=refresh, daemon=True)
-            thread.start()
-            try:
-                yield
-            finally:
-                stop.set()
-                thread.join()
-
-    def note(self) -> str:
-        """Runs done and run-steps a second."""
-        rate = self.done() / max(time.monotonic() - self.started, 1e-9)
-        return f"{self.finished_runs}/{self.runs} runs of {plural(self.arms, 'arm')}, {rate:,.0f} run-steps/s"
-
-    def chunk_done(self, arm: Any, runs: int) -> None:
-        """Called when a chunk of an arm is finished."""
-        self.finished_runs += runs
-        if not err.is_terminal and time.monotonic() - self.told > 10:
-            self.told = time.monotonic()
-            self.line()
-
-    def line(self) -> None:
-        """A plain line of progress."""
-        elapsed = time.monotonic() - self.started
-        share = self.done() / self.run_steps if self.run_steps else 1.0
-        left = f", about {elapsed * (1 - share) / share:.0f} s left" if 0 < share < 1 else ""
-        err.print(f"training: {self.note()}, {elapsed:.0f} s{left}")
 
 
 def leaderboard(board: Any, target: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -218,12 +219,15 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
     >>> results.runs[["init.name", "seed", "status"]].values.tolist()
     [['eye', 0, 'completed'], ['eye', 1, 'completed']]
     """
+    started = time.monotonic()
     study = plan(overrides, config_dirs)
     if study.config.dry_run:
-        from initbench.study.saying import say_expected, say_plan
+        from initbench.study.expected import expected
+        from initbench.study.saying import say_estimate, say_expected, say_plan
 
         say_plan(study, sum(study.stored().values()))
         say_expected(study)
+        say_estimate(expected(study, started))
         return None
     trainer = trainer_of(study)
     try:
@@ -261,12 +265,16 @@ def resolved(setting: str | None) -> str | None:
 def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda arm, runs: None) -> Training:
     """A trainer with a pool of workers for this study, already starting."""
     stored = {key: 0 if study.config.rerun else n for key, n in study.stored().items()}
-    asked = study.arms[0].config.engine.workers
-    small = work(study, stored) < SMALL_WORK and not study.config.decide.enabled
-    pool = Pool(asked or (1 if small else cores()))
+    pool = Pool(workers_of(study, stored))
     if not needs_hydra(study) and any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
         pool.start(functions(study.arms))
     return Training(study.root, pool, rerun=study.config.rerun, told=told)
+
+
+def workers_of(study: Study, stored: Mapping[str, int]) -> int:
+    """Processes that train: those asked for, else one a core, or none beside this one where there is little to do."""
+    small = work(study, stored) < SMALL_WORK and not study.config.decide.enabled
+    return study.arms[0].config.engine.workers or (1 if small else cores())
 
 
 def work(study: Study, stored: Mapping[str, int]) -> float:

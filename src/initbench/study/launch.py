@@ -20,6 +20,7 @@ from initbench.errors import InputError, NotApplicable
 from initbench.overrides.read import quoted
 from initbench.startup.processes import cores
 from initbench.store.parts import Store
+from initbench.study.pace import most_runs
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.pool import Pool, WorkerKilled, chunks
 
@@ -59,7 +60,7 @@ class Training:
         forget_failure(self.root, arm.key)
         done = set() if self.rerun else Store(self.root).runs(arm.key)
         missing = [run for run in new if run not in done]
-        for runs in chunks(arm.config, missing, arm.layers, self.pool.workers, arm.sees_whole_net, arm.trainer[0].name):
+        for runs in chunks_of(arm, missing, self.pool.workers):
             if arm.key in self.killers:
                 return
             self.waiting.append((arm, runs, self.pool.submit(arm.config, runs, self.root, arm.key)))
@@ -87,6 +88,12 @@ class Training:
             if arm.key in self.killers:
                 return
             self.pool.alone(arm.config, runs, self.root, arm.key)
+
+
+def chunks_of(arm: PlannedArm, runs: Runs, workers: int) -> list[list[Run]]:
+    """The runs of an arm as they are trained and stored: at most about a minute of work at once."""
+    trainer = arm.trainer[0].name
+    return chunks(arm.config, runs, arm.layers, workers, arm.sees_whole_net, trainer, most_runs(arm))
 
 
 def functions(arms: Sequence[PlannedArm]) -> list[tuple[str, str]]:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from initbench.cli import terminal
 from initbench.config.cautions import lines
-from initbench.grammar import plural
+from initbench.grammar import duration, gigabytes, plural
 from initbench.startup.processes import cores
 
 if TYPE_CHECKING:
     from initbench.study.command import Outcome, Study
+    from initbench.study.expected import Expected
     from initbench.study.rounds import Round
 
-OPERATIONS = 2e10  # a second and core, about: for the estimate before the first round
 # why a study that goes on has ended, as its last lines begin
 ENDS = {
     "decided": "decided",
@@ -59,12 +59,11 @@ def say_expected(plan: Study) -> None:
     """How a study that goes on will probably go: its looks, runs and time; nothing for others."""
     if not plan.goes_on:
         return
-    from initbench.study.limits import duration, likely
+    from initbench.study.limits import likely
 
     decide, auto = plan.config.decide, plan.arms[0].config.optim.auto
     rounds = likely(decide, plan.arms)
-    work = sum(operations for _, _, operations in rounds)
-    took = duration(work / (OPERATIONS * (plan.arms[0].config.engine.workers or cores())))
+    took = duration(sum(seconds for *_, seconds in rounds) / (plan.arms[0].config.engine.workers or cores()))
     err = terminal.err
     if auto:
         err.print(f"optim.lr=auto: rates from {', '.join(f'{lr:g}' for lr in plan.arms[0].config.optim.lrs)}, continued where "
@@ -79,10 +78,28 @@ def say_expected(plan: Study) -> None:
               f"rates is continued: about {took}")  # fmt: skip
 
 
+def say_estimate(one: Expected) -> None:
+    """What a command will take, before it is started: time, work, memory, disk and rows of MLflow."""
+    from initbench.memory import available
+
+    parts = one.seconds
+    phases = {"start": parts.start, "compiling": parts.compile, "training": parts.training, "frames": parts.frames}
+    phases["report and MLflow" if one.rows.get("runs") else "report"] = parts.report
+    told = ", ".join(f"{name} {duration(seconds)}" for name, seconds in phases.items() if seconds)
+    say = terminal.err.print
+    say(f"expected on this machine: about {duration(parts.total)} with {plural(one.workers, 'worker')} ({told}), "
+        f"within a factor of {one.factor:g}")  # fmt: skip
+    say(f"work: {one.operations:.2g} operations in {plural(one.run_steps, 'run-step')}")
+    say(f"memory: {gigabytes(one.memory.total)} in all processes, {gigabytes(available())} are free")
+    disk = {"parts": one.disk.parts, "frames": one.disk.frames, "report": one.disk.report, "MLflow": one.disk.mlflow}
+    told = ", ".join(f"{name} {gigabytes(size)}" for name, size in disk.items() if size)
+    say(f"disk: {gigabytes(one.disk.total)} ({told}), {gigabytes(one.free)} are free")
+    if one.rows.get("runs"):
+        say(f"MLflow: {plural(one.rows['runs'], 'run')}, {plural(sum(one.rows.values()), 'row')}")
+
+
 def say_round(one: Round) -> None:
     """A line before each round of a study that goes on."""
-    from initbench.study.limits import duration
-
     text = f"round {one.number + 1}, {one.why}: {plural(one.runs, 'run')} of {plural(len(one.arms), 'arm')}"
     most = max((len(arm.config.seeds) for arm in one.arms), default=0)
     text += f", {plural(most, 'seed')}"
