@@ -41,7 +41,9 @@ class Terminal(Console):
 tty = sys.stdout is not None and sys.stdout.isatty()
 out = Terminal(width=None if tty or "COLUMNS" in os.environ else 110)
 err = Terminal(stderr=True)
-SHOWN_ROWS = 20
+SHOWN_ROWS = 20  # of a table, or of a list
+SHOWN_SETTINGS = 6
+ALL_ROWS = 60  # of all tables together
 
 
 def leaderboard(board: Any, target: Any) -> None:
@@ -49,7 +51,9 @@ def leaderboard(board: Any, target: Any) -> None:
     if board.empty:
         return
     settings = list(dict.fromkeys(board["setting"]))
-    for setting in settings:
+    shown = settings[:SHOWN_SETTINGS]
+    most = min(SHOWN_ROWS, ALL_ROWS // len(shown))
+    for setting in shown:
         rows = board[board["setting"] == setting]
         goal = f"steps to {target['metric']} {target['value']:g}" if target else "no target"
         table = Table(
@@ -61,11 +65,13 @@ def leaderboard(board: Any, target: Any) -> None:
         )
         for name in ("", "setup", "lr", "arrived", "steps", "95% interval", "x base", "verdict", "loss"):
             table.add_column(name, justify="left" if name == "setup" else "right", no_wrap=name != "setup")
-        for row in rows.head(SHOWN_ROWS).to_dict("records"):
+        for row in rows.head(most).to_dict("records"):
             table.add_row(*cells(row))
         out.print(table)
-        if len(rows) > SHOWN_ROWS:
-            out.print(f"  {len(rows) - SHOWN_ROWS} more in the report")
+        if len(rows) > most:
+            out.print(f"  {len(rows) - most:,} more in the report")
+    if len(settings) > len(shown):
+        out.print(f"{plural(len(settings) - len(shown), 'more setting')} in the report")
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -111,7 +117,15 @@ def interval(low: Any, high: Any) -> str:
 
 def trouble(arms: Sequence[tuple[str, str]]) -> None:
     """Arms that did not work, with the reason of each."""
-    if arms:
-        err.print(f"{plural(len(arms), 'arm')} without results:", style="bold")
-        for label, reason in arms:
-            err.print(f"  {label}: {reason}")
+    if not arms:
+        return
+    err.print(f"{plural(len(arms), 'arm')} without results:", style="bold")
+    listed([f"  {label}: {reason}" for label, reason in arms], "  {} more in study.json, each with its reason")
+
+
+def listed(lines: Sequence[str], rest: str) -> None:
+    """The first lines, and how many more there are."""
+    for line in lines[:SHOWN_ROWS]:
+        err.print(line)
+    if len(lines) > SHOWN_ROWS:
+        err.print(rest.format(f"{len(lines) - SHOWN_ROWS:,}"))

@@ -37,9 +37,8 @@ def say_plan(plan: Study, done: int) -> None:
     left = plan.runs - done
     stored = f", {done} already stored, {left} to train" if done else ""
     err.print(f"study {plan.config.name}: {counted(plan)}{stored}")
-    for arm in plan.arms:
-        if arm.control_of:
-            err.print(f"control: {arm.label}: {control_text(arm, plan.arms)}")
+    controls = [f"control: {arm.label}: {control_text(arm, plan.arms)}" for arm in plan.arms if arm.control_of]
+    terminal.listed(controls, "control: {} more, each with its counts in study.json")
     for text in dict.fromkeys(arm.data.taken for arm in plan.arms if arm.data.taken):
         err.print(f"data: {text}")
     for line in lines(plan.cautions, len(plan.arms)):
@@ -48,8 +47,8 @@ def say_plan(plan: Study, done: int) -> None:
     for line in [*in_the_way, *map(looks, looked(plan))]:
         err.print(f"note: {line}")
     say_damaged()
-    for one in plan.refused:
-        err.print(f"not applicable: {one.reason}")
+    refused = [f"not applicable: {one.reason}" for one in plan.refused]
+    terminal.listed(refused, "not applicable: {} more, each with its reason in study.json")
     slower = Counter((arm.trainer[0].name, arm.trainer[1]) for arm in plan.arms if arm.trainer[1])
     for (name, reason), count in slower.items():
         err.print(f"{count} of {plural(len(plan.arms), 'arm')} train slower, by engine={name}: {reason}")
