@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from initbench.study.submitted import said
 if TYPE_CHECKING:
     from initbench.study.command import Outcome, Study
     from initbench.study.rounds import Round
-    from initbench.study.submitted import Queue, Submitted
+    from initbench.study.submitted import Queue
 
 OPERATIONS = 2e10  # a second and core, about: for the estimate before the first round
 # why a study that goes on has ended, as its last lines begin
