@@ -20,7 +20,11 @@ from initbench.grammar import duration, plural
 
 REFRESH = 0.2  # seconds between two looks in a terminal
 EVERY = 1.0  # without one
-FIRST_LINE, LINES, LONGEST = 10.0, 20, 300.0  # a line after so many seconds, then after each 20th of the time, at most 300
+FIRST_LINE, LINES, LONGEST = (
+    10.0,
+    20,
+    300.0,
+)  # a line after so many seconds, then after each 20th of the time, at most 300
 
 
 class Done(NamedTuple):

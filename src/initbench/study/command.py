@@ -28,9 +28,11 @@ from initbench.study import again, looked
 from initbench.study.described import Refused, describe
 from initbench.study.labels import labelled, setup_label
 from initbench.study.launch import Training, functions, needs_hydra
+from initbench.study.launchers import check_launcher, launcher_of
 from initbench.study.places import check_places
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.pool import Pool
+from initbench.study.submitted import NOTHING, Absent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,11 +98,13 @@ class Outcome:
     tracked: Filled
     board: pd.DataFrame
     report: Mapping[str, Path]
+    queued: frozenset[str] = frozenset()  # keys of arms that jobs still train
 
     @property
     def trouble(self) -> list[tuple[str, str]]:
-        """(arm, reason) of each arm without results."""
-        return [(arm["label"], arm["reason"]) for arm in self.results.study["arms"] if arm["status"] != "done"]
+        """(arm, reason) of each arm without results that no job goes on with."""
+        return [(arm["label"], arm["reason"]) for arm in self.results.study["arms"]
+                if arm["status"] != "done" and arm["arm_key"] not in self.queued]  # fmt: skip
 
     @property
     def status(self) -> int:
@@ -121,6 +125,7 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
     """The study of an expanded command."""
     from initbench.study.controls import with_controls
 
+    check_launcher(launcher_of(expanded.hydra))
     arms, refused = [], []
     for config, job in zip(expanded.arms, expanded.jobs):
         try:
@@ -333,7 +338,7 @@ def collect(
     study: Study,
     elapsed: float,
     say: Callable[[str], None] = lambda text: None,
-    launcher_failed: str | None = None,
+    absent: Absent = NOTHING,
     process: Processes | None = None,
 ) -> Outcome:
     """Frames from the store, the report, and MLflow's records from them.
@@ -352,7 +357,8 @@ def collect(
 
         known = track.experiment(study.uri, content["study"])  # for the links of the report
         content["mlflow"] = None if known is None else {"uri": masked(study.uri), "experiment_id": known}
-    recorded = later(process, record, content, study.root, study.folder, launcher_failed)
+    reasons = {arm.key: absent.launcher for arm in study.arms if absent.launcher} | dict(absent.arms)
+    recorded = later(process, record, content, study.root, study.folder, reasons)
     say("writing the report")
     written = later(process, report, study.folder, tuple(study.config.report.formats))
     results = recorded()
@@ -365,11 +371,11 @@ def collect(
     if study.uri is not None and tracked.experiment_id is not None:
         results.study["mlflow"] = {"uri": masked(study.uri), "experiment_id": tracked.experiment_id}
         results.save_study()
-    if tracked.complete and launcher_failed is None:
+    if tracked.complete and not absent:
         files = [*paths.values(), *(study.folder / name for name in FILES)]
         kept = {"experiment_id": tracked.experiment_id, "state": track.state(study.uri, tracked.experiment_id)}
         again.note(study.folder, made, board, files, kept)
-    return Outcome(results, tracked, board, paths)
+    return Outcome(results, tracked, board, paths, absent.queued)
 
 
 def asked(study: Study) -> tuple[object, ...]:

@@ -29,6 +29,7 @@ from initbench.study.limits import first_seeds, limit_of_time, most_steps
 from initbench.study.pace import run_seconds
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.results import frames
+from initbench.study.submitted import NOTHING, Absent
 
 if TYPE_CHECKING:
     from initbench.study.command import Study
@@ -49,8 +50,8 @@ class Round:
     left: float  # seconds of decide.minutes
 
 
-# trains a round and returns why the launcher broke down, if it did; calls its second argument now and then meanwhile
-Train = Callable[[Round, Callable[[], None]], str | None]
+# trains a round and returns why runs of it are not there, where that is known; calls its second argument now and then
+Train = Callable[[Round, Callable[[], None]], Absent]
 
 
 class Way:
@@ -72,8 +73,8 @@ class Way:
         self.labels: list[str] = []
         self.descriptions: dict[str, dict[str, Any]] = {}
 
-    def go(self, train: Train, say: Callable[[Round], None] = lambda one: None) -> tuple[Study, str | None]:
-        """All rounds; the study as it is asked for at the end, and why the launcher failed."""
+    def go(self, train: Train, say: Callable[[Round], None] = lambda one: None) -> tuple[Study, Absent]:
+        """All rounds; the study as it is asked for at the end, and why runs of the last one are not there."""
         state = decide.first(map(asked_of, self.plan.arms), self.limits)
         why = "first look" if self.limits.sizes else "rates"
         while True:
@@ -81,10 +82,10 @@ class Way:
             one = self.begun(now, state, why)
             say(one)
             self.clock.start(self.digests[-1])
-            failed = train(one, self.clock.tick) if any(one.missing.values()) else None
+            absent = train(one, self.clock.tick) if any(one.missing.values()) else NOTHING
             step, number = self.judged(now, state)
-            if failed is not None:
-                step = End("nothing would change", failed)
+            if absent:
+                step = End("nothing would change", str(absent))
             self.rounds.append(
                 {
                     "round": one.number,
@@ -101,7 +102,7 @@ class Way:
                 except (InputError, NotApplicable) as error:  # more than fits
                     step = End("nothing would change", str(error))
             if isinstance(step, End):
-                return replace(now, path=self.content(step)), failed
+                return replace(now, path=self.content(step)), absent
             state, why = step
 
     def begun(self, now: Study, state: State, why: str) -> Round:
@@ -222,9 +223,10 @@ class Way:
 def here(trainer: Training) -> Train:
     """Rounds trained here, without a display."""
 
-    def train(one: Round, tick: Callable[[], None]) -> None:
+    def train(one: Round, tick: Callable[[], None]) -> Absent:
         trainer.told = lambda arm, runs: tick()
         trainer.train(one.arms)
+        return NOTHING
 
     return train
 

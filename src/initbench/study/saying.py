@@ -11,11 +11,14 @@ from initbench.cli import terminal
 from initbench.config.cautions import lines
 from initbench.grammar import duration, gigabytes, plural
 from initbench.startup.processes import cores
+from initbench.study.submitted import counted as counted_jobs
+from initbench.study.submitted import said
 
 if TYPE_CHECKING:
     from initbench.study.command import Outcome, Study
     from initbench.study.expected import Expected
     from initbench.study.rounds import Round
+    from initbench.study.submitted import Queue
 
 # why a study that goes on has ended, as its last lines begin
 ENDS = {
@@ -108,6 +111,23 @@ def say_round(one: Round) -> None:
     terminal.err.print(text)
 
 
+def say_queue(queue: Queue, root: Path) -> None:
+    """What became of the jobs of an earlier command."""
+    if queue.alive:
+        terminal.err.print(f"jobs of an earlier command: {counted_jobs(queue.alive)}")
+        return
+    ended = {job.id: job for jobs in queue.missing(root).values() for job in jobs}
+    if ended:
+        terminal.err.print(f"{said(list(ended.values()))}: what is missing is trained again")
+
+
+def say_waiting(queue: Queue, detach: bool) -> None:
+    """The jobs that go on, and what collects them."""
+    if queue.alive:
+        then = "the same command collects them" if detach else "waiting for them; after Ctrl-C the same command goes on"
+        terminal.err.print(f"{counted_jobs(queue.alive)}; {then}")
+
+
 def say_damaged() -> None:
     """What was set aside in the store, before training too: a command that is interrupted has no other time to say it."""
     from initbench.store import parts
@@ -152,6 +172,10 @@ def say_outcome(plan: Study, outcome: Outcome, elapsed: float) -> None:
     if tried and content["target"]:
         terminal.err.print(tried)
     terminal.trouble(outcome.trouble)
+    if outcome.queued:
+        terminal.err.print(
+            f"{plural(len(outcome.queued), 'arm')} still trained by jobs: the same command collects them"
+        )
     say_damaged()
     say = terminal.out.print
     if decided:
