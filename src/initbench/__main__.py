@@ -77,6 +77,7 @@ def sweep(overrides: list[str], config_dirs: list[str], detach: bool = False, as
     alone = any(text.startswith(("engine.workers=1", "hydra/launcher=", "train.dry_run=")) for text in overrides)
     begun = not alone and begin()
     from initbench.study import command as study  # while the other process imports
+    from initbench.study.places import taken
 
     plan = study.plan(overrides, config_dirs)
     if as_json and not plan.config.dry_run:
@@ -87,7 +88,7 @@ def sweep(overrides: list[str], config_dirs: list[str], detach: bool = False, as
         from initbench.study.launchers import check_detach, launcher_of
 
         check_detach(launcher_of(plan.hydra), plan.goes_on)
-    with study.beside(begun) as process:
+    with study.beside(begun) as process, taken(plan, say_others):
         return carry_out(plan, config_dirs, started, process, detach)
 
 
@@ -109,6 +110,7 @@ def carry_out(
     plan: Study, config_dirs: list[str], started: float, process: Processes | None, detach: bool = False
 ) -> int:
     """Train what is missing, collect, say. `process`: draws the report, or None."""
+    from initbench.store.lock import writing
     from initbench.study import command as study
     from initbench.study.saying import say_compiling, say_expected, say_outcome, say_plan, say_round
 
@@ -143,10 +145,18 @@ def carry_out(
     warming.join()
     if detach and absent.queued and not any(plan.stored().values()):
         return 0
-    before = study.unchanged(plan) if plan.path is not None and not plan.config.rerun and not absent else None
-    outcome = before or study.collect(plan, time.monotonic() - started, absent=absent, process=process)
+    with writing(plan.folder, say_others):
+        before = study.unchanged(plan) if plan.path is not None and not plan.config.rerun and not absent else None
+        outcome = before or study.collect(plan, time.monotonic() - started, absent=absent, process=process)
     say_outcome(plan, outcome, time.monotonic() - started)
     return outcome.status
+
+
+def say_others(text: str) -> None:
+    """Who else is at work on the study."""
+    from initbench.cli import terminal
+
+    terminal.err.print(f"initbench: {text}")
 
 
 def trained(

@@ -35,15 +35,15 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.2g} min" if seconds < 3600 else f"{seconds / 3600:.2g} h"
 
 
-def gigabytes(size: float) -> str:
-    """Bytes in words.
+def megabytes(size: float) -> str:
+    """Bytes for a person.
 
-    >>> gigabytes(2.3e9), gigabytes(51e6), gigabytes(4000)
-    ('2.3 GB', '51 MB', '0.004 MB')
+    >>> megabytes(86_400_000), megabytes(4_200_000), megabytes(51_000), megabytes(0), megabytes(2.3e10)
+    ('86 MB', '4.2 MB', '0.051 MB', '0 MB', '23 GB')
     """
-    if size >= 1e9:
-        return f"{size / 1e9:.3g} GB"
-    return f"{size / 1e6:.3g} MB"
+    if size >= 1e10:
+        return f"{size / 1e9:,.0f} GB"
+    return f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.2g} MB"
 
 
 def probability(p: float) -> str:

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from initbench.cli import streams
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
 from initbench.errors import refusal, shown
 from initbench.report import DEFAULT, FORMATS, build, build_versus
 from initbench.startup.processes import alone
+from initbench.store.lock import writing
 
 MLFLOW = "mlflow:"
 
@@ -64,18 +66,23 @@ def _built(arguments: argparse.Namespace) -> int:
             "name one study, or two to compare",
         )
     sources = [_source(name, arguments) for name in arguments.study]
+    with writing(sources[-1], lambda text: streams.write(f"initbench.report: {text}", sys.stderr)):
+        paths = _paths(sources, arguments)
+    for path in sorted(paths.values(), key=lambda path: path.suffix == ".html"):
+        print(path)
+    return 0
+
+
+def _paths(sources: Sequence[Path], arguments: argparse.Namespace) -> dict[str, Path]:
+    """Write the report of one study, or of two side by side."""
     if len(sources) == 2:
         if arguments.baseline is not None:
             raise refusal("--baseline", "with two studies the first one is the baseline", "leave it out")
         if arguments.family is not None:
             raise refusal("--family", "with two studies every common setup is judged", "leave it out")
-        paths = build_versus(*sources, target=arguments.target, formats=arguments.formats)
-    else:
-        asked = {name: getattr(arguments, name) for name in ("baseline", "family", "target", "formats")}
-        paths = build(sources[0], **asked)
-    for path in sorted(paths.values(), key=lambda path: path.suffix == ".html"):
-        print(path)
-    return 0
+        return build_versus(*sources, target=arguments.target, formats=arguments.formats)
+    asked = {name: getattr(arguments, name) for name in ("baseline", "family", "target", "formats")}
+    return build(sources[0], **asked)
 
 
 def _source(name: str, arguments: argparse.Namespace) -> Path:

@@ -9,10 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from initbench.config.arm import digest
 from initbench.config.checks import is_whole
 from initbench.errors import refusal, shown
 
 SCHEMA = 1  # of study.json and of both frames
+WHOLE = "whole"  # key of study.json: digest of all others
 DEEPEST = 50  # levels of objects and lists
 FRESH = "run the study's command again, or copy the folder once more"
 
@@ -34,11 +36,24 @@ def checked_study(path: Path, most: int) -> dict[str, Any]:
         raise refusal(path, f"cannot be read ({error.strerror or error})", FRESH) from None
     if not isinstance(study, dict):
         raise refusal(path, f"must be an object, not {type(study).__name__}", FRESH)
+    whole = study.pop(WHOLE, None)
     wrong, do = _wrong_schema(study.get("schema"))
     wrong = wrong or (f"nested deeper than {DEEPEST} levels" if depth(study) > DEEPEST else "") or wrong_study(study)
+    if not wrong and whole is not None and whole != digest(study):
+        wrong = "its content is not what was written: damaged or edited"
     if wrong:
         raise refusal(path, wrong, do or FRESH)
     return study
+
+
+def text_of(study: Mapping[str, Any]) -> str:
+    """study.json of a content, with a digest of it, which `checked_study` takes out again.
+
+    >>> sorted(json.loads(text_of({"study": "s"})))
+    ['study', 'whole']
+    """
+    plain = json.loads(json.dumps(study))  # as it is read again
+    return json.dumps({**plain, WHOLE: digest(plain)}, indent=1, sort_keys=True) + "\n"
 
 
 def depth(value: Any) -> int:

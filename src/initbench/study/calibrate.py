@@ -2,7 +2,8 @@
 
 Arms that differ in neither trainer, net, optimizer, batch nor measures are one class. A few steps of one arm of a class
 are trained, those with the most work first, until the moment is over; the classes that are left take the factors of the
-nearest one that was tried. Nothing is written.
+nearest one that was tried. Nothing is written. Trials are timed by the processor's clock, since each is too short to tell
+what other programs take; how much they take is seen over the whole moment.
 """
 
 from __future__ import annotations
@@ -36,6 +37,16 @@ class Calibration:
 
     known: Mapping[str, tuple[str, float, Pace]]  # class -> trainer, seconds of its step by `pace`, factors
     compiled: bool = True  # whether the kernel could be tried, or the torch path stood for it
+    waited: float = 1.0  # times as long as it was at work one process took, since others were too
+
+    def crowded(self, processes: int, cores: int) -> float:
+        """How many times as long so many processes take as on idle cores.
+
+        >>> Calibration({}, waited=1.0).crowded(2, 2), Calibration({}, waited=2.0).crowded(2, 2)
+        (1.0, 2.5)
+        """
+        others = max(self.waited * cores - 1, 0.0) if self.waited > 1.1 else 0.0
+        return max(1.0, (processes + others) / cores)
 
     def factors(self, arm: PlannedArm) -> Pace:
         """What the seconds of an arm's pace are multiplied by: the factors of its class, or of the one with the nearest
@@ -72,17 +83,18 @@ def calibrated(arms: Sequence[PlannedArm], moment: float = MOMENT) -> Calibratio
         first.setdefault(class_of(arm), arm)
         work[class_of(arm)] = work.get(class_of(arm), 0.0) + len(arm.config.runs) * run_seconds(arm)
     known: dict[str, tuple[str, float, Pace]] = {}
-    ends = time.perf_counter() + moment
+    began, busy = time.perf_counter(), time.process_time()
     with worker.one_thread():
         # a start that sees a whole net may take longer than the moment
         for of in sorted(work, key=lambda of: (first[of].sees_whole_net, -work[of])):
-            if known and time.perf_counter() > ends:
+            if known and time.perf_counter() > began + moment:
                 break
             with suppress(Exception):
                 arm = first[of]
                 found = tried(arm, compiled)
                 known[of] = arm.trainer[0].name, pace(arm).step, found
-    return Calibration(known, compiled)
+    worked = time.process_time() - busy
+    return Calibration(known, compiled, max(1.0, (time.perf_counter() - began) / worked) if worked > 0.1 else 1.0)
 
 
 def kernel_is_compiled(arms: Sequence[PlannedArm]) -> bool:
@@ -105,15 +117,15 @@ class Trial:
     trainer: Trainer
 
     def timed(self, steps: int, dense: int = 0, measured: bool = False) -> float:
-        """Seconds of a short training."""
+        """Processor seconds of a short training."""
         config = self.arm.config
         evaluate = EvaluateConfig(dense, 1e9)
         train = replace(config.train, steps=steps, evaluate=evaluate, stop_when_reached=False)
         measure = replace(config.measure, schedule={"every": 1}) if measured else MeasureConfig(name="none")
         short = replace(config, train=train, measure=measure)
-        began = time.perf_counter()
+        began = time.thread_time()
         self.trainer.train(short, self.runs, self.arm.data, lambda done: None)
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
 
 def tried(arm: PlannedArm, compiled: bool) -> Pace:
@@ -155,12 +167,12 @@ def speed() -> float:
     """How many times as long as the machine of docs/performance.md this one takes for plain Python and small arrays."""
 
     def once() -> float:
-        began = time.perf_counter()
+        began = time.thread_time()
         total, array = 0.0, np.arange(1000.0)
         for i in range(4000):
             total += float(array[i % 1000]) + len(str(i))
             if i % 10 == 0:
                 array = np.sqrt(array * array)
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     return min(once() for _ in range(5)) / REFERENCE

@@ -22,6 +22,7 @@ from initbench.overrides.expand import Expanded, expand_study
 from initbench.overrides.read import key_of, texts
 from initbench.startup.plain import plain_start
 from initbench.startup.processes import Processes, cores, later, like_the_command
+from initbench.store.lock import writing
 from initbench.store.parts import Store, told
 from initbench.store.reading import FILES
 from initbench.study import again, looked
@@ -29,7 +30,7 @@ from initbench.study.described import Refused, describe
 from initbench.study.labels import labelled, setup_label
 from initbench.study.launch import Training, functions, needs_hydra
 from initbench.study.launchers import check_launcher, launcher_of
-from initbench.study.places import check_places
+from initbench.study.places import check_places, taken
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.pool import Pool
 from initbench.study.submitted import NOTHING, Absent
@@ -234,20 +235,22 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
         say_expected(study)
         say_estimate(expected(study, started))
         return None
-    trainer = trainer_of(study)
-    try:
-        warn_of(told())
-        if study.goes_on:
-            from initbench.study.rounds import Way, here
+    with taken(study, warnings.warn):
+        trainer = trainer_of(study)
+        try:
+            warn_of(told())
+            if study.goes_on:
+                from initbench.study.rounds import Way, here
 
-            study, _ = Way(study).go(here(trainer))
-        else:
-            trainer.train(study.arms)
-    except BaseException:
-        trainer.pool.close(wait=False)
-        raise
-    trainer.pool.close()
-    results = collect(study, 0.0).results
+                study, _ = Way(study).go(here(trainer))
+            else:
+                trainer.train(study.arms)
+        except BaseException:
+            trainer.pool.close(wait=False)
+            raise
+        trainer.pool.close()
+        with writing(study.folder, warnings.warn):
+            results = collect(study, 0.0).results
     warn_of(told())
     return results
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,15 +27,17 @@ if TYPE_CHECKING:
 
 SURE = 1.5  # the estimate of time holds within this factor; docs/performance.md
 
-# seconds on the machine of docs/performance.md
+# processor seconds on the machine of docs/performance.md
 INTERPRETER = 0.15  # before the command's own clock
-POOL = 0.5  # until workers train
+POOL = 0.3  # until workers train
 COMPILING = 25.0  # the kernel's functions
 CHUNK = 0.02  # of a chunk: its way to a worker, its part file
-FRAMES, FRAME_VALUE = 0.3, 5e-8  # and each value of the history
-REPORT, REPORT_ARM = 0.9, 0.01
-TRACKED, ROW = 1.2, 6e-6  # MLflow, and each row
+IMPORTS = 1.3  # what frames and report need, by a process beside
+FRAMES, FRAMES_ARM, VALUE = 0.15, 5e-3, 1.5e-7  # and for each value of the history
+REPORT, REPORT_ARM = 0.85, 0.1
+MLFLOW, TRACKED, ROW = 1.7, 0.3, 8.5e-6  # its import, the study, and each row
 LOOK = 1.0  # of a round of a study that goes on: frames, verdicts
+END = 0.3  # leaderboard, other processes
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,9 @@ def expected(study: Study, started: float) -> Expected:
     workers = workers_of(study, done)
     calibration = calibrated(training)
     chunks = [seconds for arm in training for seconds in chunk_seconds(arm, left[arm.key], workers, calibration)]
-    more = grows(study)
-    weights = Weights(study)
-    disk, rows = disk_of(study, weights, left, workers)
-    operations = sum(
-        n * arm.costs()["flops_per_step"] * arm.config.train.steps for arm in training if (n := left[arm.key])
-    )
+    disk, rows = disk_of(study, Weights(study), left, workers)
+    rounds, more = rounds_of(study)
+    operations = sum(left[arm.key] * arm.costs()["flops_per_step"] * arm.config.train.steps for arm in training)
     return Expected(
         study=study.config.name,
         arms=len(study.arms),
@@ -129,12 +128,7 @@ def expected(study: Study, started: float) -> Expected:
         run_steps=sum(left[arm.key] * arm.config.train.steps for arm in training),
         operations=operations,
         core_seconds=sum(chunks) * more,
-        seconds=Seconds(
-            planning,
-            0.0 if calibration.compiled else COMPILING * speed(),
-            (POOL * (workers > 1) + makespan(chunks, workers)) * more if training else 0.0,
-            *after(study, workers, rows),
-        ),
+        seconds=phases(study, planning, chunks, (rounds, more), workers, rows, calibration),
         memory=memory_of(study, workers, left),
         disk=disk,
         rows=rows,
@@ -164,21 +158,44 @@ def makespan(chunks: Iterable[float], workers: int) -> float:
     return max(free)
 
 
-def grows(study: Study) -> float:
-    """How many times the work of its first round a study will probably do."""
+def rounds_of(study: Study) -> tuple[int, float]:
+    """How many rounds a study probably has, and how many times the work of the first in all."""
     if not study.goes_on:
-        return 1.0
+        return 0, 1.0
     from initbench.study.limits import likely
 
     rounds = likely(study.config.decide, study.arms)
-    return sum(work for *_, work in rounds) / max(rounds[0][2], 1e-9)
+    return len(rounds), sum(work for *_, work in rounds) / max(rounds[0][2], 1e-9)
 
 
-def after(study: Study, workers: int, rows: Mapping[str, int]) -> tuple[float, float]:
-    """Seconds of the frames, and of the report with MLflow's records."""
+def phases(
+    study: Study,
+    planning: float,
+    chunks: Sequence[float],
+    rounds: tuple[int, float],
+    workers: int,
+    rows: Mapping[str, int],
+    calibration: Calibration,
+) -> Seconds:
+    """The command's time, phase by phase, as far as one waits for the other."""
+    slow, there = speed(), cores()
+    one, two, all_of = (calibration.crowded(n, there) for n in (1, 2, workers))
+    beside = workers > 1 and there > 1  # a process that draws the report, see `command.beside`
     values = sum(len(arm.config.runs) * values_of(arm) for arm in study.arms)
-    slow = speed()
-    report = REPORT + REPORT_ARM * len(study.arms)
-    tracking = (TRACKED + ROW * sum(rows.values())) if study.uri else 0.0
-    beside = workers > 1 and cores() > 1
-    return slow * (FRAMES + FRAME_VALUE * values), slow * (max(report, tracking) if beside else report + tracking)
+    frames = slow * (FRAMES + FRAMES_ARM * len(study.arms) + VALUE * values)
+    report = slow * (REPORT + REPORT_ARM * len(study.arms))
+    records = slow * (TRACKED + ROW * sum(rows.values())) if study.uri else 0.0
+    imports = slow * ((MLFLOW if study.uri else 0.0) + IMPORTS)  # while others train
+    training = 0.0
+    if chunks:
+        training = POOL * beside + makespan(chunks, workers) * rounds[1] + rounds[0] * slow * LOOK
+        if workers >= there:  # they take the cores of those that train
+            training += imports / there
+    waiting = max(0.0, imports / (1 + beside) - training * beside)
+    return Seconds(
+        planning,
+        0.0 if calibration.compiled else COMPILING * slow * all_of,
+        training * all_of,
+        (frames + waiting) * one,
+        (max(report, records) * two if beside else (report + records) * one) + END * slow,
+    )

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,5 +142,8 @@ def forget_failure(root: Path, key: str) -> None:
 
 def failure(root: Path, key: str) -> dict[str, str] | None:
     """The record of a failed arm, or None."""
-    path = failure_path(root, key)
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
+    with suppress(OSError, ValueError):  # none, or a damaged one
+        found = json.loads(failure_path(root, key).read_text("utf-8"))
+        if isinstance(found, dict) and all(isinstance(found.get(name), str) for name in ("status", "reason")):
+            return found
+    return None

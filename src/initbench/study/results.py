@@ -22,6 +22,7 @@ from initbench.store.history import HISTORY_SCHEMA, History, HistoryFile, whole,
 from initbench.store.parts import Store, Stored
 from initbench.store.reading import check_frames, digests, read_folder
 from initbench.store.study_file import SCHEMA as SCHEMA
+from initbench.store.study_file import text_of
 
 
 class Status(StrEnum):
@@ -86,7 +87,7 @@ class Results:
     def save_study(self) -> None:
         """Write study.json alone."""
         with published(self.folder / "study.json") as new:
-            new.write_text(json.dumps(self.study, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            new.write_text(text_of(self.study), encoding="utf-8")
 
 
 def load(path: str | Path) -> Results:

@@ -16,6 +16,7 @@ import pandas as pd
 from initbench.config.arm import digest
 from initbench.config.groups import TrainConfig
 from initbench.errors import InputError, NotApplicable
+from initbench.startup import scratch
 from initbench.stats import looks, nested
 from initbench.store.history import History
 from initbench.store.parts import Store
@@ -125,7 +126,7 @@ class Way:
         """What the runs of a round say: the next round or the end, and the number of the look that was taken."""
         content = self.described(now)
         metrics = () if now.target is None else (now.target.metric,)
-        with TemporaryDirectory(prefix="initbench-") as folder:
+        with TemporaryDirectory(prefix="round-", dir=scratch.folder()) as folder:
             runs, history = frames(content, Store(now.root), Path(folder), metrics)
             seen = decide.observed(runs, [(arm.label, arm.setup, arm.setting) for arm in now.arms])
             move = decide.settled(state, seen, self.rows, self.limits)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from initbench.cli import terminal
 from initbench.config.cautions import lines
-from initbench.grammar import duration, gigabytes, plural
+from initbench.grammar import duration, megabytes, plural
 from initbench.startup.processes import cores
 from initbench.study.submitted import counted as counted_jobs
 from initbench.study.submitted import said
@@ -92,10 +92,10 @@ def say_estimate(one: Expected) -> None:
     say(f"expected on this machine: about {duration(parts.total)} with {plural(one.workers, 'worker')} ({told}), "
         f"within a factor of {one.factor:g}")  # fmt: skip
     say(f"work: {one.operations:.2g} operations in {plural(one.run_steps, 'run-step')}")
-    say(f"memory: {gigabytes(one.memory.total)} in all processes, {gigabytes(available())} are free")
+    say(f"memory: {megabytes(one.memory.total)} in all processes, {megabytes(available())} are free")
     disk = {"parts": one.disk.parts, "frames": one.disk.frames, "report": one.disk.report, "MLflow": one.disk.mlflow}
-    told = ", ".join(f"{name} {gigabytes(size)}" for name, size in disk.items() if size)
-    say(f"disk: {gigabytes(one.disk.total)} ({told}), {gigabytes(one.free)} are free")
+    told = ", ".join(f"{name} {megabytes(size)}" for name, size in disk.items() if size)
+    say(f"disk: {megabytes(one.disk.total)} ({told}), {megabytes(one.free)} are free")
     if one.rows.get("runs"):
         say(f"MLflow: {plural(one.rows['runs'], 'run')}, {plural(sum(one.rows.values()), 'row')}")
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from initbench.disk import published
 from initbench.errors import masked
+from initbench.startup import scratch
 from initbench.track import pages, template
 from initbench.track.records import Arm, arms_of, created_ms
 from initbench.track.store import BulkStore, ClientStore
@@ -198,7 +199,7 @@ def _create(uri: str) -> None:
     if file is None or file.exists():
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="initbench-mlflow-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="mlflow-", dir=scratch.folder(), ignore_cleanup_errors=True) as folder:
         made = Path(folder) / "new.db"
         template.copied(made, _make)
         with published(file, once=True) as new:
