@@ -167,13 +167,13 @@ def test_numbers_of_an_arm(tmp_path, database, path):
     lr = arm["latest"]["lr_chosen"]
     best = given.runs[given.runs["optim.lr"] == lr]
     history = given.history.assign(run=given.history["run"].astype(str))
-    for metric, layer, name, p10 in [
-        ("loss/train", None, "loss/train", "loss_p10/train"),
-        ("grad_norm", 1, "grad_norm/layer_01", "grad_norm_p10/layer_01"),
+    for metric, layer, names in [
+        ("loss/train", None, {0.5: "loss/train", 0.1: "loss_p10/train"}),
+        ("grad_norm", 1, {0.5: "grad_norm/middle_layer"}),
     ]:
         rows = history[history["run"].isin(best["run"]) & (history["metric"] == metric)]
         rows = rows[rows["layer"].isna() if layer is None else (rows["layer"] == layer).fillna(False)]
-        for quantile, key in ((0.5, name), (0.1, p10)):
+        for quantile, key in names.items():
             method = "linear" if quantile == 0.5 else "inverted_cdf"  # the median is that of the report
             expected = [
                 (step, np.quantile(part["value"], quantile, method=method)) for step, part in rows.groupby("step")
@@ -190,6 +190,40 @@ def test_numbers_of_an_arm(tmp_path, database, path):
     first = best["steps_to_target"].min()
     assert share[first] == (best["steps_to_target"] <= first).mean() > 0
     assert "**" in arm["tags"]["mlflow.note.content"]
+
+
+def medians(parent, metric: str) -> dict[str, np.ndarray]:
+    """Name -> curve of the metric's medians by layer."""
+    names = sorted({key for key in parent.points.key if key.startswith(f"{metric}/")})
+    return {name.partition("/")[2]: parent.points.value[parent.points.key == name] for name in names}
+
+
+def test_an_arm_has_three_layers_at_any_depth_unless_all_are_asked_for(tmp_path):
+    counts = {}
+    for layers, ends in ((1, [0]), (2, [0, 1]), (3, [0, 2, 1]), (8, [0, 7, 3]), (31, [0, 30, 15])):
+        given = study(tmp_path, arms=("eye",), lrs=(0.1,), seeds=2, layers=layers)
+        few, full = (arms_of(given, children)[0].parent for children in ("headline", "full"))
+        every = list(medians(full, "grad_norm").values())
+        assert len(every) == layers
+        assert "grad_norm_p90/layer_00" in full.points.key
+        found = medians(few, "grad_norm")
+        assert list(found) == ["first_layer", "last_layer", "middle_layer"][: len(ends)]
+        for curve, layer in zip(found.values(), ends):
+            assert curve.tolist() == every[layer].tolist()
+        counts[layers] = len(set(few.points.key))
+    assert counts[3] == counts[31]
+
+
+def test_the_three_layers_are_each_arm_s_own(tmp_path):
+    shallow, deep = study(tmp_path, arms=("eye",), layers=3), study(tmp_path, arms=("zeros",), layers=9)
+    both = replace(
+        shallow, runs=pd.concat([shallow.runs, deep.runs], ignore_index=True),
+        history=pd.concat([one.history.astype({"run": str, "metric": str}) for one in (shallow, deep)]),
+        study=shallow.study | {"arms": [*shallow.study["arms"], *deep.study["arms"]]},
+    )  # fmt: skip
+    for arm, alone in zip(arms_of(both), (arms_of(shallow), arms_of(deep))):
+        ours, theirs = medians(arm.parent, "grad_norm"), medians(alone[0].parent, "grad_norm")
+        assert {name: curve.tolist() for name, curve in ours.items()} == {k: v.tolist() for k, v in theirs.items()}
 
 
 def test_headline_runs_are_thin_and_end_with_their_last_value(tmp_path, database):

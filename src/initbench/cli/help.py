@@ -28,8 +28,8 @@ def help_text() -> str:
     """Usage, then every group with its options, then the keys."""
     folder = conf_folder()
     parts = [USAGE]
-    for group in sorted(path for path in folder.iterdir() if path.is_dir()):
-        parts.append(f"{group.name}=")
+    for group in sorted({path.parent for path in folder.glob("*/**/*.yaml")}):
+        parts.append(f"{group.relative_to(folder).as_posix()}=")
         width = max(len(path.stem) for path in group.glob("*.yaml"))
         parts += [f"  {path.stem:<{width}}  {meaning(path)}" for path in sorted(group.glob("*.yaml"))]
         parts += [f"  {point.name:<{width}}  from {source(point)}" for point in found(group.name)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,9 +29,11 @@ from initbench.study import again, looked
 from initbench.study.described import Refused, describe
 from initbench.study.labels import labelled, setup_label
 from initbench.study.launch import Training, functions, needs_hydra
+from initbench.study.launchers import check_launcher, launcher_of
 from initbench.study.places import check_places, taken
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.pool import Pool
+from initbench.study.submitted import NOTHING, Absent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,11 +99,13 @@ class Outcome:
     tracked: Filled
     board: pd.DataFrame
     report: Mapping[str, Path]
+    queued: frozenset[str] = frozenset()  # keys of arms that jobs still train
 
     @property
     def trouble(self) -> list[tuple[str, str]]:
-        """(arm, reason) of each arm without results."""
-        return [(arm["label"], arm["reason"]) for arm in self.results.study["arms"] if arm["status"] != "done"]
+        """(arm, reason) of each arm without results that no job goes on with."""
+        return [(arm["label"], arm["reason"]) for arm in self.results.study["arms"]
+                if arm["status"] != "done" and arm["arm_key"] not in self.queued]  # fmt: skip
 
     @property
     def status(self) -> int:
@@ -121,6 +126,7 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
     """The study of an expanded command."""
     from initbench.study.controls import with_controls
 
+    check_launcher(launcher_of(expanded.hydra))
     arms, refused = [], []
     for config, job in zip(expanded.arms, expanded.jobs):
         try:
@@ -219,12 +225,15 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
     >>> results.runs[["init.name", "seed", "status"]].values.tolist()
     [['eye', 0, 'completed'], ['eye', 1, 'completed']]
     """
+    started = time.monotonic()
     study = plan(overrides, config_dirs)
     if study.config.dry_run:
-        from initbench.study.saying import say_expected, say_plan
+        from initbench.study.expected import expected
+        from initbench.study.saying import say_estimate, say_expected, say_plan
 
         say_plan(study, sum(study.stored().values()))
         say_expected(study)
+        say_estimate(expected(study, started))
         return None
     with taken(study, warnings.warn):
         trainer = trainer_of(study)
@@ -264,12 +273,16 @@ def resolved(setting: str | None) -> str | None:
 def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda arm, runs: None) -> Training:
     """A trainer with a pool of workers for this study, already starting."""
     stored = {key: 0 if study.config.rerun else n for key, n in study.stored().items()}
-    asked = study.arms[0].config.engine.workers
-    small = work(study, stored) < SMALL_WORK and not study.config.decide.enabled
-    pool = Pool(asked or (1 if small else cores()))
+    pool = Pool(workers_of(study, stored))
     if not needs_hydra(study) and any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
         pool.start(functions(study.arms))
     return Training(study.root, pool, rerun=study.config.rerun, told=told)
+
+
+def workers_of(study: Study, stored: Mapping[str, int]) -> int:
+    """Processes that train: those asked for, else one a core, or none beside this one where there is little to do."""
+    small = work(study, stored) < SMALL_WORK and not study.config.decide.enabled
+    return study.arms[0].config.engine.workers or (1 if small else cores())
 
 
 def work(study: Study, stored: Mapping[str, int]) -> float:
@@ -328,7 +341,7 @@ def collect(
     study: Study,
     elapsed: float,
     say: Callable[[str], None] = lambda text: None,
-    launcher_failed: str | None = None,
+    absent: Absent = NOTHING,
     process: Processes | None = None,
 ) -> Outcome:
     """Frames from the store, the report, and MLflow's records from them.
@@ -347,7 +360,8 @@ def collect(
 
         known = track.experiment(study.uri, content["study"])  # for the links of the report
         content["mlflow"] = None if known is None else {"uri": masked(study.uri), "experiment_id": known}
-    recorded = later(process, record, content, study.root, study.folder, launcher_failed)
+    reasons = {arm.key: absent.launcher for arm in study.arms if absent.launcher} | dict(absent.arms)
+    recorded = later(process, record, content, study.root, study.folder, reasons)
     say("writing the report")
     written = later(process, report, study.folder, tuple(study.config.report.formats))
     results = recorded()
@@ -360,11 +374,11 @@ def collect(
     if study.uri is not None and tracked.experiment_id is not None:
         results.study["mlflow"] = {"uri": masked(study.uri), "experiment_id": tracked.experiment_id}
         results.save_study()
-    if tracked.complete and launcher_failed is None:
+    if tracked.complete and not absent:
         files = [*paths.values(), *(study.folder / name for name in FILES)]
         kept = {"experiment_id": tracked.experiment_id, "state": track.state(study.uri, tracked.experiment_id)}
         again.note(study.folder, made, board, files, kept)
-    return Outcome(results, tracked, board, paths)
+    return Outcome(results, tracked, board, paths, absent.queued)
 
 
 def asked(study: Study) -> tuple[object, ...]:

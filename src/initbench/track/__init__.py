@@ -8,15 +8,18 @@ next one.
 Names of metrics
 ----------------
 On a **run** (child): ``loss/train`` ``loss/val`` ``accuracy/train`` ``accuracy/val`` ``loss/batch``,
-thinned to about 20 points (``children=full``: every metric and point, per layer as ``grad_norm/layer_03``),
+thinned to about 20 points (``children=full``: every metric and point, of each layer, as ``grad_norm/layer_03``),
 and the finals ``steps_to_target`` ``flops_to_target`` ``gap_at_target`` ``diverged_at`` (absent where there
 is none).
 
 On an **arm** (parent), over its seeds at its chosen learning rate:
 
 ==============================================  ==============================================================
-``loss/train`` ``grad_norm/layer_03`` ...       median curve
-``loss_p10/train`` ``grad_norm_p10/layer_03``   10% quantile; the same with ``_p90``
+``loss/train`` ...                              median curve
+``loss_p10/train`` ...                          10% quantile; the same with ``_p90``
+``grad_norm/first_layer`` ...                   median curve; also ``middle_layer`` and ``last_layer``, of those that
+                                                have the metric. ``children=full``: of each layer, with quantiles,
+                                                as ``grad_norm/layer_03`` ``grad_norm_p10/layer_03``
 ``rank``                                        in its setting, as in the report
 ``loss_train`` ``accuracy_val``                 medians of the last values, as in the leaderboard; absent if the median
                                                 run diverged (a curve ends before that)

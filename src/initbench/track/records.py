@@ -20,11 +20,24 @@ from initbench.errors import printable
 from initbench.stats import lr_profile, metrics, ordered, select
 from initbench.store.history import history_of
 from initbench.track import pages
-from initbench.track.points import HEADLINE, NEVER, History, Points, bands, clean, per_run, thinned
+from initbench.track.points import (
+    HEADLINE,
+    MEDIAN,
+    NEVER,
+    QUANTILES,
+    History,
+    Points,
+    bands,
+    clean,
+    end_name,
+    ends,
+    per_run,
+    thinned,
+)
 
 LATEST, COPIES = 60_000, 16  # ms, and how many of them the arms of one rank share
 CHILDREN = ("headline", "full", "none")
-FORMAT = "1"  # of what is written; a change of names rewrites a study
+FORMAT = "2"  # of what is written; a change of names rewrites a study
 KIND, CONTENT, STUDY = "initbench.kind", "initbench.content", "initbench.study"
 ARM, RUN, REPORT, PARENT = "initbench.arm", "initbench.run", "initbench.report", "mlflow.parentRunId"
 # the columns of runs that are summed up for an arm
@@ -114,8 +127,12 @@ def arms_of(results: Any, children: str = "headline") -> list[Arm]:
     history = history_of(results)
     for name in metrics(history):  # one at a time: there may be millions of rows
         of_runs = children == "full" or name.startswith(HEADLINE)
-        one = History.of(select(history, name, None if of_runs else runs["run"][at_best]), runs)
-        for i, points in enumerate(bands(one, np.where(at_best, arm_of, -1), len(infos), diverged_at)):
+        rows = select(history, name, None if of_runs else runs["run"][at_best])
+        # all layers are in the frames: in a page of a thousand charts nobody finds one
+        few = children != "full" and bool(rows["layer"].notna().any())
+        one = History.of(ends(rows, runs, arm_of), runs, end_name) if few else History.of(rows, runs)
+        quantiles = MEDIAN if few else QUANTILES
+        for i, points in enumerate(bands(one, np.where(at_best, arm_of, -1), len(infos), diverged_at, quantiles)):
             curves[i].append(points)
         for i, steps in enumerate(_evaluation_steps(one, arm_of, len(infos))):
             grids[i].append(steps)
