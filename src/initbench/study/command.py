@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,7 +23,7 @@ from initbench.startup.plain import plain_start
 from initbench.startup.processes import Processes, cores, later, like_the_command
 from initbench.store.parts import Store, told
 from initbench.store.reading import FILES
-from initbench.study import again, looked
+from initbench.study import again, looked, recorded
 from initbench.study.described import Refused, describe
 from initbench.study.labels import labelled, setup_label
 from initbench.study.launch import Training, functions, needs_hydra
@@ -123,7 +123,7 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
     arms, refused = [], []
     for config, job in zip(expanded.arms, expanded.jobs):
         try:
-            arms.append(replace(planned(config), job=job))
+            arms.append(replace(planned(config), job=untracked(job)))
         except NotApplicable as reason:
             refused.append(Refused(config, str(reason)))
     if not arms:
@@ -159,6 +159,15 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
         uri=uri,
         hydra=expanded.hydra,
     )
+
+
+def untracked(job: Iterable[str]) -> tuple[str, ...]:
+    """The overrides of a job of another launcher: it tracks nothing, and whoever keeps them learns no password.
+
+    >>> untracked(["init=eye", "track.uri=http://alice:secret@host"])
+    ('init=eye', 'track.uri=null')
+    """
+    return (*(one for one in job if not key_of(one).startswith("track.")), "track.uri=null")
 
 
 def merged_arms(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
@@ -266,6 +275,7 @@ def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda ar
     pool = Pool(asked or (1 if small else cores()))
     if not needs_hydra(study) and any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
         pool.start(functions(study.arms))
+    recorded.begin(study)  # while the workers start
     return Training(study.root, pool, rerun=study.config.rerun, told=told)
 
 
@@ -361,12 +371,13 @@ def collect(
         files = [*paths.values(), *(study.folder / name for name in FILES)]
         kept = {"experiment_id": tracked.experiment_id, "state": track.state(study.uri, tracked.experiment_id)}
         again.note(study.folder, made, board, files, kept)
+    recorded.end(study.folder)
     return Outcome(results, tracked, board, paths)
 
 
 def asked(study: Study) -> tuple[object, ...]:
     """What the files and records of a study depend on beside its content and runs."""
-    return study.config.report.formats, study.config.track.children, study.uri
+    return study.config.report.formats, study.config.track.children, study.uri and masked(study.uri)
 
 
 def unchanged(study: Study) -> Outcome | None:
@@ -380,4 +391,5 @@ def unchanged(study: Study) -> Outcome | None:
     experiment = made.tracked.get("experiment_id")
     if made.tracked.get("state") is None or made.tracked["state"] != track.state(study.uri, experiment):
         return None
+    recorded.end(study.folder)
     return Outcome(load(study.folder), track.filled(study.uri, experiment), made.board, made.files)
