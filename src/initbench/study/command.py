@@ -23,7 +23,7 @@ from initbench.startup.plain import plain_start
 from initbench.startup.processes import Processes, cores, later, like_the_command
 from initbench.store.parts import Store, told
 from initbench.store.reading import FILES
-from initbench.study import again, looked, recorded
+from initbench.study import again, begun, looked
 from initbench.study.described import Refused, describe
 from initbench.study.labels import labelled, setup_label
 from initbench.study.launch import Training, functions, needs_hydra
@@ -275,7 +275,7 @@ def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda ar
     pool = Pool(asked or (1 if small else cores()))
     if not needs_hydra(study) and any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
         pool.start(functions(study.arms))
-    recorded.begin(study)  # while the workers start
+    begun.begin(study)  # while the workers start
     return Training(study.root, pool, rerun=study.config.rerun, told=told)
 
 
@@ -371,7 +371,7 @@ def collect(
         files = [*paths.values(), *(study.folder / name for name in FILES)]
         kept = {"experiment_id": tracked.experiment_id, "state": track.state(study.uri, tracked.experiment_id)}
         again.note(study.folder, made, board, files, kept)
-    recorded.end(study.folder)
+    begun.end(study.folder)
     return Outcome(results, tracked, board, paths)
 
 
@@ -391,5 +391,5 @@ def unchanged(study: Study) -> Outcome | None:
     experiment = made.tracked.get("experiment_id")
     if made.tracked.get("state") is None or made.tracked["state"] != track.state(study.uri, experiment):
         return None
-    recorded.end(study.folder)
+    begun.end(study.folder)
     return Outcome(load(study.folder), track.filled(study.uri, experiment), made.board, made.files)

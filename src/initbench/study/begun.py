@@ -34,7 +34,7 @@ def end(folder: Path) -> None:
     (folder / RECORD).unlink(missing_ok=True)
 
 
-def begun(folder: Path) -> dict[str, Any] | None:
+def read(folder: Path) -> dict[str, Any] | None:
     """What a command that has not ended asked for; None where there is none. Raises InputError for a damaged record."""
     path = folder / RECORD
     return checked_study(path, MOST_JSON) if path.is_file() else None
