@@ -16,7 +16,6 @@ SHOWN = {
 }
 
 
-
 class Named(NamedTuple):
     """What the names of an arm come from."""
 

@@ -44,7 +44,7 @@ def merged_runs(parts: Sequence[Part], arms: Sequence[Mapping[str, Any]]) -> tup
             "part": np.repeat(np.arange(len(parts)), [len(part.runs) for part in parts]),
         }
     )
-    order = by.sort_values(list(by), kind="stable").index
+    order = by.sort_values(by.columns.tolist(), kind="stable").index
     kept = order[~runs["run"].loc[order].duplicated().to_numpy()]
     check_same(parts, runs[~by["failed"]])
     runs, owner = runs.loc[kept].reset_index(drop=True), by["part"].loc[kept].tolist()
@@ -63,10 +63,10 @@ def check_same(parts: Sequence[Part], runs: pd.DataFrame) -> None:
     if not len(twice):
         return
     by_run = twice.groupby(twice["run"].astype(str), sort=False)
-    for name in twice:
+    for name in map(str, twice):
         values = by_run[name].nunique(dropna=False)
         if (values > 1).any():
-            raise other_values(parts, runs, str(values.index[values > 1][0]), str(name))
+            raise other_values(parts, runs, str(values.index[values > 1][0]), name)
 
 
 def other_values(parts: Sequence[Part], runs: pd.DataFrame, run: str, what: str) -> InputError:
@@ -119,7 +119,8 @@ class Joined(HistoryFile):
         code = np.concatenate(codes)
         order = np.argsort(code, kind="stable")  # inside a run as they were
         rows = pd.concat(found, ignore_index=True).iloc[order].reset_index(drop=True)
-        rows["run"] = pd.Categorical.from_codes(code[order], categories=list(self.runs))
+        run = pd.Categorical.from_codes(code[order], categories=pd.Index(self.runs))
+        rows["run"] = run.remove_unused_categories()
         return self._typed(rows)
 
     @staticmethod
@@ -146,16 +147,21 @@ def check_doubles(parts: Sequence[Part], history: Joined) -> None:
     """Refuse a run that was measured otherwise in another part."""
     owner = dict(zip(history.runs, history.owner))
     for i, part in enumerate(parts):
-        good = part.runs.loc[part.runs["status"].astype(str) != "failed", "run"].astype(str)
-        twice = tuple(run for run in history.runs if owner[run] != i and run in set(good))
+        good = set(part.runs.loc[part.runs["status"].astype(str) != "failed", "run"].astype(str))
+        twice = tuple(run for run in history.runs if run in good and owner[run] != i)
         if not twice:
             continue
-        other = Joined(history.path, history.parts, twice, (i,) * len(twice))
-        own = Joined(history.path, history.parts, twice, tuple(owner[run] for run in twice))
+        own, other = (
+            Joined(history.path, parts=history.parts, runs=twice, owner=those)
+            for those in (tuple(owner[run] for run in twice), (i,) * len(twice))
+        )
         for name in history.metrics:
             one, two = own.metric(name), other.metric(name)
             if not one.equals(two):
                 runs = pd.concat([part.runs for part in parts], ignore_index=True)
-                unlike = next((a for a, b, same in zip(one["run"], two["run"], (one == two).all(axis=1)) if not same), twice[0]) \
-                    if len(one) == len(two) else twice[0]
-                raise other_values(parts, runs, str(unlike), f"history of {name}")
+                unlike = next(run for run in twice if not rows_of(one, run).equals(rows_of(two, run)))
+                raise other_values(parts, runs, unlike, f"history of {name}")
+
+
+def rows_of(rows: pd.DataFrame, run: str) -> pd.DataFrame:
+    return rows[rows["run"] == run].reset_index(drop=True)

@@ -37,7 +37,7 @@ def merged(parts: Sequence[Part]) -> tuple[pd.DataFrame, Joined, dict[str, Any]]
     arms = merged_arms(parts)
     runs, owner = merged_runs(parts, arms)
     names = tuple(runs["run"].astype(str))
-    history = Joined(Path(parts[0].name), tuple(part.history for part in parts), names, tuple(owner))
+    history = Joined(Path(parts[0].name), parts=tuple(part.history for part in parts), runs=names, owner=tuple(owner))
     check_doubles(parts, history)
     return runs, history, merged_study(parts, arms, runs)
 
@@ -91,13 +91,19 @@ def check_alike(first: Part, other: Part) -> None:
         raise refuse(f"the target is {pair[0]} and {pair[1]}", "run one command again with the other's train.target")
     ways = [{digest(way): way for way in map(way_of, trained(part.study))} for part in (first, other)]
     if ways[0].keys() != ways[1].keys():
-        one, two = (ways[i][key] for i, key in ((0, min(ways[0])), (1, min(ways[1].keys() - ways[0].keys() or ways[1]))))
+        one, two = (
+            ways[i][key] for i, key in ((0, min(ways[0])), (1, min(ways[1].keys() - ways[0].keys() or ways[1])))
+        )
         differ = next((key for key in one if one[key] != two.get(key)), "steps")
-        raise refuse(f"train.{differ} is {one[differ]} and {two[differ]}", "train both alike, or compare the two without --merge")
+        raise refuse(
+            f"train.{differ} is {one[differ]} and {two[differ]}", "train both alike, or compare the two without --merge"
+        )
     data = [{digest(arm["config"]["data"]): arm for arm in trained(part.study)} for part in (first, other)]
     for key in data[0].keys() & data[1].keys():
         if len({arm.get("data_hash") for arm in (data[0][key], data[1][key])} - {None}) > 1:
-            raise refuse(f"the data {data[0][key]['config']['data']['name']} are others", "use the same data on both machines")
+            raise refuse(
+                f"the data {data[0][key]['config']['data']['name']} are others", "use the same data on both machines"
+            )
     known = {arm["label"]: arm for arm in trained(first.study)}
     for arm in trained(other.study):
         own = known.get(arm["label"])
@@ -191,7 +197,9 @@ def merged_study(parts: Sequence[Part], arms: list[dict[str, Any]], runs: pd.Dat
     failed = set(runs.loc[runs["status"].astype(str) == "failed", "arm"].astype(str))
     for arm in arms:
         if arm["status"] != "not applicable":
-            reasons = [one.get("reason") for study in studies for one in study["arms"] if one["arm_key"] == arm["arm_key"]]
+            reasons = [
+                one.get("reason") for study in studies for one in study["arms"] if one["arm_key"] == arm["arm_key"]
+            ]
             lost = arm["label"] in failed
             arm["status"] = "failed" if lost else "done"
             arm["reason"] = next(filter(None, reasons), "some of its runs failed") if lost else None
@@ -235,10 +243,12 @@ def told(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def baseline_of(parts: Sequence[Part]) -> str | None:
     """The baseline that a part was given, where its initializer is in it."""
-    found = list(dict.fromkeys(part.study.get("baseline") for part in parts if part.study.get("baseline")))
+    found = list(dict.fromkeys(str(part.study["baseline"]) for part in parts if part.study.get("baseline")))
     if len(found) > 1:
         names = " and ".join(part.name for part in parts)
-        raise refusal(names, f"cannot be merged: the baselines are {' and '.join(found)}", "give both the same report.baseline")
+        raise refusal(
+            names, f"cannot be merged: the baselines are {' and '.join(found)}", "give both the same report.baseline"
+        )
     return found[0] if found else None
 
 
@@ -262,9 +272,15 @@ def command_of(studies: Sequence[Mapping[str, Any]], arms: Sequence[Mapping[str,
         if key == "seeds" and len(values) > 1:
             seeds = sorted({seed for arm in arms for seed in arm["seeds"]})
             values = [str(len(seeds)) if seeds == list(range(len(seeds))) else f"[{','.join(map(str, seeds))}]"]
-        if len(values) > 1 and not all(value and value.isprintable() and not set(value) & set("[]{}()'\" ") for value in values):
+        if len(values) > 1 and not all(
+            value and value.isprintable() and not set(value) & set("[]{}()'\" ") for value in values
+        ):
             values = values[:1]
-        out[key] = ",".join(dict.fromkeys(one for value in values for one in value.split(","))) if len(values) > 1 else values[0]
+        out[key] = (
+            ",".join(dict.fromkeys(one for value in values for one in value.split(",")))
+            if len(values) > 1
+            else values[0]
+        )
     overrides = [f"{key}={value}" for key, value in out.items()]
     return {"command": shlex.join(["python", "-m", "initbench", *overrides]), "overrides": overrides}
 

@@ -18,8 +18,8 @@ from initbench import stats
 from initbench.config.arm import Run, dotted, run_key, runs_of
 from initbench.disk import naming, published
 from initbench.stats.looks import LOOK_COLUMNS
-from initbench.store.columns import plain_column
 from initbench.store import merge
+from initbench.store.columns import plain_column
 from initbench.store.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
 from initbench.store.parts import Store, Stored
 from initbench.store.reading import check_frames, digests, read_folder

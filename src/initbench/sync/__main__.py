@@ -50,7 +50,9 @@ def _synced(arguments: argparse.Namespace) -> int:
     folders = list(dict.fromkeys(Path(name) for name in arguments.study))
     for folder in folders:
         if folder.suffix == ".zip":
-            raise refusal(shown(folder), "an archive, not a folder", f"unpack it first: unzip {folder} -d {folder.stem}")
+            raise refusal(
+                shown(folder), "an archive, not a folder", f"unpack it first: unzip {folder} -d {folder.stem}"
+            )
     studies = [opened(folder) for folder in folders]  # what is none is refused before anything is written
     complete = True
     for one in studies:

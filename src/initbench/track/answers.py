@@ -133,5 +133,3 @@ def _not_writable(file: Path, seconds: float) -> str | None:
         return None
     except sqlite3.Error as error:
         return one_line(error)
-
-

@@ -58,7 +58,9 @@ def no_database(file: Path) -> str:
         with closing(read_only(file)) as found:
             tables = {row[0] for row in found.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             ours = "alembic_version" in tables
-            revisions = [str(row[0]) for row in found.execute("SELECT version_num FROM alembic_version")] if ours else []
+            revisions = (
+                [str(row[0]) for row in found.execute("SELECT version_num FROM alembic_version")] if ours else []
+            )
     except OSError as error:
         return f"the file cannot be read ({error.strerror or error})"
     except sqlite3.OperationalError:  # locked, which passes

@@ -16,7 +16,7 @@ from initbench.track import pages
 from initbench.track.answers import said, unreachable
 from initbench.track.databases import PORTS
 from initbench.track.opening import failures, opened, prepare, quiet, ready
-from initbench.track.patience import Silent, patiently
+from initbench.track.patience import patiently
 from initbench.track.records import Arm, arms_of, created_ms
 from initbench.track.store import ClientStore, Found
 from initbench.track.uri import link, resolve_uri
@@ -141,7 +141,7 @@ def _attempted(attempt: Callable[[Callable[[], None]], None], uri: str) -> str |
             patiently(attempt, SILENCE)
         else:
             attempt(lambda: None)
-    except (*failures(), Silent) as error:
+    except failures() as error:
         return said(error)
     return None
 
