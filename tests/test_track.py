@@ -22,11 +22,11 @@ import pytest
 
 from initbench import track
 from initbench.errors import InputError
-from initbench.track import filling, pages, uri
-from initbench.track import store as bulk
+from initbench.track import answers, bulk, opening, pages, uri
+from initbench.track.bulk import BulkStore
 from initbench.track.points import NEVER, History, bands, per_run, thinned
 from initbench.track.records import arms_of, key_of
-from initbench.track.store import BulkStore, ClientStore
+from initbench.track.store import ClientStore
 from track_studies import retimed, study, with_files
 
 PATHS = ("bulk", "client")
@@ -395,7 +395,7 @@ KILLED = """
     from pathlib import Path
     from track_studies import study, with_files
     from initbench import track
-    from initbench.track.store import BulkStore, ClientStore
+    from initbench.track.bulk import BulkStore
     {client}
     given = with_files(study(Path({folder!r}), seeds=3))
     calls = iter(range(10**9))
@@ -503,7 +503,7 @@ def test_unreachable_server(tmp_path, closed_port, name):
 
 
 def test_a_server_that_accepts_and_is_silent(tmp_path, monkeypatch):
-    monkeypatch.setattr(uri.unreachable, "__defaults__", (0.5,))
+    monkeypatch.setattr(answers.unreachable, "__defaults__", (0.5,))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -513,7 +513,7 @@ def test_a_server_that_accepts_and_is_silent(tmp_path, monkeypatch):
 
 
 def test_no_database_and_a_locked_one(tmp_path, database, monkeypatch, capfd):
-    monkeypatch.setattr(uri.unreachable, "__defaults__", (0.2,))
+    monkeypatch.setattr(answers.unreachable, "__defaults__", (0.2,))
     text = tmp_path / "text.db"
     text.write_text("this is no database, however long it may be. " * 100)
     assert "not a database" in track.fill(study(tmp_path / "demo"), uri.sqlite_uri(text)).message
@@ -560,7 +560,7 @@ def test_http_server_holds_the_same(tmp_path, database, closed_port, monkeypatch
     server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
         for _ in range(120):
-            if uri.unreachable(where, 1.0) is None:
+            if answers.unreachable(where, 1.0) is None:
                 break
             time.sleep(0.5)
         filled = track.fill(given, where)
@@ -697,14 +697,15 @@ def test_warm_up_never_raises(tmp_path):
 
 def test_telemetry_is_off_unless_wanted(monkeypatch):
     monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
-    filling._prepare()
+    opening.prepare()
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
-    filling._prepare()
+    opening.prepare()
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "false"
 
 
 def test_progress(tmp_path, database):
     seen = []
     track.fill(study(tmp_path / "demo"), database(), progress=lambda done, arms: seen.append((done, arms)))
-    assert seen == [(0, 2), (1, 2), (2, 2)]
+    records = 2 * (1 + 12)
+    assert seen == [(done, records) for done in range(records + 1)]

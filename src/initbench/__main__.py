@@ -60,10 +60,11 @@ def command(argv: list[str]) -> int:
         return 0
     config_dirs = [args.config_dir] if args.config_dir else []
     if any(getattr(args, name) for name in SHOWING):
+        from initbench.errors import masked
         from initbench.overrides.expand import expand_study
 
         lines = dict(zip(args.overrides, expand_study(args.overrides, config_dirs).lines))
-        hydra_main([lines.get(text, text) for text in argv])
+        hydra_main([masked(lines.get(text, text)) for text in argv])
         return 0
     return sweep(args.overrides, config_dirs, args.detach, args.json)
 
