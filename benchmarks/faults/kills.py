@@ -33,13 +33,18 @@ CHAINS: Sequence[tuple[Sequence[Step], Step | None, Sequence[str]]] = (
       ("MLflow", GROUP), ("archive", GROUP), ("end", GROUP)), None, ALONE),
     ((), ("training", WORKER), STUDY),
     ((("training", GROUP), ("report", PARENT), ("MLflow", PARENT), ("frames", PARENT), ("planning", PARENT),
-      ("archive", PARENT), ("end", PARENT)), None, STUDY),
+      ("archive", PARENT), ("end", PARENT)), None, ALONE),
     ((("planning", GROUP),), ("report", REPORTER), STUDY),
-    ((("compiling", GROUP), ("training", GROUP), ("report", GROUP), ("MLflow", GROUP)), ("frames", REPORTER), STUDY),
-    ((("training", GROUP),), ("training", WORKER), STUDY),
     ((("training", PARENT), ("frames", GROUP), ("MLflow", GROUP), ("report", GROUP), ("report", GROUP),
       ("MLflow", GROUP), ("end", GROUP)), None, ALONE),
+    ((("training", GROUP),), ("training", WORKER), STUDY),
+    ((("planning", PARENT), ("training", GROUP), ("training", GROUP), ("MLflow", GROUP), ("frames", GROUP),
+      ("report", GROUP), ("MLflow", PARENT), ("archive", GROUP)), None, ALONE),
+    ((("compiling", GROUP), ("training", GROUP)), ("frames", REPORTER), STUDY),
+    ((("training", GROUP), ("frames", GROUP), ("frames", PARENT), ("report", GROUP), ("MLflow", GROUP),
+      ("end", GROUP), ("planning", GROUP)), None, ALONE),
     ((), ("training", SERVER), STUDY),
+    ((("training", PARENT), ("report", GROUP), ("MLflow", GROUP), ("frames", GROUP)), None, STUDY),
 )  # fmt: skip
 
 
@@ -75,7 +80,7 @@ class Eye:
 
     def __init__(self, world: World, cache: Path | None = None) -> None:
         self.world, self.cache = world, cache
-        self.before = {name: self.stamp(name) for name in ("study.json", ".made.json", "history.parquet")}
+        self.before = {name: self.stamp(name) for name in ("study.json", ".made.json", "history.parquet", "study.zip")}
         self.parts = len(world.parts())
         self.database = self.stamp_of(world.place / "mlflow.db")
 
@@ -108,7 +113,7 @@ class Eye:
         if phase == "report":
             return self.stamp("study.json") != self.before["study.json"]
         if phase == "archive":
-            return self.temporary("study.zip")
+            return self.temporary("study.zip") or self.stamp("study.zip") != self.before["study.zip"]
         if phase == "MLflow":
             journal = self.world.place / "mlflow.db-journal"
             return journal.exists() or self.stamp_of(self.world.place / "mlflow.db") not in (0, self.database)

@@ -3,6 +3,7 @@ by `judged`."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import shutil
@@ -78,6 +79,7 @@ class Case:
     finished: bool = False
     study: tuple[str, ...] = SMALL
     quick: bool = False  # part of the suite
+    real: bool = False  # not as a fork of a process that has its surroundings already
 
 
 CASES: list[Case] = []
@@ -233,7 +235,7 @@ for name in ("runs.parquet", "history.parquet", "study.json"):
     )
 
 
-@case("files", "the compiled kernel flipped")
+@case("files", "the compiled kernel flipped", real=True)
 def kernel(world: World) -> Done:
     cache = world.folder / "cache"
     env = {"INITBENCH_CACHE": str(cache)}
@@ -346,20 +348,36 @@ for size in (9_000, 24_000, 60_000):
     CASES.append(Case("disk", f"files of at most {size // 1000} kB", limited(size)))
 
 
-@case("disk", "the outputs read-only, another user's")
-def another_user(world: World) -> Done:
+def weak() -> None:
+    """Root that may do to other users' files what anybody may."""
+    for capability in (1, 2, 3):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+def given_away(path: Path, mode: int) -> None:
+    """Another user's from now on."""
     if os.getuid() != 0:
-        raise Skipped("only root can be another user")
-    world.run()
-    for path in (world.folder, world.tmp):
-        path.chmod(0o777 if path == world.tmp else 0o755)
+        raise Skipped("only root can give files away")
+    os.chown(path, NOBODY, NOBODY)
+    path.chmod(mode)
 
-    def become() -> None:
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
 
-    shared = {"INITBENCH_CACHE": str(world.tmp / "cache"), "HOME": None}
-    return world.run("init=eye", *world.study[1:], before=become, env=shared)
+@case("disk", "the outputs are another user's", finished=True, real=True)
+def another_user(world: World) -> Done:
+    given_away(world.outputs, 0o755)
+    done = world.run("init=eye", *world.study[1:], before=weak)
+    os.chown(world.outputs, 0, 0)
+    return done
+
+
+@case("disk", "the store is another user's", finished=True, real=True)
+def anothers_store(world: World) -> Done:
+    for path in (world.outputs / "store").iterdir():
+        given_away(path, 0o755)
+    done = world.run("seeds=5", *(one for one in world.study if not one.startswith("seeds=")), before=weak)
+    for path in (world.outputs / "store").iterdir():
+        os.chown(path, 0, 0)
+    return done
 
 
 # ---- MLflow's database
@@ -416,23 +434,13 @@ def locked(world: World) -> Done:
         return world.run()
 
 
-@case("database", "mlflow.db read-only", finished=True, study=TRACKED)
+@case("database", "mlflow.db another user's, read-only", finished=True, study=TRACKED, real=True)
 def read_only(world: World) -> Done:
-    if os.getuid() != 0:
-        raise Skipped("only root can be another user")
-    for path in (world.folder, *world.folder.rglob("*")):
-        path.chmod(0o777)
-    (world.place / "mlflow.db").chmod(0o444)
+    given_away(world.place / "mlflow.db", 0o444)
     (world.made / ".made.json").unlink()
-
-    def become() -> None:
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
-
-    done = world.run(before=become, env={"HOME": str(world.tmp), "INITBENCH_CACHE": str(world.folder / "cache")})
-    shutil.rmtree(world.folder / "cache", ignore_errors=True)
-    for path in world.tmp.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    done = world.run(before=weak)
+    os.chown(world.place / "mlflow.db", 0, 0)
+    (world.place / "mlflow.db").chmod(0o644)
     return done
 
 
@@ -460,10 +468,10 @@ sys.exit(as_process())
 """
 CASES += [
     Case("surroundings", "an ascii terminal", under(env=ASCII), quick=True),
-    Case("surroundings", "no HOME and no cache folder", under(env={"HOME": None, "XDG_CACHE_HOME": "/proc/none", "INITBENCH_CACHE": "/proc/none"})),
+    Case("surroundings", "no HOME and no cache folder", under(env={"HOME": None, "XDG_CACHE_HOME": "/proc/none", "INITBENCH_CACHE": "/proc/none"}), real=True),
     Case("surroundings", "64 file descriptors", under(before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))), quick=True),
-    Case("surroundings", "TMPDIR that is not there", under(env={"TMPDIR": "/nowhere"})),
-    Case("surroundings", "the clock jumps back 400 days", under(code=JUMP)),
+    Case("surroundings", "TMPDIR that is not there", under(env={"TMPDIR": "/nowhere"}), real=True),
+    Case("surroundings", "the clock jumps back 400 days", under(code=JUMP), real=True),
 ]  # fmt: skip
 
 

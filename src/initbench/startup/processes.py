@@ -87,11 +87,27 @@ def later(processes: Processes | None, function: Callable[..., Any], *args: Any)
 def context() -> Any:
     """How processes start: forked from a clean one where that exists."""
     scratch.folder()  # before multiprocessing makes one that nobody would remove after a kill
+    track_resources()
     methods = mp.get_all_start_methods()
     chosen = mp.get_context("forkserver" if "forkserver" in methods else "spawn")
     if chosen.get_start_method() == "forkserver":
         chosen.set_forkserver_preload(["initbench.study.worker"])
     return chosen
+
+
+def track_resources() -> None:
+    """Start the process that removes what this one leaves, so that the end of a terminal does not end it first: by itself
+    it ignores Ctrl-C and SIGTERM only."""
+    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+        return
+    from multiprocessing import resource_tracker
+
+    before = signal.getsignal(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which it inherits
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL if before is None else before)
 
 
 def begin() -> bool:
