@@ -219,7 +219,7 @@ def by_launcher(plan: Study, config_dirs: list[str], queue: Queue, arms: Sequenc
     from initbench.disk import naming
     from initbench.own.code import line
     from initbench.study.jobs import jobs, master
-    from initbench.study.launchers import OWN_KEYS, launcher_of
+    from initbench.study.launchers import OWN_KEYS, launcher_of, not_taken
     from initbench.study.submitted import submitted
 
     launcher = launcher_of(plan.hydra)
@@ -238,6 +238,8 @@ def by_launcher(plan: Study, config_dirs: list[str], queue: Queue, arms: Sequenc
     except OSError:
         raise
     except Exception as error:
+        if launcher.kind == "slurm" and not PlannedJobs.submitted:
+            raise not_taken(launcher, error) from error
         return f"the launcher failed: {line(error)}"
     finally:
         queue.add(submitted(job, launcher.kind, handle) for job, handle in zip(made, PlannedJobs.submitted))

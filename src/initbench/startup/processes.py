@@ -140,18 +140,10 @@ def hidden_main() -> Iterator[None]:
 
 def _start(starting: Callable[..., None], args: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    if of_submitit():  # so is the end of a job, which Slurm tells all of its processes
-        for told in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(told, signal.SIG_IGN)
     parent = mp.parent_process()
     if parent is not None:  # do not outlive a parent that was killed
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     starting(*args)
-
-
-def of_submitit() -> bool:
-    """Whether this process belongs to a job of submitit."""
-    return "SUBMITIT_EXECUTOR" in os.environ
 
 
 def _end_with(parent: Any) -> None:
