@@ -78,6 +78,7 @@ def sweep(overrides: list[str], config_dirs: list[str], detach: bool = False, as
     alone = any(text.startswith(("engine.workers=1", "hydra/launcher=", "train.dry_run=")) for text in overrides)
     begun = not alone and begin()
     from initbench.study import command as study  # while the other process imports
+    from initbench.study.needs import check_needs
     from initbench.study.places import taken
 
     plan = study.plan(overrides, config_dirs)
@@ -89,6 +90,7 @@ def sweep(overrides: list[str], config_dirs: list[str], detach: bool = False, as
         from initbench.study.launchers import check_detach, launcher_of
 
         check_detach(launcher_of(plan.hydra), plan.goes_on)
+    check_needs(plan)
     with study.beside(begun) as process, taken(plan, say_others):
         return carry_out(plan, config_dirs, started, process, detach)
 
@@ -96,14 +98,17 @@ def sweep(overrides: list[str], config_dirs: list[str], detach: bool = False, as
 def expect(plan: Study, started: float, as_json: bool) -> int:
     """A dry run: say what would be trained and what that takes; nothing is written."""
     from initbench.study.expected import expected
+    from initbench.study.needs import check_needs
     from initbench.study.saying import say_estimate, say_expected, say_plan
 
-    say_plan(plan, sum(plan.stored().values()))
+    stored = plan.stored()
+    say_plan(plan, sum(stored.values()))
     say_expected(plan)
-    estimate = expected(plan, started)
+    estimate = expected(plan, plan.left(stored), started)
     say_estimate(estimate)
     if as_json:
         streams.write(json.dumps(estimate.plain(), indent=1), sys.stdout)
+    check_needs(plan)
     return 0
 
 
@@ -123,7 +128,7 @@ def carry_out(
     if before is not None:
         say_outcome(plan, before, time.monotonic() - started)
         return before.status
-    trainer = study.trainer_of(plan)
+    trainer = study.trainer_of(plan, stored)
     if plan.runs > done or plan.config.rerun:
         threading.Thread(target=say_compiling, args=(plan,), daemon=True).start()
     warming = study.warm_up(plan, process, waiting=trainer.pool.workers > 1)
@@ -136,9 +141,7 @@ def carry_out(
 
             plan, absent = Way(plan).go(train, say_round)
         else:
-            again = plan.config.rerun
-            left = {arm.key: len(arm.config.runs) - (0 if again else stored[arm.key]) for arm in plan.arms}
-            absent = trained(plan, None, left, trainer, config_dirs, detach=detach)
+            absent = trained(plan, None, plan.left(stored), trainer, config_dirs, detach=detach)
     except BaseException:
         trainer.pool.close(wait=False)
         raise

@@ -94,7 +94,8 @@ class Display:
             *(TextColumn("{task.fields[note]}"), TimeElapsedColumn(), TextColumn("{task.fields[left]}")),
         )
         with Progress(*columns, console=terminal.err, transient=True) as bar:
-            task = bar.add_task("training", total=self.total.work, completed=self.before.work, note="", left="")
+            task = bar.add_task("training", total=self.total.work, note="", left="")
+            bar.update(task, completed=self.before.work)
 
             def refresh() -> None:
                 while not stop.wait(REFRESH):

@@ -28,7 +28,7 @@ MOMENT = 2.0  # seconds after which no other class is tried
 TRIAL = 0.06  # seconds of one of a class's trials, about
 STEPS, RUNS = 40, 64  # most steps and runs of a trial
 LEAST, MOST = 0.05, 50.0  # factors beyond are taken for a slip of the clock
-REFERENCE = 3e-3  # seconds of `speed` on the machine of docs/performance.md
+REFERENCE = 1.65e-3  # seconds of `speed` on the machine of docs/performance.md
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,11 @@ class Study:
         store = Store(self.root)
         return {arm.key: len(store.runs(arm.key) & set(arm.config.runs)) for arm in self.arms}
 
+    def left(self, stored: Mapping[str, int]) -> dict[str, int]:
+        """Arm key -> how many of its asked runs are to be trained."""
+        again = self.config.rerun
+        return {arm.key: len(arm.config.runs) - (0 if again else stored[arm.key]) for arm in self.arms}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -190,16 +195,20 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
     >>> results.runs[["init.name", "seed", "status"]].values.tolist()
     [['eye', 0, 'completed'], ['eye', 1, 'completed']]
     """
+    from initbench.study.needs import check_needs
+
     started = time.monotonic()
     study = plan(overrides, config_dirs)
     if study.config.dry_run:
         from initbench.study.expected import expected
         from initbench.study.saying import say_estimate, say_expected, say_plan
 
-        say_plan(study, sum(study.stored().values()))
+        stored = study.stored()
+        say_plan(study, sum(stored.values()))
         say_expected(study)
-        say_estimate(expected(study, started))
+        say_estimate(expected(study, study.left(stored), started))
         return None
+    check_needs(study)
     with taken(study, warnings.warn):
         trainer = trainer_of(study)
         try:
@@ -235,29 +244,21 @@ def resolved(setting: str | None) -> str | None:
     return track.resolve_uri(setting)
 
 
-def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda arm, runs: None) -> Training:
+def trainer_of(study: Study, stored: Mapping[str, int] | None = None) -> Training:
     """A trainer with a pool of workers for this study, already starting."""
-    stored = {key: 0 if study.config.rerun else n for key, n in study.stored().items()}
-    pool = Pool(workers_of(study, stored))
-    if not needs_hydra(study) and any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
+    left = study.left(study.stored() if stored is None else stored)
+    pool = Pool(workers_of(study, left))
+    if not needs_hydra(study) and any(left.values()):
         pool.start(functions(study.arms))
     begun.begin(study)  # while the workers start
-    return Training(study.root, pool, rerun=study.config.rerun, told=told)
+    return Training(study.root, pool, rerun=study.config.rerun)
 
 
-def workers_of(study: Study, stored: Mapping[str, int]) -> int:
+def workers_of(study: Study, left: Mapping[str, int]) -> int:
     """Processes that train: those asked for, else one a core, or none beside this one where there is little to do."""
-    small = work(study, stored) < SMALL_WORK and not study.config.decide.enabled
+    work = sum(arm.costs()["flops_per_step"] * arm.config.train.steps * left[arm.key] for arm in study.arms)
+    small = work < SMALL_WORK and not study.config.decide.enabled
     return study.arms[0].config.engine.workers or (1 if small else cores())
-
-
-def work(study: Study, stored: Mapping[str, int]) -> float:
-    """Operations of the training that is left."""
-    total = 0.0
-    for arm in study.arms:
-        each = arm.costs()["flops_per_step"] * arm.config.train.steps
-        total += each * (len(arm.config.runs) - stored[arm.key])
-    return total
 
 
 @contextmanager

@@ -87,7 +87,7 @@ class Expected:
             "operations": self.operations,
             "core_seconds": round(self.core_seconds, 2),
             "seconds": totalled(asdict(self.seconds), 2),
-            "memory_bytes": totalled(asdict(self.memory)),
+            "memory_bytes": {**totalled(asdict(self.memory)), "total": round(self.memory.total)},
             "disk_bytes": totalled(asdict(self.disk)),
             "mlflow_rows": totalled(self.rows),
             "kernel_tried": self.compiled,
@@ -104,16 +104,13 @@ def totalled(parts: Mapping[str, float], digits: int | None = None) -> dict[str,
     return {name: round(n, digits) for name, n in {**parts, "total": sum(parts.values())}.items()}
 
 
-def expected(study: Study, started: float) -> Expected:
-    """What a planned command will take. `started`: when it began, by time.monotonic()."""
+def expected(study: Study, left: Mapping[str, int], started: float) -> Expected:
+    """What a planned command will take. `left`: runs to train by arm key; `started`: when it began, by time.monotonic()."""
     from initbench.study.command import workers_of
 
     planning = time.monotonic() - started + INTERPRETER
-    stored = study.stored()
-    done = dict.fromkeys(stored, 0) if study.config.rerun else stored
-    left = {arm.key: len(arm.config.runs) - done[arm.key] for arm in study.arms}
     training = [arm for arm in study.arms if left[arm.key]]
-    workers = workers_of(study, done)
+    workers = workers_of(study, left)
     calibration = calibrated(training)
     chunks = [seconds for arm in training for seconds in chunk_seconds(arm, left[arm.key], workers, calibration)]
     disk, rows = disk_of(study, Weights(study), left, workers)

@@ -164,7 +164,7 @@ def tracked(results: Any, study: Study) -> dict[str, float]:
     """Rows of MLflow's tables for the arms of results."""
     from initbench.track.records import arms_of
 
-    rows = dict.fromkeys(TABLES, 0)
+    rows = dict.fromkeys(TABLES, 0.0)
     for arm in arms_of(results, study.config.track.children):
         for record in (arm.parent, *arm.runs):
             rows["runs"] += 1
