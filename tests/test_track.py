@@ -161,19 +161,19 @@ def test_the_tree_of_runs(tmp_path, database, path):
 
 def test_numbers_of_an_arm(tmp_path, database, path):
     given = study(tmp_path / "demo", arms=("xavier_normal",), seeds=5)
-    track.fill(given, database())
+    track.fill(given, database(), children="full")
     seen = snapshot(database())
     arm = seen[f"arm:{given.runs['arm_key'][0]}"]
     lr = arm["latest"]["lr_chosen"]
     best = given.runs[given.runs["optim.lr"] == lr]
     history = given.history.assign(run=given.history["run"].astype(str))
-    for metric, layer, names in [
-        ("loss/train", None, {0.5: "loss/train", 0.1: "loss_p10/train"}),
-        ("grad_norm", 1, {0.5: "grad_norm/middle_layer"}),
+    for metric, layer, name, p10 in [
+        ("loss/train", None, "loss/train", "loss_p10/train"),
+        ("grad_norm", 1, "grad_norm/layer_01", "grad_norm_p10/layer_01"),
     ]:
         rows = history[history["run"].isin(best["run"]) & (history["metric"] == metric)]
         rows = rows[rows["layer"].isna() if layer is None else (rows["layer"] == layer).fillna(False)]
-        for quantile, key in names.items():
+        for quantile, key in ((0.5, name), (0.1, p10)):
             method = "linear" if quantile == 0.5 else "inverted_cdf"  # the median is that of the report
             expected = [
                 (step, np.quantile(part["value"], quantile, method=method)) for step, part in rows.groupby("step")
@@ -211,7 +211,13 @@ def test_an_arm_has_three_layers_at_any_depth_unless_all_are_asked_for(tmp_path)
         for curve, layer in zip(found.values(), ends):
             assert curve.tolist() == every[layer].tolist()
         counts[layers] = len(set(few.points.key))
+        assert not medians(few, "weight_std")  # measured, and in the frames
+        loss, every_loss = medians(few, "loss")["train"], medians(full, "loss")["train"]
+        assert len(loss) < 45 <= len(every_loss)
+        assert loss[[0, -1]].tolist() == every_loss[[0, -1]].tolist()
     assert counts[3] == counts[31]
+    given.study["arms"][0]["config"]["measure"] = {"metrics": ["weight_std"]}
+    assert list(medians(arms_of(given)[0].parent, "weight_std")) == ["first_layer", "last_layer", "middle_layer"]
 
 
 def test_the_three_layers_are_each_arm_s_own(tmp_path):
