@@ -22,16 +22,16 @@ KILLS = 12
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no list of processes to look at")
 sys.path.insert(0, str(ROOT))
-from benchmarks.faults import kills, rows  # noqa: E402
-from benchmarks.faults.forked import Forked, warmed  # noqa: E402
+from benchmarks.faults import kills, rows, tables  # noqa: E402
+from benchmarks.faults.__main__ import main as matrix  # noqa: E402
+from benchmarks.faults.forked import Forked  # noqa: E402
 
 sys.path.remove(str(ROOT))
 
 
 @pytest.fixture(scope="module")
 def at(tmp_path_factory):
-    """Gives new worlds; all that a command imports is imported here."""
-    warmed(STUDY, tmp_path_factory.mktemp("here"))
+    """Gives new worlds."""
     count = iter(range(1000))
     return lambda study=STUDY: Forked(study, tmp_path_factory.mktemp("faults") / str(next(count)))
 
@@ -78,3 +78,31 @@ def test_a_fault_is_one_line_and_the_same_command_ends_as_if_nothing_had_happene
     row = rows.judged(quick, finished, finished.content(), at)
     assert row.fine, row
     assert row.said.isprintable()
+
+
+def test_the_matrix_writes_its_table_into_the_page(tmp_path):
+    results, page = tmp_path / "faults.json", tmp_path / "durability.md"
+    page.write_text((ROOT / "docs" / "durability.md").read_text(encoding="utf-8"), encoding="utf-8")
+    before = page.read_text(encoding="utf-8").split("<!-- table")[0]
+    matrix(["--kills", "0", "--rows", "study.json emptied", "--results", str(results)])
+    matrix(["--results", str(results), "--doc", str(page)])
+    kept, table = page.read_text(encoding="utf-8").split("<!-- table")
+    assert kept == before
+    assert (
+        "| study.json emptied; `report` | 2 | `initbench.report: outputs/s/study.json: empty; run the study's command"
+        in table
+    )
+    assert table.rstrip().endswith("| the same bytes | nothing |")
+
+
+def test_the_page_shows_the_results_and_none_was_lost():
+    import json
+
+    done = json.loads((ROOT / "benchmarks" / "results" / "faults.json").read_text(encoding="utf-8"))
+    hits = [kill for chain in done["kills"] for kill in chain["kills"] if kill["hit"]]
+    assert len(hits) >= 200
+    assert all(kill["fine"] for kill in hits)
+    assert [row["name"] for row in done["rows"]] == [one.name for one in rows.CASES]
+    assert all(row["fine"] for row in done["rows"])
+    page = (ROOT / "docs" / "durability.md").read_text(encoding="utf-8")
+    assert page.endswith(f"{tables.MARK}\n\n{tables.table(done)}\n")

@@ -10,15 +10,15 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import tempfile
 import time
 from collections.abc import Sequence
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from benchmarks.faults import kills, tables
-from benchmarks.faults.forked import Forked, warmed
+from benchmarks.faults.forked import Forked
 from benchmarks.faults.rows import CASES, judged
 from benchmarks.faults.world import ALONE, STATUS, World
 
@@ -38,12 +38,15 @@ def of(study: Sequence[str]) -> World:
     return (Forked if "engine.workers=1" in study else World)(study)
 
 
-def run_kills(wanted: int, seed: int) -> list[kills.Chain]:
+def run_kills(wanted: int, seed: int, kind: str) -> list[kills.Chain]:
     """Chains of kills, until so many have met somebody alive."""
     began, chains = time.monotonic(), []
     truth = cache(lambda study: undisturbed(of(study), STATUS).content())
+    indices = (
+        i for i in count() if kind == "all" or (kind == "alone") == (kills.CHAINS[i % len(kills.CHAINS)][2] is ALONE)
+    )
     while len(kills.hits(chains)) < wanted:
-        chains.append(kills.chain(len(chains), truth, seed, wanted - len(kills.hits(chains)), of))
+        chains.append(kills.chain(next(indices), truth, seed, wanted - len(kills.hits(chains)), of))
         hits = kills.hits(chains)
         print(f"{time.monotonic() - began:.0f} s  {len(hits)} kills, {sum(one.fine for one in hits)} fine  "
               f"{[one.phase for one in chains[-1].kills if not one.fine]} {chains[-1].differs} "
@@ -66,29 +69,29 @@ def run_rows(word: str) -> list[dict[str, Any]]:
     return found
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=200, help="so many kills")
     parser.add_argument("--rows", default="", help="a part of the name of rows; none: no rows")
+    parser.add_argument(
+        "--chains", choices=("all", "alone", "workers"), default="all", help="of commands without workers, or with"
+    )
+    parser.add_argument("--add", action="store_true", help="to the kills of earlier seeds, instead of in their place")
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--doc", type=Path, help="write the table into this page, and kill nothing")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.doc:
         tables.write(args.results, args.doc)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        warmed((*ALONE[:-1], "report.formats=[html,md,csv,archive]"), Path(folder))
+    rows = [] if args.rows == "none" else run_rows(args.rows)
+    chains = [] if not args.kills else run_kills(args.kills, args.seed, args.chains)
     done: dict[str, Any] = json.loads(args.results.read_text()) if args.results.is_file() else {}
-    if args.rows != "none":
-        new = run_rows(args.rows)
-        names = {row["name"] for row in new}
-        done["rows"] = [*(row for row in done.get("rows", []) if row["name"] not in names), *new]
-        order = [one.name for one in CASES]
-        done["rows"].sort(key=lambda row: order.index(row["name"]))
-    if args.kills:
-        done["kills"] = [one.plain() for one in run_kills(args.kills, args.seed)]
-        done["seed"] = args.seed
+    names, order = {row["name"] for row in rows}, [one.name for one in CASES]
+    kept = [row for row in done.get("rows", []) if row["name"] not in names and row["name"] in order]
+    done["rows"] = sorted([*kept, *rows], key=lambda row: order.index(row["name"]))
+    if chains:
+        done["kills"] = [*(done.get("kills", []) if args.add else []), *(one.plain() for one in chains)]
     done["machine"] = {"system": platform.system(), "python": platform.python_version()}
     args.results.parent.mkdir(exist_ok=True)
     args.results.write_text(json.dumps(done, indent=1, sort_keys=True) + "\n")
