@@ -5,17 +5,20 @@ Exit status: 0 done; 1 some arm failed, or tracking is incomplete; 2 wrong input
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from initbench.cli import streams
 from initbench.cli.ending import answered
 from initbench.cli.flags import SHOWING, arguments, parser
+from initbench.errors import refusal
 
 if TYPE_CHECKING:
     from initbench.startup.processes import Processes
@@ -57,36 +60,63 @@ def command(argv: list[str]) -> int:
         return 0
     config_dirs = [args.config_dir] if args.config_dir else []
     if any(getattr(args, name) for name in SHOWING):
+        from initbench.errors import masked
         from initbench.overrides.expand import expand_study
 
         lines = dict(zip(args.overrides, expand_study(args.overrides, config_dirs).lines))
-        hydra_main([lines.get(text, text) for text in argv])
+        hydra_main([masked(lines.get(text, text)) for text in argv])
         return 0
-    return sweep(args.overrides, config_dirs, args.detach)
+    return sweep(args.overrides, config_dirs, args.detach, args.json)
 
 
-def sweep(overrides: list[str], config_dirs: list[str], detach: bool = False) -> int:
-    """Plan, train, collect, say. `detach`: submit, collect what is there, and wait for nothing."""
+def sweep(overrides: list[str], config_dirs: list[str], detach: bool = False, as_json: bool = False) -> int:
+    """Plan, train, collect, say. `detach`: submit, collect what is there, and wait for nothing; `as_json`: what a dry run
+    expects goes to stdout as JSON."""
     from initbench.startup.processes import begin
 
     started = time.monotonic()
     alone = any(text.startswith(("engine.workers=1", "hydra/launcher=", "train.dry_run=")) for text in overrides)
     begun = not alone and begin()
     from initbench.study import command as study  # while the other process imports
+    from initbench.study.needs import check_needs
+    from initbench.study.places import taken
 
     plan = study.plan(overrides, config_dirs)
+    if as_json and not plan.config.dry_run:
+        raise refusal("--json", "it has no effect without train.dry_run=true", "add it")
+    if plan.config.dry_run:
+        return expect(plan, started, as_json)
     if detach:
         from initbench.study.launchers import check_detach, launcher_of
 
         check_detach(launcher_of(plan.hydra), plan.goes_on)
-    with study.beside(begun) as process:
+    check_needs(plan)
+    with study.beside(begun) as process, taken(plan, say_others):
         return carry_out(plan, config_dirs, started, process, detach)
+
+
+def expect(plan: Study, started: float, as_json: bool) -> int:
+    """A dry run: say what would be trained and what that takes; nothing is written."""
+    from initbench.study.expected import expected
+    from initbench.study.needs import check_needs
+    from initbench.study.saying import say_estimate, say_expected, say_plan
+
+    stored = plan.stored()
+    say_plan(plan, sum(stored.values()))
+    say_expected(plan)
+    estimate = expected(plan, plan.left(stored), started)
+    say_estimate(estimate)
+    if as_json:
+        streams.write(json.dumps(estimate.plain(), indent=1), sys.stdout)
+    check_needs(plan)
+    return 0
 
 
 def carry_out(
     plan: Study, config_dirs: list[str], started: float, process: Processes | None, detach: bool = False
 ) -> int:
     """Train what is missing, collect, say. `process`: draws the report, or None."""
+    from initbench.store.lock import writing
     from initbench.study import command as study
     from initbench.study.saying import say_compiling, say_detached, say_expected, say_outcome, say_plan, say_round
 
@@ -94,13 +124,11 @@ def carry_out(
     done = 0 if plan.config.rerun else sum(stored.values())
     say_plan(plan, done)
     say_expected(plan)
-    if plan.config.dry_run:
-        return 0
     before = study.unchanged(plan) if done == plan.runs and not plan.goes_on else None
     if before is not None:
         say_outcome(plan, before, time.monotonic() - started)
         return before.status
-    trainer = study.trainer_of(plan)
+    trainer = study.trainer_of(plan, stored)
     if plan.runs > done or plan.config.rerun:
         threading.Thread(target=say_compiling, args=(plan,), daemon=True).start()
     warming = study.warm_up(plan, process, waiting=trainer.pool.workers > 1)
@@ -109,14 +137,11 @@ def carry_out(
             from initbench.study.rounds import Way
 
             def train(one: Round, tick: Callable[[], None]) -> Absent:
-                return trained(one.study, one.arms, one.missing, one.run_steps, trainer, config_dirs, tick)
+                return trained(one.study, one.arms, one.missing, trainer, config_dirs, tick)
 
             plan, absent = Way(plan).go(train, say_round)
         else:
-            again = plan.config.rerun
-            left = {arm.key: len(arm.config.runs) - (0 if again else stored[arm.key]) for arm in plan.arms}
-            run_steps = sum(left[arm.key] * arm.config.train.steps for arm in plan.arms)
-            absent = trained(plan, None, plan.runs - done, run_steps, trainer, config_dirs, detach=detach)
+            absent = trained(plan, None, plan.left(stored), trainer, config_dirs, detach=detach)
     except BaseException:
         trainer.pool.close(wait=False)
         raise
@@ -125,46 +150,56 @@ def carry_out(
     if detach and absent.queued and not any(plan.stored().values()):
         say_detached(absent.jobs)
         return 0
-    before = study.unchanged(plan) if plan.path is not None and not plan.config.rerun and not absent else None
-    outcome = before or study.collect(plan, time.monotonic() - started, absent=absent, process=process)
+    with writing(plan.folder, say_others):
+        before = study.unchanged(plan) if plan.path is not None and not plan.config.rerun and not absent else None
+        outcome = before or study.collect(plan, time.monotonic() - started, absent=absent, process=process)
     say_outcome(plan, outcome, time.monotonic() - started)
     say_detached(absent.jobs)
     return outcome.status
 
 
+def say_others(text: str) -> None:
+    """Who else is at work on the study."""
+    from initbench.cli import terminal
+
+    terminal.err.print(f"initbench: {text}")
+
+
 def trained(
     plan: Study,
     arms: Sequence[PlannedArm] | None,
-    runs: int,
-    run_steps: int,
+    left: Mapping[str, int],
     trainer: Training,
     config_dirs: list[str],
     tick: Callable[[], None] = lambda: None,
     detach: bool = False,
 ) -> Absent:
-    """Train what is missing, `runs` in all, and show how far it is; returns why runs are not there, where that is known.
+    """Train what is missing, `left` runs by arm key, and show how far it is; returns why runs are not there, where that is
+    known.
 
     `arms`: those of a round of a study that goes on, which calls `tick` now and then; None: all. `detach`: do not wait for
     jobs that outlive the command.
     """
-    from initbench.cli import terminal
+    from initbench.cli.display import Display
     from initbench.study import launch
     from initbench.study.saying import say_ended, say_waiting
     from initbench.study.submitted import Queue, counted
+    from initbench.study.tally import Tally
 
-    asked, before = plan.arms if arms is None else arms, trainer.pool.run_steps
+    asked = plan.arms if arms is None else arms
     queue, failed = Queue.of(plan.folder), ""
     if not queue.alive:
         say_ended(queue, plan.root)
         queue.forget()
-    display = terminal.Display(len(asked), runs, 0 if detach else run_steps, lambda: trainer.pool.run_steps - before)
+    tally = Tally(asked, left, plan.root, trainer.pool)
 
     def told(arm: PlannedArm, runs: int) -> None:
-        display.chunk_done(arm, runs)
+        tally.add(arm, runs)
         tick()
 
     trainer.told = told
-    with display.showing():
+    display = Display(len(asked), tally.total, tally.now)
+    with nullcontext() if detach else display.showing():
         if launch.needs_hydra(plan):
             failed = by_launcher(plan, config_dirs, queue, arms)
         else:
@@ -173,6 +208,7 @@ def trained(
         if not detach:
             say_waiting(counted(queue.alive))
             queue.wait(tick)
+        tally.watched.look()
     absent = replace(queue.absent(plan.root), launcher=failed)
     if not queue.alive:
         queue.forget()

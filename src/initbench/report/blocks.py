@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from initbench import stats
-from initbench.report import judged, looked, sentences, tables, why
+from initbench.report import judged, looked, overview, sentences, tables, why
 from initbench.report import numbers as num
-from initbench.report.block import MOST_SETTINGS, Block, Draw, Item, n_of, settings_of, thinned
+from initbench.report.block import MOST_SETTINGS, Block, Draw, Item, in_table, n_of, settings_of, thinned
 from initbench.report.figures import forest, steps, training
 from initbench.report.figures.common import picked
 from initbench.report.source import Source
@@ -144,8 +144,11 @@ def all_arms(source: Source, draw: Draw) -> Block:
         " ".join(how),
     ])  # fmt: skip
     columns = tables.leaderboard_columns(source)
-    table = {"kind": "leaderboard", "heads": [c.head for c in columns], "rows": tables.rows(source.board, columns)}
+    shown = in_table(source.board)
+    table = {"kind": "leaderboard", "heads": [c.head for c in columns], "rows": tables.rows(shown, columns)}
     text = "{}; leaderboard.csv has every column."
+    if len(shown) < len(source.board):
+        text = f"{{}}, the first {len(shown):,} shown; leaderboard.csv has all, and every column."
     block.items.append(Item(html(say(text, num.plural(len(source.board), "arm"))), table=table, n=n_of(source.board)))
     return block
 
@@ -226,6 +229,7 @@ def parameters(source: Source, draw: Draw) -> Block:
 
 # The order of the page; one more block is one more line here.
 BLOCKS: tuple[Callable[[Source, Draw], Block], ...] = (
+    overview.settings,
     fastest,
     looked.looks,
     judged.decide,

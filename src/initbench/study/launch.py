@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from initbench.config.arm import Run
 from initbench.disk import naming, published
 from initbench.errors import InputError, NotApplicable
 from initbench.store.parts import Store
+from initbench.study.pace import most_runs
 from initbench.study.plan import PlannedArm
 from initbench.study.pool import Pool, WorkerKilled, chunks
 
@@ -54,7 +56,7 @@ class Training:
         forget_failure(self.root, arm.key)
         done = set() if self.rerun else Store(self.root).runs(arm.key)
         missing = [run for run in new if run not in done]
-        for runs in chunks(arm.config, missing, arm.layers, self.pool.workers, arm.sees_whole_net, arm.trainer[0].name):
+        for runs in chunks_of(arm, missing, self.pool.workers):
             if arm.key in self.killers:
                 return
             self.waiting.append((arm, runs, self.pool.submit(arm.config, runs, self.root, arm.key)))
@@ -82,6 +84,12 @@ class Training:
             if arm.key in self.killers:
                 return
             self.pool.alone(arm.config, runs, self.root, arm.key)
+
+
+def chunks_of(arm: PlannedArm, runs: Runs, workers: int) -> list[list[Run]]:
+    """The runs of an arm as they are trained and stored: at most about a minute of work at once."""
+    trainer = arm.trainer[0].name
+    return chunks(arm.config, runs, arm.layers, workers, arm.sees_whole_net, trainer, most_runs(arm))
 
 
 def functions(arms: Sequence[PlannedArm]) -> list[tuple[str, str]]:
@@ -134,5 +142,8 @@ def forget_failure(root: Path, key: str) -> None:
 
 def failure(root: Path, key: str) -> dict[str, str] | None:
     """The record of a failed arm, or None."""
-    path = failure_path(root, key)
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
+    with suppress(OSError, ValueError):  # none, or a damaged one
+        found = json.loads(failure_path(root, key).read_text("utf-8"))
+        if isinstance(found, dict) and all(isinstance(found.get(name), str) for name in ("status", "reason")):
+            return found
+    return None
