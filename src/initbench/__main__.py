@@ -118,7 +118,7 @@ def carry_out(
     """Train what is missing, collect, say. `process`: draws the report, or None."""
     from initbench.store.lock import writing
     from initbench.study import command as study
-    from initbench.study.saying import say_compiling, say_expected, say_outcome, say_plan, say_round
+    from initbench.study.saying import say_compiling, say_detached, say_expected, say_outcome, say_plan, say_round
 
     stored = plan.stored()
     done = 0 if plan.config.rerun else sum(stored.values())
@@ -148,11 +148,13 @@ def carry_out(
     trainer.pool.close()
     warming.join()
     if detach and absent.queued and not any(plan.stored().values()):
+        say_detached(absent.jobs)
         return 0
     with writing(plan.folder, say_others):
         before = study.unchanged(plan) if plan.path is not None and not plan.config.rerun and not absent else None
         outcome = before or study.collect(plan, time.monotonic() - started, absent=absent, process=process)
     say_outcome(plan, outcome, time.monotonic() - started)
+    say_detached(absent.jobs)
     return outcome.status
 
 
@@ -180,14 +182,14 @@ def trained(
     """
     from initbench.cli.display import Display
     from initbench.study import launch
-    from initbench.study.saying import say_queue, say_waiting
-    from initbench.study.submitted import Queue
+    from initbench.study.saying import say_ended, say_waiting
+    from initbench.study.submitted import Queue, counted
     from initbench.study.tally import Tally
 
     asked = plan.arms if arms is None else arms
     queue, failed = Queue.of(plan.folder), ""
-    say_queue(queue, plan.root)
     if not queue.alive:
+        say_ended(queue, plan.root)
         queue.forget()
     tally = Tally(asked, left, plan.root, trainer.pool)
 
@@ -203,8 +205,8 @@ def trained(
         else:
             trainer.given = {key: set(runs) for key, runs in queue.taken.items()}  # a job trains them
             trainer.train(asked)
-        say_waiting(queue, detach)
         if not detach:
+            say_waiting(counted(queue.alive))
             queue.wait(tick)
         tally.watched.look()
     absent = replace(queue.absent(plan.root), launcher=failed)
@@ -220,9 +222,8 @@ def by_launcher(plan: Study, config_dirs: list[str], queue: Queue, arms: Sequenc
     """
     from hydra_plugins.initbench_jobs import PlannedJobs
     from initbench.disk import naming
-    from initbench.own.code import line
     from initbench.study.jobs import jobs, master
-    from initbench.study.launchers import OWN_KEYS, launcher_of, not_taken
+    from initbench.study.launchers import OWN_KEYS, broken_down, launcher_of, not_taken
     from initbench.study.submitted import submitted
 
     launcher = launcher_of(plan.hydra)
@@ -243,7 +244,7 @@ def by_launcher(plan: Study, config_dirs: list[str], queue: Queue, arms: Sequenc
     except Exception as error:
         if launcher.kind == "slurm" and not PlannedJobs.submitted:
             raise not_taken(launcher, error) from error
-        return f"the launcher failed: {line(error)}"
+        return broken_down(error)
     finally:
         queue.add(submitted(job, launcher.kind, handle) for job, handle in zip(made, PlannedJobs.submitted))
     return ""

@@ -1,9 +1,10 @@
 """Hydra finds plugins in the package `hydra_plugins`: the sweeper that hands a launcher the jobs of a planned study."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from io import StringIO
 from typing import Any, ClassVar
 
@@ -50,15 +51,25 @@ def not_waiting(launcher: Any, submitted: list[Any]) -> Iterator[None]:
     if "submitit" not in type(launcher).__module__:
         yield
         return
+    import subprocess
+
     from submitit import Job
 
     from initbench.overrides.hydra_parts import replaced
+
+    nowhere = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    apart = partial(subprocess.Popen, start_new_session=True, **nowhere)
+    local = type(launcher).__name__ == "LocalLauncher"  # its processes outlive this one: no Ctrl-C, no pipe of it
 
     def noted(job: Any) -> list[JobReturn]:
         submitted.append(job)
         return [JobReturn(status=JobStatus.COMPLETED)]
 
-    with replaced(Job, "results", noted), redirect_stderr(StringIO()):  # what sbatch says is in its exception
+    with (
+        replaced(Job, "results", noted),
+        replaced(subprocess, "Popen", apart) if local else nullcontext(),
+        redirect_stderr(StringIO()),  # what sbatch says is in its exception
+    ):
         yield
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
 
 from initbench.config.checks import check_number, check_whole
 from initbench.errors import InputError, refusal, shown
+from initbench.own.code import line
 from initbench.startup.processes import cores
 
 # the class of a launcher -> where its jobs run, and the package that has it; an option file of your own names the class too
@@ -113,3 +116,16 @@ def not_taken(launcher: Launcher, error: Exception) -> InputError:
     return refusal(
         f"hydra/launcher={shown(launcher.name)}", f"Slurm does not take the jobs: {said}", "change hydra.launcher.KEY"
     )
+
+
+def broken_down(error: Exception) -> str:
+    """Why a launcher whose jobs end with the command has broken down: of joblib, all processes end with one.
+
+    >>> broken_down(BrokenProcessPool("A worker process was terminated.\\n\\nThe exit codes of the workers are {SIGKILL(-9)}"))
+    'a process of the launcher was killed, SIGKILL(-9), and the others ended with it; run the same command again'
+    """
+    if not isinstance(error, BrokenProcessPool):
+        return f"the launcher failed: {line(error)}"
+    codes = re.search(r"\{(.*)\}", str(error))
+    how = f", {codes[1]}," if codes else ""
+    return f"a process of the launcher was killed{how} and the others ended with it; run the same command again"

@@ -11,7 +11,6 @@ from initbench.cli import terminal
 from initbench.config.cautions import lines
 from initbench.grammar import duration, megabytes, plural
 from initbench.startup.processes import cores
-from initbench.study.submitted import counted as counted_jobs
 from initbench.study.submitted import said
 
 if TYPE_CHECKING:
@@ -111,21 +110,23 @@ def say_round(one: Round) -> None:
     terminal.err.print(text)
 
 
-def say_queue(queue: Queue, root: Path) -> None:
-    """What became of the jobs of an earlier command."""
-    if queue.alive:
-        terminal.err.print(f"jobs of an earlier command: {counted_jobs(queue.alive)}")
-        return
+def say_ended(queue: Queue, root: Path) -> None:
+    """How the jobs of an earlier command ended that have not trained all that they were asked for."""
     ended = {job.id: job for jobs in queue.missing(root).values() for job in jobs}
     if ended:
         terminal.err.print(f"{said(list(ended.values()))}: what is missing is trained again")
 
 
-def say_waiting(queue: Queue, detach: bool) -> None:
-    """The jobs that go on, and what collects them."""
-    if queue.alive:
-        then = "the same command collects them" if detach else "waiting for them; after Ctrl-C the same command goes on"
-        terminal.err.print(f"{counted_jobs(queue.alive)}; {then}")
+def say_waiting(jobs: str) -> None:
+    """That the command waits for jobs."""
+    if jobs:
+        terminal.err.print(f"waiting for {jobs}; after Ctrl-C they go on, and so does the same command")
+
+
+def say_detached(jobs: str) -> None:
+    """That it does not."""
+    if jobs:
+        terminal.out.print(f"{jobs}; the same command collects what they have finished")
 
 
 def say_damaged() -> None:
@@ -172,10 +173,6 @@ def say_outcome(plan: Study, outcome: Outcome, elapsed: float) -> None:
     if tried and content["target"]:
         terminal.err.print(tried)
     terminal.trouble(outcome.trouble)
-    if outcome.queued:
-        terminal.err.print(
-            f"{plural(len(outcome.queued), 'arm')} still trained by jobs: the same command collects them"
-        )
     say_damaged()
     say = terminal.out.print
     if decided:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -49,6 +50,7 @@ class Absent:
     launcher: str = ""  # why it broke down
     arms: Mapping[str, str] = field(default_factory=dict)  # arm key -> what became of its jobs
     queued: frozenset[str] = frozenset()  # keys of arms that some job may still train
+    jobs: str = ""  # those that may, in words
 
     def __bool__(self) -> bool:
         return bool(self.launcher or self.arms)
@@ -148,7 +150,7 @@ class Queue:
         """What became of jobs that have not trained all of their runs."""
         missing = self.missing(root)
         queued = frozenset(key for key, jobs in missing.items() if any(job.alive for job in jobs))
-        return Absent(arms={key: reason(jobs) for key, jobs in missing.items()}, queued=queued)
+        return Absent("", {key: reason(jobs) for key, jobs in missing.items()}, queued, counted(self.alive))
 
 
 def reason(jobs: Sequence[Submitted]) -> str:
@@ -173,15 +175,21 @@ def known(job: Submitted) -> bool:
 
 
 def counted(jobs: Sequence[Submitted]) -> str:
-    """How many jobs are in which state.
+    """How many jobs are in which state, and what would end them; nothing where there are none.
 
-    >>> counted([Submitted(str(i), "slurm", {}, "", state) for i, state in enumerate(["RUNNING", "PENDING (Priority)"])])
-    '2 jobs: 1 RUNNING, 1 PENDING (Priority)'
+    >>> counted([Submitted(f"17_{i}", "slurm", {}, "", state) for i, state in enumerate(["RUNNING", "PENDING (Priority)"])])
+    '2 jobs, 1 RUNNING, 1 PENDING (Priority) (scancel 17 ends them)'
     """
-    by_state: dict[str, int] = {}
-    for job in jobs:
-        by_state[job.state] = by_state.get(job.state, 0) + 1
-    return f"{plural(len(jobs), 'job')}: {', '.join(f'{n} {state}' for state, n in by_state.items())}"
+    if not jobs:
+        return ""
+    states = [f"{n} {state}" for state, n in Counter(job.state for job in jobs).items()]
+    ends = [f"{CANCEL[kind]} {' '.join(dict.fromkeys(job.id.split('_')[0] for job in jobs if job.kind == kind))}"
+            for kind in CANCEL if any(job.kind == kind for job in jobs)]  # fmt: skip
+    them = "it" if len(jobs) == 1 else "them"
+    return f"{plural(len(jobs), 'job')}, {', '.join(states)} ({' and '.join(ends)} ends {them})"
+
+
+CANCEL = {"slurm": "scancel", "local": "kill"}
 
 
 def content_of(job: Submitted) -> dict[str, Any]:
