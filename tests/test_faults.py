@@ -7,13 +7,7 @@ processes and workers is `python -m benchmarks.faults`.
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import tempfile
-import time
-from importlib import import_module
-from multiprocessing import process, resource_tracker
-from multiprocessing.util import _exit_function
 from pathlib import Path
 
 import pytest
@@ -28,88 +22,16 @@ KILLS = 12
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no list of processes to look at")
 sys.path.insert(0, str(ROOT))
-from benchmarks.faults import kills, rows, world  # noqa: E402
+from benchmarks.faults import kills, rows  # noqa: E402
+from benchmarks.faults.forked import Forked, warmed  # noqa: E402
 
 sys.path.remove(str(ROOT))
-
-
-class Child:
-    """A forked command, as subprocess has it."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid, self.status = pid, None
-
-    def poll(self):
-        if self.status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self.status = os.waitstatus_to_exitcode(status) if pid else None
-        return self.status
-
-    def wait(self, seconds=60.0):
-        deadline = time.monotonic() + seconds
-        while self.poll() is None:
-            if time.monotonic() > deadline:
-                os.killpg(self.pid, signal.SIGKILL)
-            time.sleep(0.002)
-        return self.status
-
-
-class Forked(world.World):
-    """A world whose commands are forked from this process."""
-
-    def start(self, *asked, module="initbench", env=None, before=lambda: None, streams=None, code=None):
-        files = [self.folder / f"{len(self.begun)}.{name}" for name in ("out", "err")]
-        for file in files:
-            file.touch()
-        pid = os.fork()
-        if pid == 0:
-            status = 70
-            try:
-                status = self.child(files, asked or self.study, module, env or {}, before, streams or {})
-                _exit_function()  # as at the end of a process
-            finally:
-                os._exit(status)
-        self.begun.append(world.Running(Child(pid), *files))
-        return self.begun[-1]
-
-    def child(self, files, asked, module, env, before, streams):
-        """What the forked process does."""
-        from initbench.startup.processes import interrupt_twice
-
-        tempfile.tempdir = resource_tracker._resource_tracker._fd = None  # else those of this process
-        config = process.current_process()._config
-        config.pop("tempdir", None)
-        config["semprefix"] = "/mp"
-        os.setsid()
-        os.chdir(self.place)
-        wanted = self.env(env)
-        os.environ.clear()
-        os.environ.update(wanted)
-        for number, (name, file) in enumerate(zip(("stdout", "stderr"), files), 1):
-            given = streams.get(name)
-            given = os.open(file, os.O_WRONLY) if given is None else given
-            os.dup2(given if isinstance(given, int) else given.fileno(), number)
-        encoding = env.get("PYTHONIOENCODING", "utf-8")
-        before()
-        sys.stderr = open(2, "w", encoding=encoding, closefd=False)  # noqa: SIM115
-        try:
-            sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
-        except OSError:
-            sys.stdout = None
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        interrupt_twice()
-        return import_module(f"{module}.__main__").main(list(asked))
 
 
 @pytest.fixture(scope="module")
 def at(tmp_path_factory):
     """Gives new worlds; all that a command imports is imported here."""
-    from initbench.__main__ import main
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("here"))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        assert main(list(STUDY)) == 0
+    warmed(STUDY, tmp_path_factory.mktemp("here"))
     count = iter(range(1000))
     return lambda study=STUDY: Forked(study, tmp_path_factory.mktemp("faults") / str(next(count)))
 
@@ -142,7 +64,7 @@ def test_killed_at_random_moments_of_every_phase_it_ends_as_if_nothing_had_happe
     chains = []
     for index in (0, 2):  # the two that need no workers
         left = KILLS - len(kills.hits(chains))
-        chains.append(kills.chain(index, truth, os.getpid(), left, at))
+        chains.append(kills.chain(index, lambda study: truth, os.getpid(), left, lambda study: at()))
     for one in chains:
         assert (one.status, one.differs, one.leftovers) == (0, [], [])
         assert [kill.orphans for kill in one.kills if kill.orphans] == []

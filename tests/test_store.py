@@ -19,7 +19,7 @@ from initbench.__main__ import main
 from initbench.disk import published, unfinished
 from initbench.errors import InputError
 from initbench.startup import locks, scratch
-from initbench.store import lock, parts
+from initbench.store import judged, lock, parts
 from initbench.store.__main__ import main as store
 from initbench.store.study_file import text_of
 from initbench.study import launch
@@ -231,6 +231,15 @@ def test_a_damaged_note_of_a_failure_is_none(content, tmp_path):
     assert launch.failure(tmp_path, "key") is None
 
 
+def test_a_flipped_note_of_looks_is_none(tmp_path):
+    at = judged.pair("a", "b", "loss/train", 1.0)
+    judged.note(tmp_path, {at: [judged.Look((0, 1), (0.1,), 0.05)]})
+    assert len(judged.looks_at(tmp_path, [at])[at]) == 1
+    path = tmp_path / "a" / judged.NAME
+    path.write_text(path.read_text().replace("[[0, 2]]", "[[0, 3]]"))
+    assert judged.looks_at(tmp_path, [at]) == {at: []}
+
+
 def test_a_flipped_kernel_is_compiled_anew(tmp_path):
     from initbench.engine.kernel.compiled import kept
 
@@ -309,6 +318,24 @@ def test_gc_keeps_notes_of_looks_and_what_nobody_can_tell(both, capsys):
     shutil.rmtree("outputs/other")
     assert said(capsys, "gc", "--yes")[0] == 0
     assert [[path.name for path in arm.iterdir()] for arm in arms] == [["judged.json"]] * 2
+
+
+def test_gc_keeps_what_a_killed_command_was_about_to_use(both, capsys):
+    study = ib.load(S).study
+    killed = Path("outputs/killed/.planned.json")
+    killed.parent.mkdir()
+    killed.write_text(text_of(study))
+    said(capsys, "rm", "s")
+    assert said(capsys, "gc", "--yes") == (0, ["outputs: nothing to remove"])
+    assert said(capsys, "verify") == (0, ["outputs: 5 files of 2 arms and 2 studies as they were written"])
+    asked = {"formats": ["csv"], "children": "none", "goes_on": True}
+    killed.write_text(text_of({**study, "asked": asked}))
+    status, (line,) = said(capsys, "gc", "--yes")
+    assert status == 2
+    assert line.startswith(
+        "initbench.store: outputs/killed: it has not ended, and decides on its way which arms it uses; "
+    )
+    assert said(capsys, "ls", "killed")[0] == 0
 
 
 def test_nothing_is_removed_while_a_command_is_at_work(both, capsys):

@@ -22,11 +22,11 @@ import pytest
 
 from initbench import track
 from initbench.errors import InputError
-from initbench.track import filling, pages, uri
-from initbench.track import store as bulk
+from initbench.track import answers, bulk, opening, pages, uri
+from initbench.track.bulk import BulkStore
 from initbench.track.points import NEVER, History, bands, per_run, thinned
 from initbench.track.records import arms_of, key_of
-from initbench.track.store import BulkStore, ClientStore
+from initbench.track.store import ClientStore
 from track_studies import retimed, study, with_files
 
 PATHS = ("bulk", "client")
@@ -161,19 +161,19 @@ def test_the_tree_of_runs(tmp_path, database, path):
 
 def test_numbers_of_an_arm(tmp_path, database, path):
     given = study(tmp_path / "demo", arms=("xavier_normal",), seeds=5)
-    track.fill(given, database())
+    track.fill(given, database(), children="full")
     seen = snapshot(database())
     arm = seen[f"arm:{given.runs['arm_key'][0]}"]
     lr = arm["latest"]["lr_chosen"]
     best = given.runs[given.runs["optim.lr"] == lr]
     history = given.history.assign(run=given.history["run"].astype(str))
-    for metric, layer, names in [
-        ("loss/train", None, {0.5: "loss/train", 0.1: "loss_p10/train"}),
-        ("grad_norm", 1, {0.5: "grad_norm/middle_layer"}),
+    for metric, layer, name, p10 in [
+        ("loss/train", None, "loss/train", "loss_p10/train"),
+        ("grad_norm", 1, "grad_norm/layer_01", "grad_norm_p10/layer_01"),
     ]:
         rows = history[history["run"].isin(best["run"]) & (history["metric"] == metric)]
         rows = rows[rows["layer"].isna() if layer is None else (rows["layer"] == layer).fillna(False)]
-        for quantile, key in names.items():
+        for quantile, key in ((0.5, name), (0.1, p10)):
             method = "linear" if quantile == 0.5 else "inverted_cdf"  # the median is that of the report
             expected = [
                 (step, np.quantile(part["value"], quantile, method=method)) for step, part in rows.groupby("step")
@@ -211,7 +211,13 @@ def test_an_arm_has_three_layers_at_any_depth_unless_all_are_asked_for(tmp_path)
         for curve, layer in zip(found.values(), ends):
             assert curve.tolist() == every[layer].tolist()
         counts[layers] = len(set(few.points.key))
+        assert not medians(few, "weight_std")  # measured, and in the frames
+        loss, every_loss = medians(few, "loss")["train"], medians(full, "loss")["train"]
+        assert len(loss) < 45 <= len(every_loss)
+        assert loss[[0, -1]].tolist() == every_loss[[0, -1]].tolist()
     assert counts[3] == counts[31]
+    given.study["arms"][0]["config"]["measure"] = {"metrics": ["weight_std"]}
+    assert list(medians(arms_of(given)[0].parent, "weight_std")) == ["first_layer", "last_layer", "middle_layer"]
 
 
 def test_the_three_layers_are_each_arm_s_own(tmp_path):
@@ -395,7 +401,7 @@ KILLED = """
     from pathlib import Path
     from track_studies import study, with_files
     from initbench import track
-    from initbench.track.store import BulkStore, ClientStore
+    from initbench.track.bulk import BulkStore
     {client}
     given = with_files(study(Path({folder!r}), seeds=3))
     calls = iter(range(10**9))
@@ -503,7 +509,7 @@ def test_unreachable_server(tmp_path, closed_port, name):
 
 
 def test_a_server_that_accepts_and_is_silent(tmp_path, monkeypatch):
-    monkeypatch.setattr(uri.unreachable, "__defaults__", (0.5,))
+    monkeypatch.setattr(answers.unreachable, "__defaults__", (0.5,))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -513,7 +519,7 @@ def test_a_server_that_accepts_and_is_silent(tmp_path, monkeypatch):
 
 
 def test_no_database_and_a_locked_one(tmp_path, database, monkeypatch, capfd):
-    monkeypatch.setattr(uri.unreachable, "__defaults__", (0.2,))
+    monkeypatch.setattr(answers.unreachable, "__defaults__", (0.2,))
     text = tmp_path / "text.db"
     text.write_text("this is no database, however long it may be. " * 100)
     assert "not a database" in track.fill(study(tmp_path / "demo"), uri.sqlite_uri(text)).message
@@ -560,7 +566,7 @@ def test_http_server_holds_the_same(tmp_path, database, closed_port, monkeypatch
     server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
         for _ in range(120):
-            if uri.unreachable(where, 1.0) is None:
+            if answers.unreachable(where, 1.0) is None:
                 break
             time.sleep(0.5)
         filled = track.fill(given, where)
@@ -697,14 +703,15 @@ def test_warm_up_never_raises(tmp_path):
 
 def test_telemetry_is_off_unless_wanted(monkeypatch):
     monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
-    filling._prepare()
+    opening.prepare()
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
-    filling._prepare()
+    opening.prepare()
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "false"
 
 
 def test_progress(tmp_path, database):
     seen = []
     track.fill(study(tmp_path / "demo"), database(), progress=lambda done, arms: seen.append((done, arms)))
-    assert seen == [(0, 2), (1, 2), (2, 2)]
+    records = 2 * (1 + 12)
+    assert seen == [(done, records) for done in range(records + 1)]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.world import STATUS, Running, World, differences
+from benchmarks.faults.world import ALONE, STATUS, STUDY, Running, World, differences
 
 # what a folder shows when a phase begins, and within how many seconds after it the kill falls
 PHASES: dict[str, float] = {
@@ -28,18 +28,23 @@ GROUP, PARENT = "the whole group", "the command alone"
 WORKER, REPORTER, SERVER = "one worker", "the process that draws the report", "the process that others are forked from"
 # of a chain: the kills after which the same command has to be given again, and the last one, which it has to survive
 Step = tuple[str, str]
-CHAINS: Sequence[tuple[Sequence[Step], Step | None]] = (
+CHAINS: Sequence[tuple[Sequence[Step], Step | None, Sequence[str]]] = (
     ((("planning", GROUP), ("training", GROUP), ("training", PARENT), ("frames", GROUP), ("report", GROUP),
-      ("MLflow", GROUP), ("archive", GROUP), ("end", GROUP)), None),
-    ((), ("training", WORKER)),
+      ("MLflow", GROUP), ("archive", GROUP), ("end", GROUP)), None, ALONE),
+    ((), ("training", WORKER), STUDY),
     ((("training", GROUP), ("report", PARENT), ("MLflow", PARENT), ("frames", PARENT), ("planning", PARENT),
-      ("archive", PARENT), ("end", PARENT)), None),
-    ((("planning", GROUP),), ("report", REPORTER)),
-    ((("compiling", GROUP), ("training", GROUP), ("report", GROUP), ("MLflow", GROUP)), ("frames", REPORTER)),
-    ((("training", GROUP),), ("training", WORKER)),
+      ("archive", PARENT), ("end", PARENT)), None, ALONE),
+    ((("planning", GROUP),), ("report", REPORTER), STUDY),
     ((("training", PARENT), ("frames", GROUP), ("MLflow", GROUP), ("report", GROUP), ("report", GROUP),
-      ("MLflow", GROUP), ("end", GROUP)), None),
-    ((), ("training", SERVER)),
+      ("MLflow", GROUP), ("end", GROUP)), None, ALONE),
+    ((("training", GROUP),), ("training", WORKER), STUDY),
+    ((("planning", PARENT), ("training", GROUP), ("training", GROUP), ("MLflow", GROUP), ("frames", GROUP),
+      ("report", GROUP), ("MLflow", PARENT), ("archive", GROUP)), None, ALONE),
+    ((("compiling", GROUP), ("training", GROUP)), ("frames", REPORTER), STUDY),
+    ((("training", GROUP), ("frames", GROUP), ("frames", PARENT), ("report", GROUP), ("MLflow", GROUP),
+      ("end", GROUP), ("planning", GROUP)), None, ALONE),
+    ((), ("training", SERVER), STUDY),
+    ((("training", PARENT), ("report", GROUP), ("MLflow", GROUP), ("frames", GROUP)), None, STUDY),
 )  # fmt: skip
 
 
@@ -75,7 +80,7 @@ class Eye:
 
     def __init__(self, world: World, cache: Path | None = None) -> None:
         self.world, self.cache = world, cache
-        self.before = {name: self.stamp(name) for name in ("study.json", ".made.json", "history.parquet")}
+        self.before = {name: self.stamp(name) for name in ("study.json", ".made.json", "history.parquet", "study.zip")}
         self.parts = len(world.parts())
         self.database = self.stamp_of(world.place / "mlflow.db")
 
@@ -108,7 +113,7 @@ class Eye:
         if phase == "report":
             return self.stamp("study.json") != self.before["study.json"]
         if phase == "archive":
-            return self.temporary("study.zip")
+            return self.temporary("study.zip") or self.stamp("study.zip") != self.before["study.zip"]
         if phase == "MLflow":
             journal = self.world.place / "mlflow.db-journal"
             return journal.exists() or self.stamp_of(self.world.place / "mlflow.db") not in (0, self.database)
@@ -154,11 +159,17 @@ def killed(world: World, phase: str, who: str, pick: random.Random) -> tuple[Kil
     return kill, running
 
 
-def chain(index: int, truth: dict[str, str], seed: int, most: int, make: Callable[[], World] = World) -> Chain:
+def chain(
+    index: int,
+    truth: Callable[[Sequence[str]], dict[str, str]],
+    seed: int,
+    most: int,
+    make: Callable[..., World] = World,
+) -> Chain:
     """One chain of kills, `most` at most, and what the folder is like when the same command may end at last."""
     pick = random.Random(f"{seed} {index}")
-    steps, last = CHAINS[index % len(CHAINS)]
-    world, out = make(), Chain()
+    steps, last, study = CHAINS[index % len(CHAINS)]
+    world, out = make(study), Chain()
     for phase, who in steps[:most]:
         kill, running = killed(world, phase, who, pick)
         running.done()
@@ -173,7 +184,7 @@ def chain(index: int, truth: dict[str, str], seed: int, most: int, make: Callabl
         out.kills.append(kill)
     done = running.done()
     out.kills[-1].orphans += world.orphans(running)
-    ended(out, world, truth, done.status, done.said)
+    ended(out, world, truth(study), done.status, done.said)
     world.remove()
     return out
 

@@ -3,6 +3,7 @@ by `judged`."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import shutil
@@ -28,8 +29,9 @@ SMALL = (
         "model.width=8",
         "model.depth=2",
     ),
-    *("engine.workers=2", "engine.chunk=2", "report.formats=[html,md,csv,archive]", "study=s", "track.uri=null"),
+    *("engine.chunk=2", "study=s", "track.uri=null", "engine.workers=1", "report.formats=[md,csv,archive]"),
 )
+BESIDE = (*SMALL[:-2], "engine.workers=2", "report.formats=[html,md,csv,archive]")  # with workers, and one that draws
 TRACKED = tuple(one for one in SMALL if not one.startswith("track."))
 NOBODY = 65534
 
@@ -77,6 +79,7 @@ class Case:
     finished: bool = False
     study: tuple[str, ...] = SMALL
     quick: bool = False  # part of the suite
+    real: bool = False  # not as a fork of a process that has its surroundings already
 
 
 CASES: list[Case] = []
@@ -152,8 +155,10 @@ for numbers, whole, name in (
     ((signal.SIGTERM,), True, "SIGTERM to the whole group"),
     ((signal.SIGHUP,), True, "SIGHUP: the terminal is closed"),
 ):
-    CASES.append(Case("signals", name, signalled(*numbers, whole=whole), quick="whole" in name or "HUP" in name))
-CASES.append(Case("signals", "SIGSTOP, SIGCONT after 3 s", stopped))
+    CASES.append(
+        Case("signals", name, signalled(*numbers, whole=whole), study=BESIDE, quick="whole" in name or "HUP" in name)
+    )
+CASES.append(Case("signals", "SIGSTOP, SIGCONT after 3 s", stopped, study=BESIDE))
 
 
 # ---- files
@@ -230,7 +235,7 @@ for name in ("runs.parquet", "history.parquet", "study.json"):
     )
 
 
-@case("files", "the compiled kernel flipped")
+@case("files", "the compiled kernel flipped", real=True)
 def kernel(world: World) -> Done:
     cache = world.folder / "cache"
     env = {"INITBENCH_CACHE": str(cache)}
@@ -253,7 +258,7 @@ def _cache() -> Path:
 # ---- several at once
 
 
-@case("at once", "two identical commands", quick=True)
+@case("at once", "two identical commands", study=BESIDE, quick=True)
 def two(world: World) -> Done:
     return _together(world, 2)
 
@@ -280,7 +285,7 @@ def sharing(world: World) -> Done:
 @case("at once", "`report` while the study is made again")
 def report_meanwhile(world: World) -> Done:
     world.run()
-    running = world.start(*(one for one in world.study if not one.startswith("seeds=")), "seeds=6")
+    running = world.start(*world.study, "train.rerun=true")
     done = world.run("outputs/s", "--format", "md", module="initbench.report")
     until(lambda: not running.alive)
     more = world.run("outputs/s", "--format", "md", module="initbench.report")
@@ -343,20 +348,36 @@ for size in (9_000, 24_000, 60_000):
     CASES.append(Case("disk", f"files of at most {size // 1000} kB", limited(size)))
 
 
-@case("disk", "the outputs read-only, another user's")
-def another_user(world: World) -> Done:
+def weak() -> None:
+    """Root that may do to other users' files what anybody may."""
+    for capability in (1, 2, 3):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+def given_away(path: Path, mode: int) -> None:
+    """Another user's from now on."""
     if os.getuid() != 0:
-        raise Skipped("only root can be another user")
-    world.run()
-    for path in (world.folder, world.tmp):
-        path.chmod(0o777 if path == world.tmp else 0o755)
+        raise Skipped("only root can give files away")
+    os.chown(path, NOBODY, NOBODY)
+    path.chmod(mode)
 
-    def become() -> None:
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
 
-    shared = {"INITBENCH_CACHE": str(world.tmp / "cache"), "HOME": None}
-    return world.run("init=eye", *world.study[1:], before=become, env=shared)
+@case("disk", "the outputs are another user's", finished=True, real=True)
+def another_user(world: World) -> Done:
+    given_away(world.outputs, 0o755)
+    done = world.run("init=eye", *world.study[1:], before=weak)
+    os.chown(world.outputs, 0, 0)
+    return done
+
+
+@case("disk", "the store is another user's", finished=True, real=True)
+def anothers_store(world: World) -> Done:
+    for path in (world.outputs / "store").iterdir():
+        given_away(path, 0o755)
+    done = world.run("seeds=5", *(one for one in world.study if not one.startswith("seeds=")), before=weak)
+    for path in (world.outputs / "store").iterdir():
+        os.chown(path, 0, 0)
+    return done
 
 
 # ---- MLflow's database
@@ -413,23 +434,13 @@ def locked(world: World) -> Done:
         return world.run()
 
 
-@case("database", "mlflow.db read-only", finished=True, study=TRACKED)
+@case("database", "mlflow.db another user's, read-only", finished=True, study=TRACKED, real=True)
 def read_only(world: World) -> Done:
-    if os.getuid() != 0:
-        raise Skipped("only root can be another user")
-    for path in (world.folder, *world.folder.rglob("*")):
-        path.chmod(0o777)
-    (world.place / "mlflow.db").chmod(0o444)
+    given_away(world.place / "mlflow.db", 0o444)
     (world.made / ".made.json").unlink()
-
-    def become() -> None:
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
-
-    done = world.run(before=become, env={"HOME": str(world.tmp), "INITBENCH_CACHE": str(world.folder / "cache")})
-    shutil.rmtree(world.folder / "cache", ignore_errors=True)
-    for path in world.tmp.iterdir():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    done = world.run(before=weak)
+    os.chown(world.place / "mlflow.db", 0, 0)
+    (world.place / "mlflow.db").chmod(0o644)
     return done
 
 
@@ -457,10 +468,10 @@ sys.exit(as_process())
 """
 CASES += [
     Case("surroundings", "an ascii terminal", under(env=ASCII), quick=True),
-    Case("surroundings", "no HOME and no cache folder", under(env={"HOME": None, "XDG_CACHE_HOME": "/proc/none", "INITBENCH_CACHE": "/proc/none"})),
+    Case("surroundings", "no HOME and no cache folder", under(env={"HOME": None, "XDG_CACHE_HOME": "/proc/none", "INITBENCH_CACHE": "/proc/none"}), real=True),
     Case("surroundings", "64 file descriptors", under(before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))), quick=True),
-    Case("surroundings", "TMPDIR that is not there", under(env={"TMPDIR": "/nowhere"})),
-    Case("surroundings", "the clock jumps back 400 days", under(code=JUMP)),
+    Case("surroundings", "TMPDIR that is not there", under(env={"TMPDIR": "/nowhere"}), real=True),
+    Case("surroundings", "the clock jumps back 400 days", under(code=JUMP), real=True),
 ]  # fmt: skip
 
 

@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 PATIENCE = 240.0  # seconds that a command may take
 STUDY = (
     *("init=eye,kaiming_normal,dirac", "sharing=none", "seeds=4", "optim.lr=[0.1,0.3]", "train.steps=200"),
-    *("model.width=16", "model.depth=3", "engine.workers=2", "engine.chunk=1", "study=s"),
+    *("model.width=16", "model.depth=3", "engine.chunk=1", "study=s", "engine.workers=2"),
     "report.formats=[html,md,csv,archive]",
 )  # dirac does not apply: an undisturbed command ends with status 1 and says so
+ALONE = (*STUDY[:-2], "engine.workers=1", "report.formats=[md,csv,archive]")  # nothing beside the command
 STATUS = 1
 HIDDEN = re.compile(r"\.[0-9a-f]{8}-.+")
 
@@ -104,6 +105,7 @@ class World:
         self.tmp.mkdir(parents=True)
         self.place.mkdir()
         self.begun: list[Running] = []
+        self.tokens: set[str] = set()  # of the folders for temporary files that were left here
 
     def copy_of(self, other: World) -> World:
         """With what another has made."""
@@ -136,6 +138,7 @@ class World:
         code: str | None = None,
     ) -> Running:
         """Start a command, by itself this world's study."""
+        self.look()
         files = [self.folder / f"{len(self.begun)}.{name}" for name in ("out", "err")]
         how = [sys.executable, "-c", code] if code else [sys.executable, "-m", module]
         with files[0].open("wb") as out, files[1].open("wb") as err:
@@ -175,12 +178,20 @@ class World:
                 return left
             time.sleep(0.05)
 
+    def look(self) -> None:
+        """Which processes have left their folder for temporary files: by it the next command finds their semaphores."""
+        self.tokens |= {path.name.removeprefix("initbench_") for path in self.tmp.glob("initbench_*")}
+
+    def semaphores(self) -> list[str]:
+        """Named semaphores of processes that have died here."""
+        return sorted(path.name for path in Path("/dev/shm").glob("sem.ib-*") if path.name[7:15] in self.tokens)
+
     def leftovers(self) -> list[str]:
         """Files that no command needs any more: temporary ones, semaphores, journals."""
         hidden = [
             path for path in self.place.rglob("*") if HIDDEN.fullmatch(path.name) or path.name.endswith("-journal")
         ]
-        return sorted([path.name for path in self.tmp.iterdir()] + [path.name for path in hidden] + semaphores())
+        return sorted([path.name for path in self.tmp.iterdir()] + [path.name for path in hidden] + self.semaphores())
 
     def content(self) -> dict[str, str]:
         """What a study left, as digests of what does not depend on when and where it was made."""
@@ -201,21 +212,6 @@ class World:
         found["parts"] = digest(sorted(path.name for path in self.parts()))
         found |= records(self.place / "mlflow.db")
         return found
-
-
-def semaphores() -> list[str]:
-    """Named semaphores of initbench whose folder is gone or nobody's: those of dead processes."""
-    return sorted(path.name for path in Path("/dev/shm").glob("sem.ib-*") if not _living(path.name[7:15]))
-
-
-def _living(token: str) -> bool:
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            if os.readlink(link).endswith(f"initbench_{token}"):
-                return True
-        except OSError:
-            continue
-    return False
 
 
 def digest(value: Any) -> str:

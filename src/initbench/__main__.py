@@ -60,10 +60,11 @@ def command(argv: list[str]) -> int:
         return 0
     config_dirs = [args.config_dir] if args.config_dir else []
     if any(getattr(args, name) for name in SHOWING):
+        from initbench.errors import masked
         from initbench.overrides.expand import expand_study
 
         lines = dict(zip(args.overrides, expand_study(args.overrides, config_dirs).lines))
-        hydra_main([lines.get(text, text) for text in argv])
+        hydra_main([masked(lines.get(text, text)) for text in argv])
         return 0
     return sweep(args.overrides, config_dirs, args.detach, args.json)
 
@@ -221,7 +222,7 @@ def by_launcher(plan: Study, config_dirs: list[str], queue: Queue, arms: Sequenc
     from initbench.disk import naming
     from initbench.own.code import line
     from initbench.study.jobs import jobs, master
-    from initbench.study.launchers import OWN_KEYS, launcher_of
+    from initbench.study.launchers import OWN_KEYS, launcher_of, not_taken
     from initbench.study.submitted import submitted
 
     launcher = launcher_of(plan.hydra)
@@ -240,6 +241,8 @@ def by_launcher(plan: Study, config_dirs: list[str], queue: Queue, arms: Sequenc
     except OSError:
         raise
     except Exception as error:
+        if launcher.kind == "slurm" and not PlannedJobs.submitted:
+            raise not_taken(launcher, error) from error
         return f"the launcher failed: {line(error)}"
     finally:
         queue.add(submitted(job, launcher.kind, handle) for job, handle in zip(made, PlannedJobs.submitted))

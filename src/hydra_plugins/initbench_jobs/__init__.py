@@ -1,9 +1,10 @@
 """Hydra finds plugins in the package `hydra_plugins`: the sweeper that hands a launcher the jobs of a planned study."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from copy import deepcopy
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any, ClassVar
 
 from hydra.core.config_store import ConfigStore
@@ -35,30 +36,29 @@ class PlannedJobs(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         assert self.launcher is not None
-        with not_waiting(self.submitted):
+        with not_waiting(self.launcher, self.submitted):
             done = self.launcher.launch([list(job) for job in self.jobs], initial_job_idx=0)
         return [job.return_value for job in done]  # raises what a job raised
 
 
 @contextmanager
-def not_waiting(submitted: list[Any]) -> Iterator[None]:
+def not_waiting(launcher: Any, submitted: list[Any]) -> Iterator[None]:
     """Inside: a launcher of submitit returns once its jobs are submitted, and they stand in the list.
 
     It has no switch for that, and it would wait for a job for ever where Slurm keeps no accounts.
     """
-    from initbench.overrides.hydra_parts import replaced
-
-    try:
-        from submitit import Job
-    except ImportError:
+    if "submitit" not in type(launcher).__module__:
         yield
         return
+    from submitit import Job
+
+    from initbench.overrides.hydra_parts import replaced
 
     def noted(job: Any) -> list[JobReturn]:
         submitted.append(job)
         return [JobReturn(status=JobStatus.COMPLETED)]
 
-    with replaced(Job, "results", noted):
+    with replaced(Job, "results", noted), redirect_stderr(StringIO()):  # what sbatch says is in its exception
         yield
 
 

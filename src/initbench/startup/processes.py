@@ -87,11 +87,27 @@ def later(processes: Processes | None, function: Callable[..., Any], *args: Any)
 def context() -> Any:
     """How processes start: forked from a clean one where that exists."""
     scratch.folder()  # before multiprocessing makes one that nobody would remove after a kill
+    track_resources()
     methods = mp.get_all_start_methods()
     chosen = mp.get_context("forkserver" if "forkserver" in methods else "spawn")
     if chosen.get_start_method() == "forkserver":
         chosen.set_forkserver_preload(["initbench.study.worker"])
     return chosen
+
+
+def track_resources() -> None:
+    """Start the process that removes what this one leaves, so that the end of a terminal does not end it first: by itself
+    it ignores Ctrl-C and SIGTERM only."""
+    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+        return
+    from multiprocessing import resource_tracker
+
+    before = signal.getsignal(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which it inherits
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL if before is None else before)
 
 
 def begin() -> bool:
@@ -124,18 +140,10 @@ def hidden_main() -> Iterator[None]:
 
 def _start(starting: Callable[..., None], args: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    if of_submitit():  # so is the end of a job, which Slurm tells all of its processes
-        for told in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-            signal.signal(told, signal.SIG_IGN)
     parent = mp.parent_process()
     if parent is not None:  # do not outlive a parent that was killed
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     starting(*args)
-
-
-def of_submitit() -> bool:
-    """Whether this process belongs to a job of submitit."""
-    return "SUBMITIT_EXECUTOR" in os.environ
 
 
 def _end_with(parent: Any) -> None:

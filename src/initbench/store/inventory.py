@@ -16,10 +16,9 @@ from initbench.disk import unfinished
 from initbench.errors import InputError, refusal
 from initbench.store import lock
 from initbench.store.parts import NUMERICS, Store, examined
-from initbench.store.reading import FILES, MOST_JSON, check_file, read_folder
+from initbench.store.reading import FILES, MOST_JSON, PLANNED, check_file, read_folder
 from initbench.store.study_file import checked_study
 
-PLANNED = ".planned.json"  # the study.json of a command that has not ended
 STUDIES = ("study.json", PLANNED)
 
 

@@ -12,7 +12,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -64,9 +64,8 @@ def held(file: Path, say: Callable[[str], None], what: str, shared: bool = False
             got = lock(number, shared, wait=True)
         if got is None and file.suffix == ".run":  # once is enough
             say(f"{what}: {NONE}")
-        if not shared:
-            sign(number)
-        yield
+        with nullcontext() if shared else signed(number):
+            yield
 
 
 @contextmanager
@@ -79,8 +78,8 @@ def at_once(file: Path, what: object) -> Iterator[None]:
             raise refusal(what, "its file system has no locks, so nobody can tell who uses it", "remove it by hand")
         if not got:
             raise refusal(what, f"{holder(file)} is at work in it", "wait until it has ended")
-        sign(number)
-        yield
+        with signed(number):
+            yield
 
 
 @contextmanager
@@ -110,15 +109,19 @@ def soon(number: int, shared: bool = False) -> bool | None:
     return False
 
 
-def sign(number: int) -> None:
-    """Write down who holds a lock, for those who wait."""
+@contextmanager
+def signed(number: int) -> Iterator[None]:
+    """Inside, the file of a lock says who holds it, for those who wait."""
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     text = json.dumps({"process": os.getpid(), "machine": platform.node(), "since": now})
-    try:
-        os.ftruncate(number, 0)
+    with suppress(OSError):  # a full disk: nobody is named
         os.pwrite(number, text.encode(), 0)
-    except OSError:  # a full disk: nobody is named
-        pass
+        os.ftruncate(number, len(text))
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.ftruncate(number, 0)
 
 
 def holder(file: Path) -> str:

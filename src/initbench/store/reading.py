@@ -26,6 +26,7 @@ from initbench.store.study_file import checked_study, wrong_study
 
 FRAMES = ("runs.parquet", "history.parquet")
 FILES = ("study.json", *FRAMES)
+PLANNED = ".planned.json"  # the study.json of a command that has not ended
 MOST_JSON = 2**28  # bytes; 10,000 arms are a tenth of it
 GIVE = "give the frames of a study"
 REBUILD = "run the study's command again, or copy the folder once more"

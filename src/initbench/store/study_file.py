@@ -121,6 +121,15 @@ def _digests(value: Any) -> bool:
     )
 
 
+def _asked(value: Any) -> bool:
+    return (
+        _object(value)
+        and _texts(value.get("formats"))
+        and value.get("children") in ("headline", "full", "none")
+        and isinstance(value.get("goes_on"), bool)
+    )
+
+
 def _target(value: Any) -> bool:
     return (
         _object(value)
@@ -175,6 +184,8 @@ STUDY = {
     "versions": Key(_object, "an object"),
     "machine": Key(_object, "an object"),
     "mlflow": Key(_object, "an object"),
+    "numerics": Key(_count, "a whole number"),
+    "asked": Key(_asked, "formats of the report, what MLflow gets of a run, and whether the study goes on by itself"),
     "cautions": Key(_objects, "a list of objects"),
     "looked": Key(_objects, "a list of objects"),
     "looks": Key(_objects, "a list of objects"),
@@ -183,8 +194,8 @@ STUDY = {
 }
 ARM = {
     **{name: Key(_text, "text", required=True, null=False) for name in ("label", "setup", "setting", "status")},
-    **{name: Key(_text, "text") for name in ("arm_key", "init", "sharing", "reason", "path")},
-    "config": Key(_object, "an object"),
+    **{name: Key(_text, "text") for name in ("arm_key", "init", "sharing", "reason", "path", "data_hash")},
+    **{name: Key(_object, "an object") for name in ("config", "home")},
     "theory": Key(_predictions, "lists of numbers or null by name"),
     "layers": Key(_objects, "a list of objects"),
     "runs": Key(_count, "a whole number"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from initbench.config.arm import StudyConfig, resolve_target
 from initbench.config.cautions import merged
-from initbench.config.checks import check_choice
 from initbench.config.groups import Target
 from initbench.errors import NotApplicable, every, masked, refusal
 from initbench.overrides.expand import Expanded, expand_study
@@ -25,9 +24,10 @@ from initbench.startup.processes import Processes, later, like_the_command
 from initbench.store.lock import writing
 from initbench.store.parts import Store, told
 from initbench.store.reading import FILES
-from initbench.study import again, looked
+from initbench.study import again, begun, looked
+from initbench.study.compared import baseline_of, family_of, merged_arms
 from initbench.study.described import Refused, describe
-from initbench.study.labels import labelled, setup_label
+from initbench.study.labels import labelled
 from initbench.study.launch import Training, functions, needs_hydra, workers_of
 from initbench.study.launchers import check_launcher, launcher_of
 from initbench.study.places import check_places, taken
@@ -133,7 +133,7 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
     arms, refused = [], []
     for config, job in zip(expanded.arms, expanded.jobs):
         try:
-            arms.append(replace(planned(config), job=job))
+            arms.append(replace(planned(config), job=untracked(job)))
         except NotApplicable as reason:
             refused.append(Refused(config, str(reason)))
     if not arms:
@@ -171,48 +171,13 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
     )
 
 
-def merged_arms(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
-    """Each arm once: an axis that changes no number makes the same arm again, which has to ask for the same runs."""
-    known: dict[str, PlannedArm] = {}
-    for arm in arms:
-        other = known.setdefault(arm.key, arm)
-        if other.config.runs != arm.config.runs:
-            raise refusal(arm.setup, "asked for twice, with different seeds or learning rates", "give them once")
-    return list(known.values())
+def untracked(job: Iterable[str]) -> tuple[str, ...]:
+    """The overrides of a job of another launcher: it tracks nothing, and whoever keeps them learns no password.
 
-
-def baseline_of(baseline: str | None, arms: Sequence[PlannedArm], overrides: Sequence[str]) -> str | None:
-    """The setup or initializer to compare with; raises InputError for a typed one that is not in the sweep.
-
-    An experiment's own is meant for its own initializers: it counts where it is swept, and the default study's only
-    where no initializers are typed.
+    >>> untracked(["init=eye", "track.uri=http://alice:secret@host"])
+    ('init=eye', 'track.uri=null')
     """
-    typed = {text.split("=", 1)[0] for text in overrides}
-    known = tuple(sorted({arm.setup for arm in arms} | {arm.config.init.name for arm in arms}))
-    if "report.baseline" in typed and baseline is not None:
-        check_choice("report.baseline", baseline, known)
-    elif "init" in typed and "experiment" not in typed:
-        return None
-    return baseline if baseline in known else None
-
-
-def family_of(
-    family: Any, arms: Sequence[PlannedArm], refused: Sequence[Refused], overrides: Sequence[str]
-) -> list[str] | None:
-    """The setups or initializers to be judged; raises InputError for a typed one that is not in the sweep.
-
-    Of an experiment's own, those that are swept.
-    """
-    if family is None:
-        return None
-    configs = [arm.config for arm in arms] + [one.config for one in refused]
-    known = sorted({setup_label(config) for config in configs} | {arm.setup for arm in arms}
-                   | {config.init.name for config in configs})  # fmt: skip
-    if any(key_of(text) == "report.family" for text in overrides):
-        from initbench.stats.family import named
-
-        return named(family, known, "report.family")
-    return [name for name in family if name in known] or None
+    return (*(one for one in job if not key_of(one).startswith("track.")), "track.uri=null")
 
 
 def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Results | None:
@@ -240,8 +205,9 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
         say_plan(study, sum(stored.values()))
         say_expected(study)
         say_estimate(expected(study, study.left(stored), started))
-        return None
     check_needs(study)
+    if study.config.dry_run:
+        return None
     with taken(study, warnings.warn):
         trainer = trainer_of(study)
         try:
@@ -283,6 +249,7 @@ def trainer_of(study: Study, stored: Mapping[str, int] | None = None) -> Trainin
     pool = Pool(workers_of(study, left))
     if not needs_hydra(study) and any(left.values()):
         pool.start(functions(study.arms))
+    begun.begin(study)  # while the workers start
     return Training(study.root, pool, rerun=study.config.rerun)
 
 
@@ -370,12 +337,14 @@ def collect(
         files = [*paths.values(), *(study.folder / name for name in FILES)]
         kept = {"experiment_id": tracked.experiment_id, "state": track.state(study.uri, tracked.experiment_id)}
         again.note(study.folder, made, board, files, kept)
+    if not absent.queued:  # else jobs go on with it
+        begun.end(study.folder)
     return Outcome(results, tracked, board, paths, absent.queued)
 
 
 def asked(study: Study) -> tuple[object, ...]:
     """What the files and records of a study depend on beside its content and runs."""
-    return study.config.report.formats, study.config.track.children, study.uri
+    return study.config.report.formats, study.config.track.children, study.uri and masked(study.uri)
 
 
 def unchanged(study: Study) -> Outcome | None:
@@ -389,4 +358,5 @@ def unchanged(study: Study) -> Outcome | None:
     experiment = made.tracked.get("experiment_id")
     if made.tracked.get("state") is None or made.tracked["state"] != track.state(study.uri, experiment):
         return None
+    begun.end(study.folder)
     return Outcome(load(study.folder), track.filled(study.uri, experiment), made.board, made.files)

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from initbench.config.checks import check_number, check_whole
-from initbench.errors import refusal, shown
+from initbench.errors import InputError, refusal, shown
 from initbench.startup.processes import cores
 
 # the class of a launcher -> where its jobs run, and the package that has it; an option file of your own names the class too
@@ -104,3 +104,12 @@ def check_detach(launcher: Launcher, goes_on: bool) -> None:
     if goes_on:
         why = "decide=true and optim.lr=auto choose what is trained next by what came out"
         raise refusal("--detach", why, "leave it out: the command submits each round and waits for it")
+
+
+def not_taken(launcher: Launcher, error: Exception) -> InputError:
+    """The refusal of jobs that Slurm does not take, in its own words."""
+    lines = [text.split("error: ", 1)[-1].strip() for text in str(error).splitlines() if text.strip()]
+    said = lines[0] if lines else type(error).__name__
+    return refusal(
+        f"hydra/launcher={shown(launcher.name)}", f"Slurm does not take the jobs: {said}", "change hydra.launcher.KEY"
+    )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initbench.config.arm import Run, runs_of
+from initbench.startup import scratch
 from initbench.store.chunk import Chunk, Series
 from initbench.study.plan import PlannedArm
 
@@ -137,7 +138,7 @@ def weighed(arm: PlannedArm, study: Study, seeds: Sequence[int]) -> dict[str, fl
     config = replace(arm.config, seeds=tuple(seeds), dropped=())
     arm = replace(arm, config=config)
     runs = runs_of(config.seeds, config.optim.lrs)
-    with TemporaryDirectory(prefix="initbench-", ignore_cleanup_errors=True) as name:
+    with TemporaryDirectory(prefix="sample-", dir=scratch.folder(), ignore_cleanup_errors=True) as name:
         folder = Path(name)
         store = Store(folder / "store")
         part = store.write(arm.key, made_up(arm, runs)).stat().st_size

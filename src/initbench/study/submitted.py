@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -201,4 +202,5 @@ def job_of(content: Mapping[str, Any]) -> Submitted:
 
 def submitted(job: Job, kind: str, handle: Any) -> Submitted:
     """A job after its launcher has submitted it; `handle`: submitit's."""
-    return Submitted(str(handle.job_id), kind, job.runs, str(handle.paths.stderr))
+    log = os.path.relpath(handle.paths.stderr)
+    return Submitted(str(handle.job_id), kind, job.runs, min(log, str(handle.paths.stderr), key=len))

@@ -6,6 +6,7 @@ without a word: what it has published is kept, and the next one trains the rest.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from initbench.errors import InputError, NotApplicable
-from initbench.startup.processes import of_submitit
 from initbench.study.jobs import read
 from initbench.study.launch import Training
 from initbench.study.launchers import launcher_of
@@ -37,7 +37,9 @@ def run_job(cfg: Any) -> None:
         ]
         if not arms:
             return
-        pool = Pool(arms[0].config.engine.workers or launcher_of(hydra).cpus)
+        with unheard():
+            pool = Pool(arms[0].config.engine.workers or launcher_of(hydra).cpus)
+            pool.start()
         try:
             Training(Path(cfg.outputs) / "store", pool, rerun=cfg.train.rerun).train(arms)
         except BaseException:
@@ -67,18 +69,39 @@ def arms_of(cfg: Any, choices: Any) -> list[PlannedArm]:
         return []  # the plan, made before any job, has it with its reason
 
 
+def of_submitit() -> bool:
+    """Whether this is the main thread of a job of submitit."""
+    return "SUBMITIT_EXECUTOR" in os.environ and threading.current_thread() is threading.main_thread()
+
+
+TOLD = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # what a job is told before its end
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Processes that are started inside take no notice of what Slurm tells all processes of a job: they end with it."""
+    if not of_submitit():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextmanager
 def ending_quietly() -> Iterator[None]:
     """Inside a job of submitit: it ends when it is told to, as Slurm does at the time limit and on scancel, like a command
     on Ctrl-C: no arm is to blame. Before the limit submitit may queue the job again; else the job goes on to the limit.
     """
-    if not of_submitit() or threading.current_thread() is not threading.main_thread():
+    if not of_submitit():
         yield
         return
-    answers = {number: signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)}
+    answers: dict[int, Any] = {number: signal.getsignal(number) for number in TOLD if number != signal.SIGTERM}
 
     def end(number: int, frame: Any) -> None:
-        answer = answers.get(signal.Signals(number))
+        answer = answers.get(number)
         if callable(answer):
             try:
                 answer(number, frame)
@@ -89,7 +112,7 @@ def ending_quietly() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    for told in (signal.SIGTERM, *answers):
+    for told in TOLD:
         signal.signal(told, end)
     try:
         yield

@@ -15,11 +15,11 @@ is none).
 On an **arm** (parent), over its seeds at its chosen learning rate:
 
 ==============================================  ==============================================================
-``loss/train`` ...                              median curve
-``loss_p10/train`` ...                          10% quantile; the same with ``_p90``
-``grad_norm/first_layer`` ...                   median curve; also ``middle_layer`` and ``last_layer``, of those that
-                                                have the metric. ``children=full``: of each layer, with quantiles,
-                                                as ``grad_norm/layer_03`` ``grad_norm_p10/layer_03``
+``loss/train`` ...                              median curve, thinned to about 40 points
+``grad_norm/first_layer`` ...                   the same of ``middle_layer`` and ``last_layer``, of those that have the
+                                                metric; for a few measures, or those named in ``measure.metrics``.
+                                                ``children=full``: every measure, layer and point, with the 10% and 90%
+                                                quantiles, as ``grad_norm/layer_03`` ``grad_norm_p10/layer_03``
 ``rank``                                        in its setting, as in the report
 ``loss_train`` ``accuracy_val``                 medians of the last values, as in the leaderboard; absent if the median
                                                 run diverged (a curve ends before that)
@@ -38,7 +38,7 @@ On an **arm** (parent), over its seeds at its chosen learning rate:
 
 A page puts all names with one prefix before the last ``/`` into one section: a section is a quantity, a
 chart a layer. Quantiles are values of seeds (``inverted_cdf``, no interpolation), a diverged run is the
-worst value, and neither NaN nor infinity is ever sent: where the 90% quantile has diverged its curve ends.
+worst value, and neither NaN nor infinity is ever sent: where a quantile has diverged its curve ends.
 
 Tags: ``initbench.kind`` (arm, run, report), ``initbench.study``, ``initbench.arm`` (arm key),
 ``initbench.run`` (run key), ``initbench.setup``, ``initbench.setting``, ``initbench.status``,

@@ -204,6 +204,15 @@ def thin(index: np.ndarray, length: np.ndarray, points: int) -> np.ndarray:
     return (length <= points) | (np.round(np.round(index / spacing) * spacing) == index)
 
 
+def shortened(points: Points, most: int = 40) -> Points:
+    """Each curve with about `most` of its points, the first and the last among them."""
+    first = np.flatnonzero(np.r_[True, points.key[1:] != points.key[:-1]]) if len(points) else np.zeros(0, int)
+    length = np.diff(np.append(first, len(points)))
+    index = np.arange(len(points)) - np.repeat(first, length)
+    keep = thin(index, np.repeat(length, length), most)
+    return Points(points.key[keep], points.step[keep], points.value[keep])
+
+
 def thinned(history: History, points: int = 20) -> History:
     """Losses and accuracies, thinned to about `points` a curve.
 
@@ -281,6 +290,10 @@ def bands(
         keys = np.array([with_quantile(n, label) for n in rows.names], dtype=object)
         keys = keys[name[finite]] if len(keys) else np.array([], dtype=object)
         bounds = np.searchsorted(owner[finite], np.arange(groups + 1))
+        steps, values = (
+            step[finite],
+            at[finite],
+        )  # once: a copy for each of a thousand groups would be kept whole by its slice
         for g, (a, b) in enumerate(pairwise(bounds)):
-            parts[g].append(Points(keys[a:b], step[finite][a:b], at[finite][a:b]))
+            parts[g].append(Points(keys[a:b], steps[a:b], values[a:b]))
     return [Points.concat(p) for p in parts]
