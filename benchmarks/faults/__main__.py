@@ -11,7 +11,7 @@ import argparse
 import json
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -38,20 +38,19 @@ def of(study: Sequence[str]) -> World:
     return (Forked if "engine.workers=1" in study else World)(study)
 
 
-def run_kills(wanted: int, seed: int, kind: str) -> list[kills.Chain]:
-    """Chains of kills, until so many have met somebody alive."""
+def run_kills(wanted: int, seed: int, kind: str, save: Callable[[list[kills.Chain]], None]) -> None:
+    """Chains of kills, until so many have met somebody alive; each finished chain is written down."""
     began, chains = time.monotonic(), []
     truth = cache(lambda study: undisturbed(of(study), STATUS).content())
-    indices = (
-        i for i in count() if kind == "all" or (kind == "alone") == (kills.CHAINS[i % len(kills.CHAINS)][2] is ALONE)
-    )
-    while len(kills.hits(chains)) < wanted:
-        chains.append(kills.chain(next(indices), truth, seed, wanted - len(kills.hits(chains)), of))
+    last = len(kills.CHAINS)
+    indices = (i for i in count() if kind == "all" or (kind == "alone") == (kills.CHAINS[i % last][2] is ALONE))
+    while (left := wanted - len(kills.hits(chains))) > 0:
+        chains.append(kills.chain(next(indices), truth, seed, left, of))
+        save(chains)
         hits = kills.hits(chains)
         print(f"{time.monotonic() - began:.0f} s  {len(hits)} kills, {sum(one.fine for one in hits)} fine  "
               f"{[one.phase for one in chains[-1].kills if not one.fine]} {chains[-1].differs} "
               f"{chains[-1].leftovers}", flush=True)  # fmt: skip
-    return chains
 
 
 def run_rows(word: str) -> list[dict[str, Any]]:
@@ -84,17 +83,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.doc:
         tables.write(args.results, args.doc)
         return
-    rows = [] if args.rows == "none" else run_rows(args.rows)
-    chains = [] if not args.kills else run_kills(args.kills, args.seed, args.chains)
     done: dict[str, Any] = json.loads(args.results.read_text()) if args.results.is_file() else {}
-    names, order = {row["name"] for row in rows}, [one.name for one in CASES]
-    kept = [row for row in done.get("rows", []) if row["name"] not in names and row["name"] in order]
-    done["rows"] = sorted([*kept, *rows], key=lambda row: order.index(row["name"]))
-    if chains:
-        done["kills"] = [*(done.get("kills", []) if args.add else []), *(one.plain() for one in chains)]
     done["machine"] = {"system": platform.system(), "python": platform.python_version()}
-    args.results.parent.mkdir(exist_ok=True)
-    args.results.write_text(json.dumps(done, indent=1, sort_keys=True) + "\n")
+
+    def write(**what: Any) -> None:
+        done.update(what)
+        args.results.parent.mkdir(exist_ok=True)
+        args.results.write_text(json.dumps(done, indent=1, sort_keys=True) + "\n")
+
+    if args.rows != "none":
+        rows = run_rows(args.rows)
+        names, order = {row["name"] for row in rows}, [one.name for one in CASES]
+        kept = [row for row in done.get("rows", []) if row["name"] not in names and row["name"] in order]
+        write(rows=sorted([*kept, *rows], key=lambda row: order.index(row["name"])))
+    before = done.get("kills", []) if args.add else []
+    run_kills(
+        args.kills, args.seed, args.chains, lambda chains: write(kills=[*before, *(one.plain() for one in chains)])
+    )
 
 
 if __name__ == "__main__":
