@@ -73,6 +73,7 @@ def test_a_fault_is_one_line_and_the_same_command_ends_as_if_nothing_had_happene
     row = rows.judged(quick, finished, finished.content(), at)
     assert row.fine, row
     assert row.said.isprintable()
+    assert row.status >= 0  # it has ended by itself
 
 
 def test_the_matrix_writes_its_table_into_the_page(tmp_path):

@@ -22,7 +22,8 @@ from initbench.startup import locks, scratch
 from initbench.store import judged, lock, parts
 from initbench.store.__main__ import main as store
 from initbench.store.study_file import text_of
-from initbench.study import launch
+from initbench.study import launch, places
+from initbench.study.command import plan
 
 ROOT = Path(__file__).parents[1]
 QUICK = [
@@ -106,6 +107,18 @@ def test_a_second_command_says_who_is_at_work_and_waits(both, capsys, monkeypatc
     assert other.wait() == 0
 
 
+def test_the_second_goes_on_when_the_first_has_ended(both):
+    released = "\n    Path('released').touch()\n"
+    other = elsewhere(HOLD.format(what='lock.running(Path("outputs/store"), "s", print)') + released)
+
+    def say(text: str) -> None:
+        threading.Timer(0.2, other.stdin.close).start()
+
+    with lock.running(Path("outputs/store"), "s", say):
+        assert Path("released").exists()
+    other.wait()
+
+
 def test_who_holds_a_lock_and_is_killed_holds_it_no_more(both, capsys):
     other = elsewhere(HOLD.format(what='lock.running(Path("outputs/store"), "s", print)'))
     other.kill()
@@ -162,6 +175,8 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_stays(
     with published(S / "runs.parquet") as new:
         shutil.copy(S / "runs.parquet", new)
         assert unfinished(S) == dead[:1]
+        with places.taken(plan(["init=eye,zeros", *QUICK, "study=s"]), print):
+            assert [path.exists() for path in dead] == [False, False]
         assert main(["init=eye,zeros", *QUICK, "study=s"]) == 0
         assert [path.exists() for path in (*dead, new, mine)] == [False, False, True, True]
 
