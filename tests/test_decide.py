@@ -33,7 +33,7 @@ from initbench.store.parts import Store
 from initbench.study import command, decide
 from initbench.study.clock import NOTE, Clock
 from initbench.study.decide import Asked, Budget, End, Limits, Move, Seen, State
-from initbench.study.launch import round_jobs
+from initbench.study.jobs import round_lines
 from initbench.study.limits import first_seeds
 
 # ------------------------------------------------------------------------------------------------ by hand
@@ -623,8 +623,10 @@ def test_each_arm_of_a_round_is_a_job_of_its_own(tmp_path):
     )
     for arm in plan.arms:
         asked = replace(arm, config=replace(arm.config, seeds=(0, 1), dropped=((0.9, (0,)),)))
-        jobs = round_jobs(asked, Store(tmp_path), rerun=False)
+        lines = round_lines(asked, set(asked.config.runs))
+        jobs = [list(line) for line, _ in lines]
         assert [job[-2:] for job in jobs] == [["seeds=[0,1]", "optim.lr=[0.1,0.3]"], ["seeds=[0]", "optim.lr=[0.9]"]]
+        assert set().union(*(runs for _, runs in lines)) == set(asked.config.runs)
         made = [command.plan([*job, "study=s"]) for job in jobs]
         assert [[one.key for one in plan.arms] for plan in made] == [[arm.key]] * 2
 

@@ -18,8 +18,8 @@ from statsmodels.stats.proportion import proportion_confint
 
 from initbench.startup.late import stats
 from initbench.stats import intervals
-from initbench.track import filling, template, uri
-from initbench.track.store import BulkStore
+from initbench.track import opening, template, uri
+from initbench.track.bulk import BulkStore
 
 SHAPES = {"norm": 0, "uniform": 0, "beta": 2}
 
@@ -71,18 +71,18 @@ def content(file: Path) -> list[str]:
 def kept(tmp_path_factory):
     """A cache folder with the kept file, and the database that MLflow made for it."""
     folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch, filling._quiet():
+    with pytest.MonkeyPatch.context() as patch, opening.quiet():
         patch.setenv("INITBENCH_CACHE", str(folder / "cache"))
         patch.chdir(folder)
-        filling._create(uri.sqlite_uri(folder / "mlflows.db"))
+        opening.create(uri.sqlite_uri(folder / "mlflows.db"))
         return template.kept_file(), folder / "mlflows.db"
 
 
 def opened(file: Path, make) -> list[str]:
     """Content of a database that was made from the cache and opened by MLflow."""
     template.copied(file, make)
-    with filling._quiet():
-        client = filling._client(uri.sqlite_uri(file))
+    with opening.quiet():
+        client = opening.client_of(uri.sqlite_uri(file))
         client.search_experiments(max_results=1)
         client._tracking_client.store.engine.dispose()
     return content(file)
@@ -140,6 +140,6 @@ def test_an_mlflow_without_the_private_parts_is_filled_all_the_same(folder, monk
     monkeypatch.setattr(template, "stamp", lambda: None)
     assert template.kept_file() is None
     client = type("Client", (), {"search_experiments": lambda self, max_results: None})()
-    monkeypatch.setattr(filling, "_client", lambda uri: client)
-    filling._make(Path("mlflow.db"))
+    monkeypatch.setattr(opening, "client_of", lambda uri: client)
+    opening.make(Path("mlflow.db"))
     assert not BulkStore.fits(client, "sqlite:///mlflow.db")

@@ -130,7 +130,10 @@ def test_constraints_are_exact_and_inside_the_ranges():
     for one in pinned.values():
         assert re.fullmatch(r"==[\w.]+", str(one.specifier)), f"{one}: one exact version without a local part"
     extras = PROJECT["optional-dependencies"]
-    asked = [*PROJECT["dependencies"], *(text for name in ("joblib", "test", "dev") for text in extras[name])]
+    asked = [
+        *PROJECT["dependencies"],
+        *(text for name in ("cluster", "joblib", "test", "dev") for text in extras[name]),
+    ]
     for text in asked:
         wanted = Requirement(text)
         if wanted.name == "initbench":
@@ -142,7 +145,7 @@ def test_constraints_are_exact_and_inside_the_ranges():
 def test_constraints_name_everything_that_is_installed():
     """Walks what the installed packages require, from initbench[dev] on; what is not installed here is left out."""
     pinned, seen = pins(), set()
-    todo = [("initbench", frozenset({"joblib", "test", "dev"}))]
+    todo = [("initbench", frozenset({"cluster", "joblib", "test", "dev"}))]
     while todo:
         name, extras = todo.pop()
         if (name, extras) in seen:

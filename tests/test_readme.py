@@ -79,7 +79,7 @@ def quick(tmp_path_factory):
     the files it made."""
     folder = tmp_path_factory.mktemp("quick")
     command = next(line for line in STUDIES if "experiment=quick" in line)
-    every_file = "report.formats=[html,md,csv,figures,archive]"  # as in all studies but the quick one
+    every_file = "report.formats=[html,md,csv,figures,archive]"  # every file that the README lists
     done = run(folder, with_instead(shlex.split(command)[1:], [*SMALL, every_file, "study=quick"]))
     made = {path.name for path in (folder / "outputs" / "quick").iterdir() if path.is_file()}
     return folder, done.stdout, made

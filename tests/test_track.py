@@ -22,11 +22,11 @@ import pytest
 
 from initbench import track
 from initbench.errors import InputError
-from initbench.track import filling, pages, uri
-from initbench.track import store as bulk
+from initbench.track import answers, bulk, opening, pages, uri
+from initbench.track.bulk import BulkStore
 from initbench.track.points import NEVER, History, bands, per_run, thinned
 from initbench.track.records import arms_of, key_of
-from initbench.track.store import BulkStore, ClientStore
+from initbench.track.store import ClientStore
 from track_studies import retimed, study, with_files
 
 PATHS = ("bulk", "client")
@@ -161,7 +161,7 @@ def test_the_tree_of_runs(tmp_path, database, path):
 
 def test_numbers_of_an_arm(tmp_path, database, path):
     given = study(tmp_path / "demo", arms=("xavier_normal",), seeds=5)
-    track.fill(given, database())
+    track.fill(given, database(), children="full")
     seen = snapshot(database())
     arm = seen[f"arm:{given.runs['arm_key'][0]}"]
     lr = arm["latest"]["lr_chosen"]
@@ -190,6 +190,46 @@ def test_numbers_of_an_arm(tmp_path, database, path):
     first = best["steps_to_target"].min()
     assert share[first] == (best["steps_to_target"] <= first).mean() > 0
     assert "**" in arm["tags"]["mlflow.note.content"]
+
+
+def medians(parent, metric: str) -> dict[str, np.ndarray]:
+    """Name -> curve of the metric's medians by layer."""
+    names = sorted({key for key in parent.points.key if key.startswith(f"{metric}/")})
+    return {name.partition("/")[2]: parent.points.value[parent.points.key == name] for name in names}
+
+
+def test_an_arm_has_three_layers_at_any_depth_unless_all_are_asked_for(tmp_path):
+    counts = {}
+    for layers, ends in ((1, [0]), (2, [0, 1]), (3, [0, 2, 1]), (8, [0, 7, 3]), (31, [0, 30, 15])):
+        given = study(tmp_path, arms=("eye",), lrs=(0.1,), seeds=2, layers=layers)
+        few, full = (arms_of(given, children)[0].parent for children in ("headline", "full"))
+        every = list(medians(full, "grad_norm").values())
+        assert len(every) == layers
+        assert "grad_norm_p90/layer_00" in full.points.key
+        found = medians(few, "grad_norm")
+        assert list(found) == ["first_layer", "last_layer", "middle_layer"][: len(ends)]
+        for curve, layer in zip(found.values(), ends):
+            assert curve.tolist() == every[layer].tolist()
+        counts[layers] = len(set(few.points.key))
+        assert not medians(few, "weight_std")  # measured, and in the frames
+        loss, every_loss = medians(few, "loss")["train"], medians(full, "loss")["train"]
+        assert len(loss) < 45 <= len(every_loss)
+        assert loss[[0, -1]].tolist() == every_loss[[0, -1]].tolist()
+    assert counts[3] == counts[31]
+    given.study["arms"][0]["config"]["measure"] = {"metrics": ["weight_std"]}
+    assert list(medians(arms_of(given)[0].parent, "weight_std")) == ["first_layer", "last_layer", "middle_layer"]
+
+
+def test_the_three_layers_are_each_arm_s_own(tmp_path):
+    shallow, deep = study(tmp_path, arms=("eye",), layers=3), study(tmp_path, arms=("zeros",), layers=9)
+    both = replace(
+        shallow, runs=pd.concat([shallow.runs, deep.runs], ignore_index=True),
+        history=pd.concat([one.history.astype({"run": str, "metric": str}) for one in (shallow, deep)]),
+        study=shallow.study | {"arms": [*shallow.study["arms"], *deep.study["arms"]]},
+    )  # fmt: skip
+    for arm, alone in zip(arms_of(both), (arms_of(shallow), arms_of(deep))):
+        ours, theirs = medians(arm.parent, "grad_norm"), medians(alone[0].parent, "grad_norm")
+        assert {name: curve.tolist() for name, curve in ours.items()} == {k: v.tolist() for k, v in theirs.items()}
 
 
 def test_headline_runs_are_thin_and_end_with_their_last_value(tmp_path, database):
@@ -361,7 +401,7 @@ KILLED = """
     from pathlib import Path
     from track_studies import study, with_files
     from initbench import track
-    from initbench.track.store import BulkStore, ClientStore
+    from initbench.track.bulk import BulkStore
     {client}
     given = with_files(study(Path({folder!r}), seeds=3))
     calls = iter(range(10**9))
@@ -465,11 +505,12 @@ def test_unreachable_server(tmp_path, closed_port, name):
     assert filled.experiment_id is None
     assert "\n" not in filled.message
     assert "results are on disk" in filled.message
-    assert "repeat the same command" in filled.message
+    where = name.format(port=closed_port)
+    assert filled.message.endswith(f"completes it: python -m initbench.sync {tmp_path / 'demo'} --to {where}")
 
 
 def test_a_server_that_accepts_and_is_silent(tmp_path, monkeypatch):
-    monkeypatch.setattr(uri.unreachable, "__defaults__", (0.5,))
+    monkeypatch.setattr(answers.unreachable, "__defaults__", (0.5,))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -479,7 +520,7 @@ def test_a_server_that_accepts_and_is_silent(tmp_path, monkeypatch):
 
 
 def test_no_database_and_a_locked_one(tmp_path, database, monkeypatch, capfd):
-    monkeypatch.setattr(uri.unreachable, "__defaults__", (0.2,))
+    monkeypatch.setattr(answers.unreachable, "__defaults__", (0.2,))
     text = tmp_path / "text.db"
     text.write_text("this is no database, however long it may be. " * 100)
     assert "not a database" in track.fill(study(tmp_path / "demo"), uri.sqlite_uri(text)).message
@@ -526,7 +567,7 @@ def test_http_server_holds_the_same(tmp_path, database, closed_port, monkeypatch
     server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
         for _ in range(120):
-            if uri.unreachable(where, 1.0) is None:
+            if answers.unreachable(where, 1.0) is None:
                 break
             time.sleep(0.5)
         filled = track.fill(given, where)
@@ -663,14 +704,15 @@ def test_warm_up_never_raises(tmp_path):
 
 def test_telemetry_is_off_unless_wanted(monkeypatch):
     monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
-    filling._prepare()
+    opening.prepare()
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
-    filling._prepare()
+    opening.prepare()
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "false"
 
 
 def test_progress(tmp_path, database):
     seen = []
     track.fill(study(tmp_path / "demo"), database(), progress=lambda done, arms: seen.append((done, arms)))
-    assert seen == [(0, 2), (1, 2), (2, 2)]
+    records = 2 * (1 + 12)
+    assert seen == [(done, records) for done in range(records + 1)]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 from initbench.errors import refusal
+from initbench.startup.locks import claimed, unclaimed
+
+HIDDEN = re.compile(r"\.[0-9a-f]{8}-.+")  # what a file is called until it is whole
 
 
 def cache_folder() -> Path | None:
@@ -53,19 +57,50 @@ def published(path: Path, once: bool = False) -> Iterator[Path]:
     new = path.with_name(f".{secrets.token_hex(4)}-{path.name}")  # the end says how to pack it: .csv.gz
     with naming(path):
         try:
-            yield new
-            if not once:
-                new.replace(path)
-                return
-            try:
-                os.link(new, path)
-            except FileExistsError:  # another process was faster
-                pass
-            except OSError:  # a file system without hard links
-                new.rename(path)
+            with claimed(new):
+                yield new
+                if not once:
+                    new.replace(path)
+                    return
+                try:
+                    os.link(new, path)
+                except FileExistsError:  # another process was faster
+                    pass
+                except OSError:  # a file system without hard links
+                    new.rename(path)
         finally:
             with suppress(OSError):
                 new.unlink()
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """Files in a folder whose writers were killed before they were whole.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / ".0a1b2c3d-a.txt").touch()
+    >>> with published(folder / "b.txt") as new:
+    ...     new.exists(), [path.name for path in unfinished(folder)]
+    (True, ['.0a1b2c3d-a.txt'])
+    """
+    try:
+        hidden = sorted(name for name in os.listdir(folder) if HIDDEN.fullmatch(name))
+    except OSError:
+        return []
+    found = []
+    for name in hidden:
+        with unclaimed(folder / name) as abandoned:
+            if abandoned:
+                found.append(folder / name)
+    return found
+
+
+def clear(folders: Iterable[Path]) -> None:
+    """Remove what killed writers have left in folders."""
+    for folder in folders:
+        for path in unfinished(folder):
+            with suppress(OSError):
+                path.unlink()
 
 
 @contextmanager

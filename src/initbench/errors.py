@@ -41,6 +41,7 @@ def inapplicable(what: object, wrong: object, do: object) -> NotApplicable:
 
 def template(what: object, wrong: object, do: object) -> str:
     """`KEY=VALUE: what is wrong; what to do`, in one line of printable text."""
+    what, wrong, do = map(masked, (what, wrong, do))
     came = printable(what)
     if came != came.strip() or not came:
         came = repr(came)  # else it would not be seen
@@ -75,11 +76,30 @@ def printable(value: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(value))
 
 
+SECRET_KEY = r"(?:[\w.-]*(?:pass|pwd|token|secret|api_?key|credential|signature)[\w.-]*|auth|key|sig)"
+
+
 def masked(text: object) -> str:
-    """Text without the passwords of the addresses in it: a tracking URI may hold one.
+    """Text without the passwords and tokens of the addresses in it: a tracking URI may hold some.
 
     >>> masked("track.uri=http://alice:secret@host:5000"), masked("http://host:5000/a@b")
     ('track.uri=http://alice:***@host:5000', 'http://host:5000/a@b')
+    >>> masked("https://a1b2c3@host"), masked("postgresql://bob@host/db?sslpassword=x&sslmode=require")
+    ('https://***@host', 'postgresql://bob@host/db?sslpassword=***&sslmode=require')
     """
     text = re.sub(r"(://[^\s:/@?#]*):[^\s/]*@", r"\1:***@", str(text))
-    return re.sub(r"(?i)([?&](?:password|passwd|pwd|token|api_key)=)[^&\s'\"]*", r"\1***", text)
+    # a slash in a password that nobody has escaped; after a port it is that of a path
+    text = re.sub(r"(://[^\s:/@?#]*):(?!\*\*\*@|\d*(?:[/?#\s]|$))\S*?@", r"\1:***@", text)
+    text = re.sub(r"(?i)(\bhttps?://)[^\s/:@?#]+@", r"\1***@", text)  # a token in the place of a name
+    return re.sub(rf"(?i)([?&;]{SECRET_KEY}=)[^&;\s'\"]*", r"\1***", text)
+
+
+def one_line(error: object, limit: int = 200) -> str:
+    """The first line of a message that says something.
+
+    >>> one_line(ValueError("no such host\\nsecond line"))
+    'no such host'
+    """
+    lines = [line.strip() for line in masked(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -24,6 +24,28 @@ def number(value: float) -> str:
     return short if float(short) == value or value != value else repr(float(value))
 
 
+def duration(seconds: float) -> str:
+    """Seconds in words.
+
+    >>> duration(0.4), duration(50), duration(90), duration(7200)
+    ('0 s', '50 s', '1.5 min', '2 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.2g} min" if seconds < 3600 else f"{seconds / 3600:.2g} h"
+
+
+def megabytes(size: float) -> str:
+    """Bytes for a person.
+
+    >>> megabytes(86_400_000), megabytes(4_200_000), megabytes(51_000), megabytes(0), megabytes(2.3e10)
+    ('86 MB', '4.2 MB', '0.051 MB', '0 MB', '23 GB')
+    """
+    if size >= 1e10:
+        return f"{size / 1e9:,.0f} GB"
+    return f"{size / 1e6:,.0f} MB" if size >= 1e7 else f"{size / 1e6:.2g} MB"
+
+
 def probability(p: float) -> str:
     """A p value in two digits, without the zero before its point.
 

@@ -26,7 +26,7 @@ STORED = "finished runs are stored"
 
 def answered(name: str, body: Callable[[], int], goes_on: bool = False) -> int:
     """The exit status of a command, which says in one line after `name` why it did not go through: 2 wrong input, 130
-    Ctrl-C, 1 a disk that refuses. `goes_on`: what is finished is stored, and the same command goes on.
+    Ctrl-C (128 and its number for another signal), 1 a disk that refuses. `goes_on`: what is finished is stored, and the same command goes on.
 
     >>> answered("initbench", lambda: 0)
     0
@@ -46,7 +46,7 @@ def answered(name: str, body: Callable[[], int], goes_on: bool = False) -> int:
         return ended(f"{name}: {disk_said(error)}{then}", 1 if goes_on else 2, error)
     except KeyboardInterrupt as error:
         then = f"; {STORED}, the same command goes on" if goes_on else ""
-        return ended(f"{name}: interrupted{then}", 130, error)
+        return ended(f"{name}: {str(error) or 'interrupted'}{then}", 128 + getattr(error, "number", 2), error)
     finally:
         streams.flush()
 

@@ -47,6 +47,12 @@ def parser() -> argparse.ArgumentParser:
     add("--hydra-help", action="store_true", help="This text")
     add("--version", action="version", version=f"initbench {__version__}", help="Version of initbench")
     add("--config-dir", "-cd", help="A folder with option files of your own, e.g. init/mine.yaml")
+    add("--json", action="store_true", help="With train.dry_run=true: what it says as JSON on stdout")
+    add(
+        "--detach",
+        action="store_true",
+        help="With hydra/launcher=submitit_slurm or submitit_local: do not wait for the jobs",
+    )
     add("--cfg", "-c", choices=("job", "hydra", "all"), help="Show the configuration instead of training")
     add("--resolve", action="store_true", help="With --cfg: interpolations resolved")
     add("--package", "-p", help="With --cfg: the part to show")
@@ -88,4 +94,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     asked = [flag(name) for name in (*SHOWING, "multirun") if getattr(args, name)]
     if len(asked) > 1:
         raise refusal(" ".join(asked), "only one of them can be used at a time", f"leave out {asked[-1]}")
+    if args.json and any(getattr(args, name) for name in SHOWING):
+        raise refusal("--json", "it has no effect without train.dry_run=true", "leave it out")
+    if args.detach and any(getattr(args, name) for name in SHOWING):
+        raise refusal("--detach", "nothing is trained", "leave it out")
     return args

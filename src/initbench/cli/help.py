@@ -20,7 +20,7 @@ python -m initbench [key=value ...]     sweep, train, track and report; key=a,b 
   python -m initbench.report outputs/default               write the report of a study again
 
 Flags: --config-dir DIR (your own option files, e.g. DIR/init/mine.yaml), --cfg job (show the configuration),
---hydra-help (Hydra's own), --version. The same command again trains only what is missing.
+--json (with train.dry_run=true), --hydra-help (Hydra's own), --version. The same command again trains only what is missing.
 """
 
 
@@ -28,8 +28,8 @@ def help_text() -> str:
     """Usage, then every group with its options, then the keys."""
     folder = conf_folder()
     parts = [USAGE]
-    for group in sorted(path for path in folder.iterdir() if path.is_dir()):
-        parts.append(f"{group.name}=")
+    for group in sorted({path.parent for path in folder.glob("*/**/*.yaml")}):
+        parts.append(f"{group.relative_to(folder).as_posix()}=")
         width = max(len(path.stem) for path in group.glob("*.yaml"))
         parts += [f"  {path.stem:<{width}}  {meaning(path)}" for path in sorted(group.glob("*.yaml"))]
         parts += [f"  {point.name:<{width}}  from {source(point)}" for point in found(group.name)]

@@ -1,25 +1,15 @@
-"""What a person sees in the terminal: one progress display for the study, the leaderboard, and clear last lines."""
+"""What a person sees in the terminal: the leaderboard, and clear last lines; progress is in display.py."""
 
 from __future__ import annotations
 
 import math
 import os
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from initbench.cli import streams
@@ -51,73 +41,9 @@ class Terminal(Console):
 tty = sys.stdout is not None and sys.stdout.isatty()
 out = Terminal(width=None if tty or "COLUMNS" in os.environ else 110)
 err = Terminal(stderr=True)
-SHOWN_ROWS = 20
-
-
-class Display:
-    """Progress of a study: arms, runs, run-steps a second, time left; plain lines when not in a terminal."""
-
-    def __init__(self, arms: int, runs: int, run_steps: int, done: Callable[[], int]) -> None:
-        self.arms, self.runs, self.run_steps, self.done = arms, runs, run_steps, done
-        self.finished_runs = 0
-        self.by_arm: dict[str, int] = {}
-        self.started = time.monotonic()
-        self.bar: Progress | None = None
-        self.told = self.started
-
-    @contextmanager
-    def showing(self) -> Iterator[None]:
-        """Show it while the body runs."""
-        if not self.run_steps:
-            yield
-            return
-        if not err.is_terminal:
-            yield
-            self.line()
-            return
-        stop = threading.Event()
-        columns = [
-            TextColumn("training"),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f}%"),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        ]
-        with Progress(*columns, console=err, transient=True) as bar:
-            task = bar.add_task("training", total=self.run_steps, note="")
-
-            def refresh() -> None:
-                while not stop.wait(0.2):
-                    bar.update(task, completed=min(self.done(), self.run_steps), note=self.note())
-
-            thread = threading.Thread(target=refresh, daemon=True)
-            thread.start()
-            try:
-                yield
-            finally:
-                stop.set()
-                thread.join()
-
-    def note(self) -> str:
-        """Runs done and run-steps a second."""
-        rate = self.done() / max(time.monotonic() - self.started, 1e-9)
-        return f"{self.finished_runs}/{self.runs} runs of {plural(self.arms, 'arm')}, {rate:,.0f} run-steps/s"
-
-    def chunk_done(self, arm: Any, runs: int) -> None:
-        """Called when a chunk of an arm is finished."""
-        self.finished_runs += runs
-        if not err.is_terminal and time.monotonic() - self.told > 10:
-            self.told = time.monotonic()
-            self.line()
-
-    def line(self) -> None:
-        """A plain line of progress."""
-        elapsed = time.monotonic() - self.started
-        share = self.done() / self.run_steps if self.run_steps else 1.0
-        left = f", about {elapsed * (1 - share) / share:.0f} s left" if 0 < share < 1 else ""
-        err.print(f"training: {self.note()}, {elapsed:.0f} s{left}")
+SHOWN_ROWS = 20  # of a table, or of a list
+SHOWN_SETTINGS = 6
+ALL_ROWS = 60  # of all tables together
 
 
 def leaderboard(board: Any, target: Any) -> None:
@@ -125,7 +51,9 @@ def leaderboard(board: Any, target: Any) -> None:
     if board.empty:
         return
     settings = list(dict.fromkeys(board["setting"]))
-    for setting in settings:
+    shown = settings[:SHOWN_SETTINGS]
+    most = min(SHOWN_ROWS, ALL_ROWS // len(shown))
+    for setting in shown:
         rows = board[board["setting"] == setting]
         goal = f"steps to {target['metric']} {target['value']:g}" if target else "no target"
         table = Table(
@@ -137,11 +65,13 @@ def leaderboard(board: Any, target: Any) -> None:
         )
         for name in ("", "setup", "lr", "arrived", "steps", "95% interval", "x base", "verdict", "loss"):
             table.add_column(name, justify="left" if name == "setup" else "right", no_wrap=name != "setup")
-        for row in rows.head(SHOWN_ROWS).to_dict("records"):
+        for row in rows.head(most).to_dict("records"):
             table.add_row(*cells(row))
         out.print(table)
-        if len(rows) > SHOWN_ROWS:
-            out.print(f"  {len(rows) - SHOWN_ROWS} more in the report")
+        if len(rows) > most:
+            out.print(f"  {len(rows) - most:,} more in the report")
+    if len(settings) > len(shown):
+        out.print(f"{plural(len(settings) - len(shown), 'more setting')} in the report")
 
 
 def cells(row: dict[str, Any]) -> list[str]:
@@ -187,7 +117,15 @@ def interval(low: Any, high: Any) -> str:
 
 def trouble(arms: Sequence[tuple[str, str]]) -> None:
     """Arms that did not work, with the reason of each."""
-    if arms:
-        err.print(f"{plural(len(arms), 'arm')} without results:", style="bold")
-        for label, reason in arms:
-            err.print(f"  {label}: {reason}")
+    if not arms:
+        return
+    err.print(f"{plural(len(arms), 'arm')} without results:", style="bold")
+    listed([f"  {label}: {reason}" for label, reason in arms], "  {} more in study.json, each with its reason")
+
+
+def listed(lines: Sequence[str], rest: str) -> None:
+    """The first lines, and how many more there are."""
+    for line in lines[:SHOWN_ROWS]:
+        err.print(line)
+    if len(lines) > SHOWN_ROWS:
+        err.print(rest.format(f"{len(lines) - SHOWN_ROWS:,}"))

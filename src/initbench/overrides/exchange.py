@@ -85,7 +85,9 @@ class Exchange:
         options = {group: option for group, option in self.first.choices.items() if option is not None}
         files = {group: self.load(f"{group}/{option}") for group, option in options.items()}
         return not REFERS.search(str(self.bare)) and all(
-            file is not None and not file.defaults_list and (is_below(group, file) or group == "experiment")
+            file is not None
+            and (not file.defaults_list or group.startswith("hydra/"))  # all jobs have the same
+            and (is_below(group, file) or group == "experiment")
             for group, file in files.items()
         )
 

@@ -205,12 +205,28 @@ def composer(given: Sequence[Any], config_dirs: Sequence[str] = ()) -> Iterator[
         with (
             initialize_config_dir(str(conf_folder()), version_base="1.3", job_name="initbench"),
             files_checked(cache(check_own_file)),
+            own_launchers(),
         ):
             for override in given:  # glob(*) looks options up
                 override.config_loader = loader()
             yield Composer(given, search)
     finally:
         GlobalHydra.instance().clear()
+
+
+@contextmanager
+def own_launchers() -> Iterator[None]:
+    """Inside: the options of conf/hydra/launcher take the place of those that plugins register under the same names. Hydra
+    would merge both, with a warning, and refuse the keys that are ours."""
+    from hydra.core.config_store import ConfigStore
+
+    registered = ConfigStore.instance().repo.get("hydra", {}).get("launcher", {})
+    own = [path.name for path in (conf_folder() / "hydra" / "launcher").glob("*.yaml")]
+    of_plugins = {name: registered.pop(name) for name in own if name in registered}
+    try:
+        yield
+    finally:
+        registered.update(of_plugins)
 
 
 def check_own_file(path: Path) -> None:

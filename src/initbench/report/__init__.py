@@ -17,7 +17,7 @@ from initbench.errors import refusal, shown
 from initbench.report.source import Source, open_source
 
 FORMATS = ("html", "md", "csv", "latex", "figures", "archive")
-DEFAULT = ("html", "md", "csv", "archive")  # the page shows the figures; as files they take as long as all the rest
+DEFAULT = ("html", "md", "csv")  # figures as files take as long as all the rest, an archive doubles what a study holds
 Content = str | bytes | Callable[[IO[bytes]], None]  # of a file, or what writes it
 
 

@@ -1,4 +1,4 @@
-"""python -m initbench.report STUDY [STUDY]: rebuild a study's report, or put two studies side by side."""
+"""python -m initbench.report STUDY [STUDY]: rebuild a study's report, put two studies side by side, or make several one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from initbench.cli import streams
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
 from initbench.errors import refusal, shown
 from initbench.report import DEFAULT, FORMATS, build, build_versus
+from initbench.report.merging import merge
 from initbench.startup.processes import alone
+from initbench.store.lock import writing
 
 MLFLOW = "mlflow:"
 
@@ -19,12 +22,14 @@ MLFLOW = "mlflow:"
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="python -m initbench.report",
-        description="Rebuild the report of a study from its saved data, or put two studies side by side.",
+        description="Rebuild the report of a study from its saved data, put two studies side by side, or make one study of "
+        "several that are parts of it (--merge), e.g. half of the seeds from each of two machines.",
     )
     parser.add_argument(
         "study", nargs="+",
         help="study folder (outputs/default), archive (study.zip) or mlflow:<experiment>; of two, the second is compared with the first",
     )  # fmt: skip
+    parser.add_argument("--merge", action="store_true", help="the studies are parts of one: its data and report")
     parser.add_argument("--baseline", metavar="SETUP", help="setup or initializer to compare the others with")
     parser.add_argument(
         "--family", metavar="LIST", help="setups or initializers that get a verdict, with commas between (default: all)"
@@ -41,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out",
         metavar="FOLDER",
-        help="with mlflow:<experiment>: folder of its report (default: outputs/<experiment>-mlflow)",
+        help="with mlflow:<experiment>: folder of its report (default: outputs/<experiment>-mlflow); with --merge: of the "
+        "merged study (default: <study>-merged beside the first part)",
     )
     parser.add_argument(
         "--uri",
@@ -57,30 +63,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _built(arguments: argparse.Namespace) -> int:
-    if len(arguments.study) > 2:
+    if len(arguments.study) > 2 and not arguments.merge:
         raise refusal(
             shown(" ".join(arguments.study)),
             f"{len(arguments.study)} studies are too many",
-            "name one study, or two to compare",
+            "name one study, or two to compare; parts of one study are merged with --merge",
         )
     sources = [_source(name, arguments) for name in arguments.study]
-    if len(sources) == 2:
-        if arguments.baseline is not None:
-            raise refusal("--baseline", "with two studies the first one is the baseline", "leave it out")
-        if arguments.family is not None:
-            raise refusal("--family", "with two studies every common setup is judged", "leave it out")
-        paths = build_versus(*sources, target=arguments.target, formats=arguments.formats)
-    else:
-        asked = {name: getattr(arguments, name) for name in ("baseline", "family", "target", "formats")}
-        paths = build(sources[0], **asked)
+    if arguments.merge:
+        sources = [merge(sources, arguments.out)]
+    with writing(sources[-1], lambda text: streams.write(f"initbench.report: {text}", sys.stderr)):
+        paths = _paths(sources, arguments)
     for path in sorted(paths.values(), key=lambda path: path.suffix == ".html"):
         print(path)
     return 0
 
 
+def _paths(sources: Sequence[Path], arguments: argparse.Namespace) -> dict[str, Path]:
+    """Write the report of one study, or of two side by side."""
+    if len(sources) == 2:
+        if arguments.baseline is not None:
+            raise refusal("--baseline", "with two studies the first one is the baseline", "leave it out")
+        if arguments.family is not None:
+            raise refusal("--family", "with two studies every common setup is judged", "leave it out")
+        return build_versus(*sources, target=arguments.target, formats=arguments.formats)
+    asked = {name: getattr(arguments, name) for name in ("baseline", "family", "target", "formats")}
+    return build(sources[0], **asked)
+
+
 def _source(name: str, arguments: argparse.Namespace) -> Path:
     """A path on disk; the frames of an experiment are downloaded first, by the only package that imports mlflow."""
-    if not any(one.startswith(MLFLOW) for one in arguments.study) and (arguments.out or arguments.uri != "auto"):
+    out = arguments.out if not arguments.merge else None
+    if not any(one.startswith(MLFLOW) for one in arguments.study) and (out or arguments.uri != "auto"):
         raise refusal(
             "--out, --uri", "they go with mlflow:<experiment>", "a folder's report is written into the folder"
         )
@@ -92,7 +106,7 @@ def _source(name: str, arguments: argparse.Namespace) -> Path:
     uri = track.resolve_uri(arguments.uri, "--uri")
     if not experiment or uri is None:
         raise refusal(shown(name), "it names no experiment", "write mlflow:EXPERIMENT, e.g. mlflow:default")
-    return track.fetch(experiment, uri, Path(arguments.out or f"outputs/{experiment}-mlflow"))
+    return track.fetch(experiment, uri, Path(out or f"outputs/{experiment}-mlflow"))
 
 
 if __name__ == "__main__":

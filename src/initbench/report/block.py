@@ -17,7 +17,9 @@ from initbench.report.source import Source
 from initbench.report.svg import Styles, inline_svg
 from initbench.report.words import Sentence, plain
 
-MOST_SETTINGS = 6  # with figures; the tables hold all
+MOST_SETTINGS = 6  # that are each told and drawn; of more, FEW_SETTINGS are drawn, and the tables hold all
+FEW_SETTINGS = 3
+MOST_ARMS = 1000  # of the table of all arms, 1 MB of page
 
 
 @dataclass
@@ -50,9 +52,10 @@ class Draw:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.styles = Styles()
-        self.row_of = {arm: i for i, arm in enumerate(source.board["arm"])}
+        listed = in_table(source.board)
+        self.row_of = {arm: i for i, arm in enumerate(listed["arm"])}
         self.names = dict(zip(source.board["arm"], source.board["setup"]))
-        self.tips = {f"#arm-{i}": tip(row) for i, (_, row) in enumerate(source.board.iterrows())}
+        self.tips = {f"#arm-{i}": tip(row) for i, (_, row) in enumerate(listed.iterrows())}
         self.figures: list[tuple[str, str, Figure]] = []  # key, title: for files of their own
 
     def svg(self, figure: Figure, name: str, setting: str, title: str, sentence: Sentence) -> Markup:
@@ -73,10 +76,23 @@ def tip(row: pd.Series) -> str:
     return ", ".join(part.strip() for part in parts)
 
 
+def in_table(board: pd.DataFrame, most: int = MOST_ARMS) -> pd.DataFrame:
+    """The rows of the table of all arms: where there are more, the first of each setting and its baseline."""
+    if len(board) <= most:
+        return board
+    each = max(1, most // board["setting"].nunique())
+    return board[(board["rank"] <= each) | (board["setup"] == board["baseline"])]
+
+
+def drawn_settings(source: Source) -> list[str]:
+    """The settings that get figures."""
+    return source.settings[: MOST_SETTINGS if len(source.settings) <= MOST_SETTINGS else FEW_SETTINGS]
+
+
 def settings_of(source: Source) -> Iterator[tuple[str, pd.DataFrame, str | None]]:
     """(setting, its leaderboard with each net once, its heading if there are several) for those that get figures."""
     several = len(source.settings) > 1
-    for setting in source.settings[:MOST_SETTINGS]:
+    for setting in drawn_settings(source):
         yield setting, stats.distinct(source.part(source.board, setting)), setting if several else None
 
 

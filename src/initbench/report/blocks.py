@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from initbench import stats
-from initbench.report import judged, looked, sentences, tables, why
+from initbench.report import judged, looked, overview, sentences, tables, why
 from initbench.report import numbers as num
-from initbench.report.block import MOST_SETTINGS, Block, Draw, Item, n_of, settings_of, thinned
+from initbench.report.block import Block, Draw, Item, drawn_settings, in_table, n_of, settings_of, thinned
 from initbench.report.figures import forest, steps, training
 from initbench.report.figures.common import picked
 from initbench.report.source import Source
@@ -26,9 +26,10 @@ def blocks(source: Source) -> tuple[list[Block], Draw]:
     """All blocks that have something to show, and what was drawn for them."""
     draw = Draw(source)
     shown = [make(source, draw) for make in BLOCKS]
-    left = len(source.settings) - MOST_SETTINGS
+    told = len(drawn_settings(source))
+    left = len(source.settings) - told
     for block in shown:
-        if left > 0 and len(block.items) >= MOST_SETTINGS:
+        if left > 0 and len(block.items) >= told:
             block.left_out = f"{num.plural(left, 'more setting')}: in the table of all arms and in leaderboard.csv."
     return [block for block in shown if block.items], draw
 
@@ -108,10 +109,11 @@ def fair_rates(source: Source, draw: Draw) -> Block:
         if not source.arrives(setting) or profile.empty:
             continue
         sentence = sentences.about_rates(board, profile)
-        figure = steps.rates(
-            board, profile, source.part(source.runs, setting), source.tau(setting), _halves(source, board)
-        )
-        svg = draw.svg(figure, "rates", setting, "Steps to target by learning rate", sentence)
+        svg = None
+        if len(board) <= steps.PANELS or profile["lr"].nunique() > 1:  # a strip of many arms at one rate shows nothing
+            part = source.part(source.runs, setting)
+            figure = steps.rates(board, profile, part, source.tau(setting), _halves(source, board))
+            svg = draw.svg(figure, "rates", setting, "Steps to target by learning rate", sentence)
         block.items.append(
             Item(
                 html(sentence),
@@ -144,8 +146,11 @@ def all_arms(source: Source, draw: Draw) -> Block:
         " ".join(how),
     ])  # fmt: skip
     columns = tables.leaderboard_columns(source)
-    table = {"kind": "leaderboard", "heads": [c.head for c in columns], "rows": tables.rows(source.board, columns)}
+    shown = in_table(source.board)
+    table = {"kind": "leaderboard", "heads": [c.head for c in columns], "rows": tables.rows(shown, columns)}
     text = "{}; leaderboard.csv has every column."
+    if len(shown) < len(source.board):
+        text = f"{{}}, the first {len(shown):,} shown; leaderboard.csv has all, and every column."
     block.items.append(Item(html(say(text, num.plural(len(source.board), "arm"))), table=table, n=n_of(source.board)))
     return block
 
@@ -226,6 +231,7 @@ def parameters(source: Source, draw: Draw) -> Block:
 
 # The order of the page; one more block is one more line here.
 BLOCKS: tuple[Callable[[Source, Draw], Block], ...] = (
+    overview.settings,
     fastest,
     looked.looks,
     judged.decide,

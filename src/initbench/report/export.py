@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 import shutil
 import zipfile
@@ -22,6 +21,7 @@ from initbench.report.palette import TONES
 from initbench.report.source import Source
 from initbench.store.history import whole
 from initbench.store.reading import FRAMES, sha256
+from initbench.store.study_file import text_of
 
 _COLOURS = {tone.placeholder: tone.light for tone in TONES.values()}
 _PROPERTIES = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
@@ -97,7 +97,7 @@ def archive(source: Source, name: str, file: IO[bytes]) -> None:
                 data = _parquet(own)
                 out.writestr(zipfile.ZipInfo(frame, _STAMP), data)
                 digests[frame] = hashlib.sha256(data).hexdigest()
-        study = json.dumps({**source.own_study, "frames": digests}, indent=1, sort_keys=True) + "\n"
+        study = text_of({**source.own_study, "frames": digests})
         out.writestr(zipfile.ZipInfo("study.json", _STAMP), study)
         out.writestr(zipfile.ZipInfo("README.txt", _STAMP), _README.format(name=name))
 

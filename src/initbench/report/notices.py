@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 from initbench import stats
 from initbench.report import nets
 from initbench.report import numbers as num
-from initbench.report.commands import command_of, hydra_text
+from initbench.report.commands import axes_of, command_of
 from initbench.report.source import Source
 from initbench.report.words import Code, Notice, listed, say
 from initbench.stats import remedy
@@ -22,20 +23,42 @@ from initbench.stats.verdict import ALPHA
 def notices(source: Source) -> list[Notice]:
     """Read before you trust: each with the override to try. An empty list would be a clean study."""
     board = source.board
-    found = [
-        *_about_the_plan(source),
-        *_about_arms(source),
-        *_about_target(source),
-        *_about_rates(board, source),
-        *_about_seeds(board, source),
-        *_about_looks(source),
-        *_about_power(source),
-        *nets.about(source),
-        *_about_many(source),
-        *_about_baseline(source),
-        *_about_grid(source),
-    ]
-    return found
+    found = (
+        _about_the_plan(source),
+        _about_arms(source),
+        _about_target(source),
+        _about_rates(board, source),
+        _about_seeds(board, source),
+        _about_looks(source),
+        _about_power(source),
+        nets.about(source),
+        _about_many(source),
+        _about_baseline(source),
+        _about_grid(source),
+    )
+    return [one for alike in found for one in folded(alike, source.settings)]
+
+
+def folded(found: Sequence[Notice], settings: Sequence[str], most: int = 3) -> list[Notice]:
+    """Of more than `most` notices whose titles differ in their setting and in numbers alone, the first, and how many more.
+
+    >>> [one.title for one in folded([Notice(f"{n} arms ({s})", ()) for n, s in enumerate("abcd")], list("abcd"))]
+    ['0 arms (a; the like in 3 more settings)']
+    """
+    kinds: dict[object, list[tuple[str, Notice]]] = {}
+    for i, one in enumerate(found):
+        setting = next((name for name in settings if one.title.endswith(f" ({name})")), "")
+        bare = one.title.removesuffix(f" ({setting})")
+        kinds.setdefault(re.sub(r"[\d.,]+", "#", bare) if setting else i, []).append((f" ({setting}", one))
+    out = []
+    for alike in kinds.values():
+        where, first = alike[0]
+        if len(alike) <= most:
+            out += [one for _, one in alike]
+        else:
+            title = first.title.removesuffix(f"{where})")
+            out.append(first._replace(title=f"{title}{where}; the like in {len(alike) - 1} more settings)"))
+    return out
 
 
 def _about_the_plan(source: Source) -> list[Notice]:
@@ -276,13 +299,13 @@ def _about_many(source: Source) -> list[Notice]:
         board = source.part(source.board, setting)
         if len(board) <= MANY:
             continue
-        first = [arm for arm in board["arm"].head(CONFIRM) if arm in of_arm.index]
-        asked = {"seeds": f"[{','.join(str(fresh + k) for k in range(20))}]"}
-        for axis in ("init", "sharing"):
-            asked[axis] = ",".join(dict.fromkeys(hydra_text(str(of_arm.at[arm, f"{axis}.name"])) for arm in first))
-        command = Code(command_of(source, {axis: asked[axis] for axis in ("init", "sharing", "seeds")}))
+        axes = axes_of(source, of_arm, [arm for arm in board["arm"].head(CONFIRM) if arm in of_arm.index])
+        made = math.prod(map(len, axes.values()))
+        crossed = f" ({made:,} setups, since their axes cross)" if made > CONFIRM else ""
+        asked = {axis: ",".join(values) for axis, values in axes.items()}
+        asked["seeds"] = f"[{','.join(str(fresh + k) for k in range(20))}]"
         where = "" if len(source.settings) == 1 else f" ({setting})"
-        text = say("Confirm the first {} on fresh seeds: {}.", str(CONFIRM), command)
+        text = say("Confirm the first {} on fresh seeds{}: {}.", str(CONFIRM), crossed, Code(command_of(source, asked)))
         out.append(Notice(f"The first of {num.plural(len(board), 'setup')} looks faster than it is{where}", text))
     return out
 

@@ -13,9 +13,9 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from initbench.report import nets
+from initbench.report import nets, overview
 from initbench.report import numbers as num
-from initbench.report.answer import answer, four_numbers, span
+from initbench.report.answer import four_numbers, span
 from initbench.report.block import MOST_SETTINGS, Block, Draw
 from initbench.report.blocks import blocks
 from initbench.report.looked import facts
@@ -24,8 +24,9 @@ from initbench.report.palette import variables
 from initbench.report.sentences import word_counts
 from initbench.report.source import Source
 from initbench.report.svg import drawing
-from initbench.report.words import html
+from initbench.report.words import html, listed
 
+MOST_NAMES = 40  # of a list
 METHODS = (
     "T, the steps to target, is the step of the first evaluation at or past the target, even if the run diverges later. "
     "A run without T within the budget, or that diverged before it, never arrived: it counts as infinite in medians and "
@@ -86,14 +87,11 @@ def page(
     it, to which it links."""
     with drawing():
         shown, draw = drawn or blocks(source)
-    told = source.settings[:MOST_SETTINGS]
-    left = len(source.settings) - len(told)
     return render(
         draw,
         title=f"{source.study.get('study', 'study')}: which setup trains fastest?",
         subtitle=_subtitle(source),
-        answers=[html(answer(source, setting)) for setting in told],
-        answers_left=f"{num.plural(left, 'more setting')} in the table below." if left > 0 else "",
+        answers=[html(one) for one in overview.answers(source)],
         told=[(name, html(sentence)) for name, sentence in facts(source)],
         four=four_numbers(source),
         notices=[{"title": n.title, "text": html(n.text)} for n in notices(source)],
@@ -103,6 +101,7 @@ def page(
         command=rebuild_commands(source, command),
         facts=where_it_ran(source),
         files=[(name, what) for name, (form, what) in FILES.items() if form in (None, *formats)],
+        pack="" if "archive" in formats else shlex.join([*_of_folder(source), "--format", "archive"]),
     )
 
 
@@ -178,13 +177,16 @@ def what_was_run(source: Source) -> list[tuple[str, str]]:
             target += f" (the study's own: {own['metric']} {float(own['value']):g})"
     baselines = list(dict.fromkeys(board["baseline"].dropna().astype(str)))
     return [
-        ("Settings", "; ".join(source.settings[:MOST_SETTINGS])),
-        ("Initializers", ", ".join(dict.fromkeys(board["init"].astype(str).sort_values()))),
-        ("Sharing", ", ".join(dict.fromkeys(board["sharing"].astype(str).sort_values()))),
-        ("Learning rates", ", ".join(num.rate(lr) for lr in sorted(runs["optim.lr"].astype(float).unique()))),
+        ("Settings", _settings(source)),
+        ("Initializers", listed(sorted(board["init"].astype(str).unique()), MOST_NAMES)),
+        ("Sharing", listed(sorted(board["sharing"].astype(str).unique()), MOST_NAMES)),
+        (
+            "Learning rates",
+            listed([num.rate(lr) for lr in sorted(runs["optim.lr"].astype(float).unique())], MOST_NAMES),
+        ),
         ("Seeds", shown or "none"),
         ("Target", target),
-        ("Baseline", ", ".join(baselines) or "none"),
+        ("Baseline", listed(baselines, MOST_NAMES) or "none"),
     ]
 
 
@@ -206,7 +208,7 @@ def where_it_ran(source: Source) -> list[tuple[str, str]]:
         ("Created", str(study.get("created") or "unknown")),
         *([("Took", f"{float(elapsed):,.1f} seconds")] if elapsed is not None else []),
         ("MLflow", pairs(tracking) if tracking else "not tracked"),
-        ("Settings", "; ".join(source.settings[:MOST_SETTINGS])),
+        ("Settings", _settings(source)),
     ][: 6 if elapsed is not None else 5]
 
 
@@ -214,12 +216,7 @@ def rebuild_commands(source: Source, command: str | None = None) -> str:
     """The command that ran the study; and the one that built this page, if it asked for something else."""
     lines = [str(command or source.study.get("command") or "python -m initbench")]
     if source.changed:
-        again = [
-            "python",
-            "-m",
-            "initbench.report",
-            str(source.study.get("folder") or f"outputs/{source.study.get('study')}"),
-        ]
+        again = _of_folder(source)
         if source.baseline is not None:
             again += ["--baseline", source.baseline]
         if source.family is not None:
@@ -228,3 +225,14 @@ def rebuild_commands(source: Source, command: str | None = None) -> str:
             again += ["--target", f"{source.target[0]}:{source.target[1]:g}"]
         lines.append(shlex.join(again))
     return "\n".join(lines)
+
+
+def _of_folder(source: Source) -> list[str]:
+    """The command that makes this study's report, as far as its folder."""
+    folder = source.study.get("folder") or f"outputs/{source.study.get('study')}"
+    return ["python", "-m", "initbench.report", str(folder)]
+
+
+def _settings(source: Source) -> str:
+    left = len(source.settings) - MOST_SETTINGS
+    return "; ".join(source.settings[:MOST_SETTINGS]) + (f" and {left:,} more" if left > 0 else "")

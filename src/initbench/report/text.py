@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from initbench import stats
-from initbench.report import tables
-from initbench.report.answer import answer, four_numbers
+from initbench.report import overview, tables
+from initbench.report.answer import four_numbers
+from initbench.report.block import drawn_settings
 from initbench.report.looked import facts
 from initbench.report.notices import notices
 from initbench.report.page import rebuild_commands, where_it_ran
@@ -24,15 +25,19 @@ def report_markdown(source: Source) -> str:
     """Answer, table, warnings, command: for a README or a pull request."""
     study = escape_markdown(str(source.study.get("study", "study")))
     lines = [f"# {study}: which setup trains fastest?", ""]
-    for setting in source.settings:
-        lines += [markdown(answer(source, setting)), ""]
+    for sentence in overview.answers(source):
+        lines += [markdown(sentence), ""]
+    if overview.is_many(source):
+        lines += ["| " + " | ".join(overview.HEADS) + " |", "|" + " --- |" * len(overview.HEADS)]
+        lines += ["| " + " | ".join(map(escape_markdown, row)) + " |" for row in overview.rows(source)]
+        lines.append("")
     lines += [f"- {name}: {markdown(sentence)}" for name, sentence in facts(source)]
     lines.append("")
     lines += [", ".join(f"{value} {escape_markdown(name)}" for value, name, _ in four_numbers(source)) + ".", ""]
     columns = [
         c for c in tables.leaderboard_columns(source) if c.head.title not in ("FLOPs to target", "Used params", "Runs")
     ]
-    for setting in source.settings:
+    for setting in drawn_settings(source):
         board = source.part(source.board, setting)
         if len(source.settings) > 1:
             lines += [f"## {escape_markdown(setting)}", ""]
@@ -51,6 +56,11 @@ def report_markdown(source: Source) -> str:
         if len(said) > MOST_ROWS:
             lines.append(f"- {len(said) - MOST_ROWS:,} more in comparisons.csv")
         lines.append("")
+    if overview.is_many(source):
+        lines += [
+            f"{len(source.settings) - len(drawn_settings(source)):,} more settings in leaderboard.csv and comparisons.csv.",
+            "",
+        ]
     found = notices(source)
     if found:
         lines += ["**Read before you trust**", ""]

@@ -19,9 +19,22 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from initbench.startup import scratch
 from initbench.startup.plain import plain_start
 
 GRACE = 2.0  # seconds between asking a process to end and ending it
+ENDING = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a scheduler's time limit, a terminal that is closed
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has asked this process to end."""
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        super().__init__()
+        self.number = number
+
+    def __str__(self) -> str:
+        return "interrupted" if self.number == signal.SIGINT else f"ended by {signal.Signals(self.number).name}"
 
 
 class Processes:
@@ -73,11 +86,28 @@ def later(processes: Processes | None, function: Callable[..., Any], *args: Any)
 
 def context() -> Any:
     """How processes start: forked from a clean one where that exists."""
+    scratch.folder()  # before multiprocessing makes one that nobody would remove after a kill
+    track_resources()
     methods = mp.get_all_start_methods()
     chosen = mp.get_context("forkserver" if "forkserver" in methods else "spawn")
     if chosen.get_start_method() == "forkserver":
         chosen.set_forkserver_preload(["initbench.study.worker"])
     return chosen
+
+
+def track_resources() -> None:
+    """Start the process that removes what this one leaves, so that the end of a terminal does not end it first: by itself
+    it ignores Ctrl-C and SIGTERM only."""
+    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+        return
+    from multiprocessing import resource_tracker
+
+    before = signal.getsignal(signal.SIGHUP)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which it inherits
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL if before is None else before)
 
 
 def begin() -> bool:
@@ -129,22 +159,34 @@ def like_the_command() -> None:
 
 
 def interrupt_twice() -> None:
-    """The first Ctrl-C is an exception, so that what is under way is cleaned up; the second ends this process at once,
-    whatever it does, and those beside it end with it."""
+    """The first signal to end is an exception, so that what is under way is cleaned up; the second ends this process at
+    once, whatever it does, and those beside it end with it."""
 
-    def first(*args: Any) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        raise KeyboardInterrupt
+    def first(number: int, frame: Any) -> None:
+        end_at_once()
+        raise Stopped(number)
 
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as under nohup
-        signal.signal(signal.SIGINT, first)
+    for name in ENDING:
+        number = getattr(signal, name, None)
+        # not ignored, as under nohup
+        if number is not None and signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
+            signal.signal(number, first)
+
+
+def end_at_once() -> None:
+    """From now on a signal to end does so without an exception."""
+    for name in ENDING:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def alone(command: Callable[[], int]) -> int:
     """The status of a command that is all its process does: it does not look through its libraries for garbage."""
     collect_seldom()
     status = command()
-    gc.freeze()  # nor at its end
+    end_at_once()  # all is done and said
+    gc.freeze()  # nor does it look at its end
     return status
 
 

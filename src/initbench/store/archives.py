@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from initbench.errors import InputError, refusal
+from initbench.startup import scratch
 from initbench.store.reading import FILES, MOST_JSON, check_file
 
 MOST_RATIO = 200  # unpacked to packed: a frame is packed already, study.json shrinks about thirtyfold
@@ -23,7 +24,10 @@ def unpacked(path: Path) -> Iterator[Path]:
     """A folder, for a while, with the files of the study in the archive. Raises InputError in one line."""
     check_file(path)
     try:
-        with zipfile.ZipFile(path) as content, tempfile.TemporaryDirectory() as name:
+        with (
+            zipfile.ZipFile(path) as content,
+            tempfile.TemporaryDirectory(prefix="study-", dir=scratch.folder()) as name,
+        ):
             folder = Path(name)
             left = shutil.disk_usage(folder).free
             for entry in _members(path, content):

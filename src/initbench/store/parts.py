@@ -19,11 +19,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from initbench.config.arm import Run, run_key
+from initbench.config.arm import NUMERICS_VERSION, Run, run_key
 from initbench.disk import naming, published
 from initbench.errors import refusal
 from initbench.store.chunk import Chunk, Series
 
+NUMERICS = "numerics"  # in a part's metadata: the NUMERICS_VERSION that trained it, which its folder's name hides
 KEPT = 32 * 2**20  # bytes of an arm's parts that are kept while its series are read; of more, each is read anew
 
 
@@ -174,7 +175,7 @@ def joint_axes(parts: Iterable[Part]) -> Axes:
 
 
 def table_of(arm_key: str, chunk: Chunk) -> pa.Table:
-    """A chunk as a table: run, seed, lr, diverged_at, and a list column a series; the axes stand in the metadata."""
+    """A chunk as a table: run, seed, lr, diverged_at, and a list column a series; axes and numerics stand in the metadata."""
     columns: dict[str, pa.Array] = {
         "run": pa.array([run_key(arm_key, seed, lr) for seed, lr in chunk.runs]),
         "seed": pa.array([seed for seed, _ in chunk.runs], pa.int64()),
@@ -190,7 +191,8 @@ def table_of(arm_key: str, chunk: Chunk) -> pa.Table:
         offsets = np.arange(0, flat.size + 1, flat.shape[1], dtype=np.int32)
         columns[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.ravel()))
     axes = {name: [list(s.steps), None if s.layers is None else list(s.layers)] for name, s in chunk.series.items()}
-    return pa.table(columns).replace_schema_metadata({"axes": json.dumps(axes, sort_keys=True)})
+    told = {"axes": json.dumps(axes, sort_keys=True), NUMERICS: str(NUMERICS_VERSION)}
+    return pa.table(columns).replace_schema_metadata(told)
 
 
 NEEDED = ("run", "seed", "lr", "diverged_at")
@@ -211,26 +213,34 @@ def intact(path: Path) -> pa.Table | None:
     """
     aside = path.with_name(f"damaged-{path.name}")
     try:
-        content = path.read_bytes()
-        table, why = None, "its bytes are not those that were written"
-        if f"part-{hashlib.sha256(content).hexdigest()}.parquet" == path.name:
-            table, why = _part(content)
+        table, why = examined(path)
         if table is None:
             path.rename(aside)
             damaged.append(f"{path}: damaged ({why}); set aside as {aside.name}, its runs are trained again")
         return table
+    except FileNotFoundError:  # another process has set it aside
+        return None
     except OSError as error:
         raise refusal(
             path, f"cannot be used ({error.strerror or error})", "move it away: its runs are trained again"
         ) from None
 
 
-def _part(content: bytes) -> tuple[pa.Table | None, str]:
-    """The table in a part's bytes, or why there is none: whoever can name a file by its bytes can write others."""
+def examined(path: Path) -> tuple[pa.Table | None, str]:
+    """The table of a part, or why it is none of this arm: its name is that of its bytes, but whoever can name a file can
+    write others, or copy one from another arm."""
+    content = path.read_bytes()
+    if f"part-{hashlib.sha256(content).hexdigest()}.parquet" != path.name:
+        return None, "empty" if not content else "its bytes are not those that were written"
     try:
         table = pq.read_table(pa.BufferReader(content))
         json.loads((table.schema.metadata or {})[b"axes"])
     except (pa.ArrowException, OSError, ValueError, KeyError):
         return None, "it is no part of a store"
     missing = [name for name in NEEDED if name not in table.column_names]
-    return (None, f"without {', '.join(missing)}") if missing else (table, "")
+    if missing:
+        return None, f"without {', '.join(missing)}"
+    first = [table[name][0].as_py() for name in ("run", "seed", "lr")] if len(table) else []
+    if first and first[0] != run_key(path.parent.name, *first[1:]):
+        return None, "it is a part of another arm"
+    return table, ""

@@ -18,13 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pandas.api.types import is_numeric_dtype
 
-from initbench.errors import refusal, shown
+from initbench.errors import InputError, refusal, shown
 from initbench.memory import check_fits
 from initbench.store.history import TYPES, History, HistoryFile, readable
+from initbench.store.lock import written
 from initbench.store.study_file import checked_study, wrong_study
 
 FRAMES = ("runs.parquet", "history.parquet")
 FILES = ("study.json", *FRAMES)
+PLANNED = ".planned.json"  # the study.json of a command that has not ended
 MOST_JSON = 2**28  # bytes; 10,000 arms are a tenth of it
 GIVE = "give the frames of a study"
 REBUILD = "run the study's command again, or copy the folder once more"
@@ -46,6 +48,15 @@ HISTORY_COLUMNS = ("run", "step", "metric", "layer", "value")
 
 def read_folder(folder: Path) -> tuple[pd.DataFrame, HistoryFile, dict[str, Any]]:
     """(runs, history, study) of a study folder. Raises InputError that names the file, what is wrong and what to do."""
+    try:
+        return _read(folder)
+    except InputError:
+        if not written(folder):
+            raise
+    return _read(folder)
+
+
+def _read(folder: Path) -> tuple[pd.DataFrame, HistoryFile, dict[str, Any]]:
     if not folder.is_dir():
         wrong = "no such folder" if not os.path.lexists(folder) else "not a folder"
         raise refusal(folder, wrong, f"a study folder holds {', '.join(FILES)}, e.g. outputs/default")

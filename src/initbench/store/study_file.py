@@ -9,10 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from initbench.config.arm import digest
 from initbench.config.checks import is_whole
 from initbench.errors import refusal, shown
 
 SCHEMA = 1  # of study.json and of both frames
+WHOLE = "whole"  # key of study.json: digest of all others
 DEEPEST = 50  # levels of objects and lists
 FRESH = "run the study's command again, or copy the folder once more"
 
@@ -34,11 +36,24 @@ def checked_study(path: Path, most: int) -> dict[str, Any]:
         raise refusal(path, f"cannot be read ({error.strerror or error})", FRESH) from None
     if not isinstance(study, dict):
         raise refusal(path, f"must be an object, not {type(study).__name__}", FRESH)
+    whole = study.pop(WHOLE, None)
     wrong, do = _wrong_schema(study.get("schema"))
     wrong = wrong or (f"nested deeper than {DEEPEST} levels" if depth(study) > DEEPEST else "") or wrong_study(study)
+    if not wrong and whole is not None and whole != digest(study):
+        wrong = "its content is not what was written: damaged or edited"
     if wrong:
         raise refusal(path, wrong, do or FRESH)
     return study
+
+
+def text_of(study: Mapping[str, Any]) -> str:
+    """study.json of a content, with a digest of it, which `checked_study` takes out again.
+
+    >>> sorted(json.loads(text_of({"study": "s"})))
+    ['study', 'whole']
+    """
+    plain = json.loads(json.dumps(study))  # as it is read again
+    return json.dumps({**plain, WHOLE: digest(plain)}, indent=1, sort_keys=True) + "\n"
 
 
 def depth(value: Any) -> int:
@@ -106,6 +121,15 @@ def _digests(value: Any) -> bool:
     )
 
 
+def _asked(value: Any) -> bool:
+    return (
+        _object(value)
+        and _texts(value.get("formats"))
+        and value.get("children") in ("headline", "full", "none")
+        and isinstance(value.get("goes_on"), bool)
+    )
+
+
 def _target(value: Any) -> bool:
     return (
         _object(value)
@@ -160,6 +184,8 @@ STUDY = {
     "versions": Key(_object, "an object"),
     "machine": Key(_object, "an object"),
     "mlflow": Key(_object, "an object"),
+    "numerics": Key(_count, "a whole number"),
+    "asked": Key(_asked, "formats of the report, what MLflow gets of a run, and whether the study goes on by itself"),
     "cautions": Key(_objects, "a list of objects"),
     "looked": Key(_objects, "a list of objects"),
     "looks": Key(_objects, "a list of objects"),
@@ -168,8 +194,8 @@ STUDY = {
 }
 ARM = {
     **{name: Key(_text, "text", required=True, null=False) for name in ("label", "setup", "setting", "status")},
-    **{name: Key(_text, "text") for name in ("arm_key", "init", "sharing", "reason", "path")},
-    "config": Key(_object, "an object"),
+    **{name: Key(_text, "text") for name in ("arm_key", "init", "sharing", "reason", "path", "data_hash")},
+    **{name: Key(_object, "an object") for name in ("config", "home")},
     "theory": Key(_predictions, "lists of numbers or null by name"),
     "layers": Key(_objects, "a list of objects"),
     "runs": Key(_count, "a whole number"),

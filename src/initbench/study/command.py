@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,22 +15,25 @@ from typing import TYPE_CHECKING, Any
 
 from initbench.config.arm import StudyConfig, resolve_target
 from initbench.config.cautions import merged
-from initbench.config.checks import check_choice
 from initbench.config.groups import Target
 from initbench.errors import NotApplicable, every, masked, refusal
 from initbench.overrides.expand import Expanded, expand_study
 from initbench.overrides.read import key_of, texts
 from initbench.startup.plain import plain_start
-from initbench.startup.processes import Processes, cores, later, like_the_command
+from initbench.startup.processes import Processes, later, like_the_command
+from initbench.store.lock import writing
 from initbench.store.parts import Store, told
 from initbench.store.reading import FILES
-from initbench.study import again, looked
+from initbench.study import again, begun, looked
+from initbench.study.compared import baseline_of, family_of, merged_arms
 from initbench.study.described import Refused, describe
-from initbench.study.labels import labelled, setup_label
-from initbench.study.launch import Training, functions, needs_hydra
-from initbench.study.places import check_places
+from initbench.study.labels import labelled
+from initbench.study.launch import Training, functions, needs_hydra, workers_of
+from initbench.study.launchers import check_launcher, launcher_of
+from initbench.study.places import check_places, taken
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.pool import Pool
+from initbench.study.submitted import NOTHING, Absent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,8 +41,6 @@ if TYPE_CHECKING:
     from initbench.study.results import Results
     from initbench.track import Filled
 
-# operations that take less time in this process than other processes take to start
-SMALL_WORK = 2e10
 # the slowest imports of what comes after training: for verdicts, and for the report
 VERDICT_MODULES = ("scipy.stats",)
 REPORT_MODULES = ("initbench.report.blocks", *VERDICT_MODULES)
@@ -86,6 +88,11 @@ class Study:
         store = Store(self.root)
         return {arm.key: len(store.runs(arm.key) & set(arm.config.runs)) for arm in self.arms}
 
+    def left(self, stored: Mapping[str, int]) -> dict[str, int]:
+        """Arm key -> how many of its asked runs are to be trained."""
+        again = self.config.rerun
+        return {arm.key: len(arm.config.runs) - (0 if again else stored[arm.key]) for arm in self.arms}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -95,11 +102,13 @@ class Outcome:
     tracked: Filled
     board: pd.DataFrame
     report: Mapping[str, Path]
+    queued: frozenset[str] = frozenset()  # keys of arms that jobs still train
 
     @property
     def trouble(self) -> list[tuple[str, str]]:
-        """(arm, reason) of each arm without results."""
-        return [(arm["label"], arm["reason"]) for arm in self.results.study["arms"] if arm["status"] != "done"]
+        """(arm, reason) of each arm without results that no job goes on with."""
+        return [(arm["label"], arm["reason"]) for arm in self.results.study["arms"]
+                if arm["status"] != "done" and arm["arm_key"] not in self.queued]  # fmt: skip
 
     @property
     def status(self) -> int:
@@ -120,10 +129,11 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
     """The study of an expanded command."""
     from initbench.study.controls import with_controls
 
+    check_launcher(launcher_of(expanded.hydra))
     arms, refused = [], []
     for config, job in zip(expanded.arms, expanded.jobs):
         try:
-            arms.append(replace(planned(config), job=job))
+            arms.append(replace(planned(config), job=untracked(job)))
         except NotApplicable as reason:
             refused.append(Refused(config, str(reason)))
     if not arms:
@@ -161,48 +171,13 @@ def plan_expanded(expanded: Expanded, overrides: Sequence[str]) -> Study:
     )
 
 
-def merged_arms(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
-    """Each arm once: an axis that changes no number makes the same arm again, which has to ask for the same runs."""
-    known: dict[str, PlannedArm] = {}
-    for arm in arms:
-        other = known.setdefault(arm.key, arm)
-        if other.config.runs != arm.config.runs:
-            raise refusal(arm.setup, "asked for twice, with different seeds or learning rates", "give them once")
-    return list(known.values())
+def untracked(job: Iterable[str]) -> tuple[str, ...]:
+    """The overrides of a job of another launcher: it tracks nothing, and whoever keeps them learns no password.
 
-
-def baseline_of(baseline: str | None, arms: Sequence[PlannedArm], overrides: Sequence[str]) -> str | None:
-    """The setup or initializer to compare with; raises InputError for a typed one that is not in the sweep.
-
-    An experiment's own is meant for its own initializers: it counts where it is swept, and the default study's only
-    where no initializers are typed.
+    >>> untracked(["init=eye", "track.uri=http://alice:secret@host"])
+    ('init=eye', 'track.uri=null')
     """
-    typed = {text.split("=", 1)[0] for text in overrides}
-    known = tuple(sorted({arm.setup for arm in arms} | {arm.config.init.name for arm in arms}))
-    if "report.baseline" in typed and baseline is not None:
-        check_choice("report.baseline", baseline, known)
-    elif "init" in typed and "experiment" not in typed:
-        return None
-    return baseline if baseline in known else None
-
-
-def family_of(
-    family: Any, arms: Sequence[PlannedArm], refused: Sequence[Refused], overrides: Sequence[str]
-) -> list[str] | None:
-    """The setups or initializers to be judged; raises InputError for a typed one that is not in the sweep.
-
-    Of an experiment's own, those that are swept.
-    """
-    if family is None:
-        return None
-    configs = [arm.config for arm in arms] + [one.config for one in refused]
-    known = sorted({setup_label(config) for config in configs} | {arm.setup for arm in arms}
-                   | {config.init.name for config in configs})  # fmt: skip
-    if any(key_of(text) == "report.family" for text in overrides):
-        from initbench.stats.family import named
-
-        return named(family, known, "report.family")
-    return [name for name in family if name in known] or None
+    return (*(one for one in job if not key_of(one).startswith("track.")), "track.uri=null")
 
 
 def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Results | None:
@@ -218,27 +193,37 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
     >>> results.runs[["init.name", "seed", "status"]].values.tolist()
     [['eye', 0, 'completed'], ['eye', 1, 'completed']]
     """
+    from initbench.study.needs import check_needs
+
+    started = time.monotonic()
     study = plan(overrides, config_dirs)
     if study.config.dry_run:
-        from initbench.study.saying import say_expected, say_plan
+        from initbench.study.expected import expected
+        from initbench.study.saying import say_estimate, say_expected, say_plan
 
-        say_plan(study, sum(study.stored().values()))
+        stored = study.stored()
+        say_plan(study, sum(stored.values()))
         say_expected(study)
+        say_estimate(expected(study, study.left(stored), started))
+    check_needs(study)
+    if study.config.dry_run:
         return None
-    trainer = trainer_of(study)
-    try:
-        warn_of(told())
-        if study.goes_on:
-            from initbench.study.rounds import Way, here
+    with taken(study, warnings.warn):
+        trainer = trainer_of(study)
+        try:
+            warn_of(told())
+            if study.goes_on:
+                from initbench.study.rounds import Way, here
 
-            study, _ = Way(study).go(here(trainer))
-        else:
-            trainer.train(study.arms)
-    except BaseException:
-        trainer.pool.close(wait=False)
-        raise
-    trainer.pool.close()
-    results = collect(study, 0.0).results
+                study, _ = Way(study).go(here(trainer))
+            else:
+                trainer.train(study.arms)
+        except BaseException:
+            trainer.pool.close(wait=False)
+            raise
+        trainer.pool.close()
+        with writing(study.folder, warnings.warn):
+            results = collect(study, 0.0).results
     warn_of(told())
     return results
 
@@ -258,24 +243,14 @@ def resolved(setting: str | None) -> str | None:
     return track.resolve_uri(setting)
 
 
-def trainer_of(study: Study, told: Callable[[PlannedArm, int], None] = lambda arm, runs: None) -> Training:
+def trainer_of(study: Study, stored: Mapping[str, int] | None = None) -> Training:
     """A trainer with a pool of workers for this study, already starting."""
-    stored = {key: 0 if study.config.rerun else n for key, n in study.stored().items()}
-    asked = study.arms[0].config.engine.workers
-    small = work(study, stored) < SMALL_WORK and not study.config.decide.enabled
-    pool = Pool(asked or (1 if small else cores()))
-    if not needs_hydra(study) and any(stored[arm.key] < len(arm.config.runs) for arm in study.arms):
+    left = study.left(study.stored() if stored is None else stored)
+    pool = Pool(workers_of(study, left))
+    if not needs_hydra(study) and any(left.values()):
         pool.start(functions(study.arms))
-    return Training(study.root, pool, rerun=study.config.rerun, told=told)
-
-
-def work(study: Study, stored: Mapping[str, int]) -> float:
-    """Operations of the training that is left."""
-    total = 0.0
-    for arm in study.arms:
-        each = arm.costs()["flops_per_step"] * arm.config.train.steps
-        total += each * (len(arm.config.runs) - stored[arm.key])
-    return total
+    begun.begin(study)  # while the workers start
+    return Training(study.root, pool, rerun=study.config.rerun)
 
 
 @contextmanager
@@ -325,7 +300,7 @@ def collect(
     study: Study,
     elapsed: float,
     say: Callable[[str], None] = lambda text: None,
-    launcher_failed: str | None = None,
+    absent: Absent = NOTHING,
     process: Processes | None = None,
 ) -> Outcome:
     """Frames from the store, the report, and MLflow's records from them.
@@ -344,7 +319,8 @@ def collect(
 
         known = track.experiment(study.uri, content["study"])  # for the links of the report
         content["mlflow"] = None if known is None else {"uri": masked(study.uri), "experiment_id": known}
-    recorded = later(process, record, content, study.root, study.folder, launcher_failed)
+    reasons = {arm.key: absent.launcher for arm in study.arms if absent.launcher} | dict(absent.arms)
+    recorded = later(process, record, content, study.root, study.folder, reasons)
     say("writing the report")
     written = later(process, report, study.folder, tuple(study.config.report.formats))
     results = recorded()
@@ -357,16 +333,18 @@ def collect(
     if study.uri is not None and tracked.experiment_id is not None:
         results.study["mlflow"] = {"uri": masked(study.uri), "experiment_id": tracked.experiment_id}
         results.save_study()
-    if tracked.complete and launcher_failed is None:
+    if tracked.complete and not absent:
         files = [*paths.values(), *(study.folder / name for name in FILES)]
         kept = {"experiment_id": tracked.experiment_id, "state": track.state(study.uri, tracked.experiment_id)}
         again.note(study.folder, made, board, files, kept)
-    return Outcome(results, tracked, board, paths)
+    if not absent.queued:  # else jobs go on with it
+        begun.end(study.folder)
+    return Outcome(results, tracked, board, paths, absent.queued)
 
 
 def asked(study: Study) -> tuple[object, ...]:
     """What the files and records of a study depend on beside its content and runs."""
-    return study.config.report.formats, study.config.track.children, study.uri
+    return study.config.report.formats, study.config.track.children, study.uri and masked(study.uri)
 
 
 def unchanged(study: Study) -> Outcome | None:
@@ -380,4 +358,5 @@ def unchanged(study: Study) -> Outcome | None:
     experiment = made.tracked.get("experiment_id")
     if made.tracked.get("state") is None or made.tracked["state"] != track.state(study.uri, experiment):
         return None
+    begun.end(study.folder)
     return Outcome(load(study.folder), track.filled(study.uri, experiment), made.board, made.files)

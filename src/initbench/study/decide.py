@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from initbench.config.arm import Dropped
-from initbench.grammar import plural
+from initbench.grammar import duration, plural
 from initbench.stats import choice, remedy
 from initbench.stats.panel import Panel, panels
 from initbench.stats.rates import GATE, chosen_lr
-from initbench.study.limits import REFINING, duration
+from initbench.study.limits import REFINING
 
 TUNED = 10  # seeds on which the rates of optim.lr=auto are found
 HELPED = ("few", "seeds", "grid")  # what keeps a comparison open that more seeds may end

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from initbench.config.arm import ArmConfig
+from initbench.config.arm import NUMERICS_VERSION, ArmConfig
 from initbench.errors import masked
 from initbench.study.labels import init_label, setting_label, setup_label, sharing_label
 from initbench.study.launch import failure
@@ -49,6 +49,12 @@ def describe(study: Study, elapsed: float) -> dict[str, Any]:
         "study": study.config.name,
         "command": shlex.join(["python", "-m", "initbench", *map(masked, study.overrides)]),
         "overrides": [masked(one) for one in study.overrides],
+        "asked": {
+            "formats": list(study.config.report.formats),
+            "children": study.config.track.children,
+            "goes_on": study.goes_on,
+        },
+        "numerics": NUMERICS_VERSION,
         "versions": versions(),
         "git": git_commit(),
         "machine": machine(),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from initbench import sharing
+from initbench.config import called
 from initbench.config.arm import ArmConfig, digest, dotted
-from initbench.config.groups import ModelConfig
+from initbench.config.called import Named
 from initbench.errors import refusal
 from initbench.grammar import plain
 
@@ -20,17 +21,8 @@ if TYPE_CHECKING:
 
 def labelled(arms: Sequence[PlannedArm]) -> list[PlannedArm]:
     """The arms with settings named so that different ones differ, and labels unique in the study."""
-    settings = [setting_config(arm.home or arm.config) for arm in arms]
-    varying = differing(settings)
-    out = []
-    for arm, config in zip(arms, settings):
-        own = {key: config.get(key) for key in varying}
-        details = ", ".join(f"{short(key)}={plain(value)}" for key, value in own.items() if value is not None)
-        whole = takes_all(arm.config, arm.data)  # then the setting names no batch size
-        shown = {key: value for key, value in own.items() if key not in SHOWN or (whole and key == "optim.batch_size")}
-        extra = "".join(f", {short(key)}={plain(v)}" for key, v in shown.items() if v is not None)
-        label = f"{arm.setup} · {details}" if details else arm.setup
-        out.append(replace(arm, label=label, setting=setting_label(arm.home or arm.config, arm.data) + extra))
+    own = [Named(arm.setup, (arm.home or arm.config).plain(), takes_all(arm.config, arm.data)) for arm in arms]
+    out = [replace(arm, label=label, setting=setting) for arm, (label, setting) in zip(arms, called.names(own))]
     check_unique(out)
     return out
 
@@ -51,58 +43,6 @@ def check_unique(arms: Sequence[PlannedArm]) -> None:
             raise refusal(
                 arm.label, f"two arms have this label, of {both}", "leave one out, or give them different names"
             )
-
-
-# parts of a setting that its label always shows
-SHOWN = {
-    *("data.name", "model.depth", "model.width", "model.activation", "optim.name"),
-    *("optim.batch_size", "train.steps"),
-}
-
-
-# parts of the model that are compared
-OF_THE_SETUP = ("model.parametrization", "model.base_width", "model.residual")
-
-
-def setting_config(config: ArmConfig) -> dict[str, Any]:
-    """Everything but the setup, flat: what a comparison happens in."""
-    flat = dotted(config.plain())
-    del flat["seeds"], flat["dropped"]
-    left = ("init.", "sharing.", "train.target", "engine.workers", "engine.chunk", "measure.")
-    return {
-        key: value
-        for key, value in flat.items()
-        if not key.startswith(left) and key not in (*OF_THE_SETUP, "optim.lr", "train.rerun", "train.dry_run")
-    }
-
-
-def differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Keys whose value is not the same everywhere. Options of an optimizer follow its name and are left out.
-
-    >>> differing([{"a": 1, "b": 2}, {"a": 1, "b": 3}])
-    ['b']
-    """
-    keys = list(dict.fromkeys(key for config in configs for key in config))
-    varying = [key for key in keys if len({json.dumps(config.get(key)) for config in configs}) > 1]
-    for group in ("optim", "data"):
-        name = f"{group}.name"
-        if name in varying:
-            others = [key for key in varying if key.startswith(f"{group}.") and key != name]
-            for key in others:  # dropped if the name alone tells its value
-                pairs = {(config.get(name), json.dumps(config.get(key))) for config in configs}
-                if len(pairs) == len({config.get(name) for config in configs}):
-                    varying.remove(key)
-    return varying
-
-
-def short(key: str) -> str:
-    """The last part of a dotted key; the group where that is `name`.
-
-    >>> short("model.depth"), short("optim.name")
-    ('depth', 'optim')
-    """
-    group, _, last = key.rpartition(".")
-    return group if last == "name" else last
 
 
 def setup_label(config: ArmConfig) -> str:
@@ -138,11 +78,7 @@ def setting_label(config: ArmConfig, data: Dataset | None = None) -> str:
 
     With the `data`, a batch size that takes all training samples in each step is the full batch.
     """
-    m, o = config.model, config.optim
-    width = plain(m.width) if isinstance(m.width, (list, tuple)) else f"{m.depth}x{m.width}"
-    net = module_label(m) if m.name == "module" else f"{width} {m.activation}"
-    batch = "full batch" if takes_all(config, data) else f"batch {o.batch_size}"
-    return f"{config.data['name']}, {net}, {o.name}, {batch}, {config.train.steps} steps"
+    return called.setting_words(config.plain(), takes_all(config, data))
 
 
 def takes_all(config: ArmConfig, data: Dataset | None) -> bool:
@@ -151,16 +87,6 @@ def takes_all(config: ArmConfig, data: Dataset | None) -> bool:
     return size is None or (data is not None and size >= data.train_samples)
 
 
-def module_label(model: ModelConfig) -> str:
-    """Name of a module with its arguments: MyNet(hidden=3).
-
-    >>> module_label(ModelConfig("module", target="my_module.MyNet", args={"hidden": 3}))
-    'MyNet(hidden=3)'
-    """
-    inner = ", ".join(f"{key}={plain(value)}" for key, value in model.args.items())
-    return str(model.target).rpartition(".")[2] + (f"({inner})" if inner else "")
-
-
 def setting_key(config: ArmConfig) -> str:
     """Key of a setting: equal exactly if two arms may be compared."""
-    return digest(setting_config(config))
+    return digest(called.setting_config(config.plain()))

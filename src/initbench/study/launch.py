@@ -1,29 +1,28 @@
-"""Training the arms of a plan: here, or one Hydra job for each by another launcher.
-
-A job never raises: what goes wrong is stored, and the study says it at its end.
-"""
+"""Training the arms of a plan, here or in a job of another launcher: what goes wrong with one is stored."""
 
 from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from initbench.config.arm import Run, runs_of
+from initbench.config.arm import Run
 from initbench.disk import naming, published
 from initbench.errors import InputError, NotApplicable
-from initbench.overrides.read import quoted
 from initbench.startup.processes import cores
 from initbench.store.parts import Store
-from initbench.study.plan import PlannedArm, planned
+from initbench.study.pace import most_runs
+from initbench.study.plan import PlannedArm
 from initbench.study.pool import Pool, WorkerKilled, chunks
 
 Runs = Sequence[Run]
+SMALL_WORK = 2e10  # operations that take less time in this process than other processes take to start
 
 
 @dataclass
@@ -59,7 +58,7 @@ class Training:
         forget_failure(self.root, arm.key)
         done = set() if self.rerun else Store(self.root).runs(arm.key)
         missing = [run for run in new if run not in done]
-        for runs in chunks(arm.config, missing, arm.layers, self.pool.workers, arm.sees_whole_net, arm.trainer[0].name):
+        for runs in chunks_of(arm, missing, self.pool.workers):
             if arm.key in self.killers:
                 return
             self.waiting.append((arm, runs, self.pool.submit(arm.config, runs, self.root, arm.key)))
@@ -89,6 +88,12 @@ class Training:
             self.pool.alone(arm.config, runs, self.root, arm.key)
 
 
+def chunks_of(arm: PlannedArm, runs: Runs, workers: int) -> list[list[Run]]:
+    """The runs of an arm as they are trained and stored: at most about a minute of work at once."""
+    trainer = arm.trainer[0].name
+    return chunks(arm.config, runs, arm.layers, workers, arm.sees_whole_net, trainer, most_runs(arm))
+
+
 def functions(arms: Sequence[PlannedArm]) -> list[tuple[str, str]]:
     """What the trainers of these arms have to compile."""
     found = {arm.trainer[0].name: arm.trainer[0] for arm in arms}
@@ -99,6 +104,14 @@ def functions(arms: Sequence[PlannedArm]) -> list[tuple[str, str]]:
     ]
 
 
+def workers_of(study: Any, left: Mapping[str, int]) -> int:
+    """Processes that train so many runs of each arm: those asked for, else one a core, or none beside this one where
+    there is little to do."""
+    work = sum(arm.costs()["flops_per_step"] * arm.config.train.steps * left[arm.key] for arm in study.arms)
+    small = work < SMALL_WORK and not study.config.decide.enabled
+    return int(study.arms[0].config.engine.workers or (1 if small else cores()))
+
+
 def needs_hydra(plan: Any) -> bool:
     """Whether Hydra has to run the jobs: another launcher than the one that trains here, or Hydra's logs or callbacks."""
     hydra, choices = plan.hydra, plan.hydra.runtime.choices
@@ -106,81 +119,6 @@ def needs_hydra(plan: Any) -> bool:
     return (
         choices.get("hydra/launcher") != "basic" or logs != ["none", "none"] or bool(hydra.verbose or hydra.callbacks)
     )
-
-
-def jobs(plan: Any, arms: Sequence[PlannedArm] | None = None) -> list[list[str]]:
-    """The overrides of each job that has runs to train; the controls of an arm are trained by its job.
-
-    `arms`: those of a round of a study that goes on, each of which has jobs of its own.
-    """
-    if arms is not None:
-        lines_of = [line for arm in arms for line in round_jobs(arm, Store(plan.root), plan.config.rerun)]
-        return [[*line, named(plan)] for line in lines_of]
-    stored = plan.stored()
-    short = [arm for arm in plan.arms if plan.config.rerun or stored[arm.key] < len(arm.config.runs)]
-    lines = dict.fromkeys(arm.job for arm in short)
-    return [[*(one for one in job if not one.startswith(("hydra.", "hydra/", "study="))), named(plan)] for job in lines]
-
-
-def round_jobs(arm: PlannedArm, store: Store, rerun: bool) -> list[list[str]]:
-    """The overrides of the jobs that train what is missing of an arm: one for its seeds at the rates that are kept, one
-    for each set of seeds that dropped rates were tried at."""
-    config, done = arm.config, set() if rerun else store.runs(arm.key)
-    parts: dict[tuple[int, ...], list[float]] = {}
-    for lr, seeds in config.dropped:
-        parts.setdefault(seeds, []).append(lr)
-    asked = [(config.seeds, list(config.optim.lrs)), *parts.items()]
-    own = [*job_lines(arm), f"train.steps={config.train.steps}", f"train.evaluate.dense={config.train.evaluate.dense}"]
-    return [
-        [*own, f"seeds=[{','.join(map(str, seeds))}]", f"optim.lr=[{','.join(map(repr, rates))}]"]
-        for seeds, rates in asked
-        if not done.issuperset(runs_of(seeds, rates))
-    ]
-
-
-def job_lines(arm: PlannedArm) -> list[str]:
-    """The overrides that make an arm alone: without its controls, and a control without the arm that asks for it."""
-    left = (
-        *("hydra.", "hydra/", "study=", "seeds=", "optim.lr=", "decide."),
-        *("train.steps=", "train.evaluate", "sharing.controls="),
-    )
-    lines = [one for one in arm.job if not one.startswith(left)]
-    if not arm.control_of or arm.config.sharing.name != "none":
-        return [*lines, "sharing.controls=false"]
-    lines = [one for one in lines if not one.startswith(("sharing=", "sharing.", "model.width="))]
-    width = arm.config.model.width
-    wide = "" if arm.config.model.name == "module" else f"model.width={str(width).replace(' ', '')}"
-    return [*lines, "sharing=none", *([wide] if wide else [])]
-
-
-def master(plan: Any) -> list[str]:
-    """The overrides of Hydra itself, those of the first job among them: its launcher, and the folder of the jobs."""
-    lines = [one for one in plan.arms[0].job if not one.startswith("study=")]
-    return ["hydra/sweeper=initbench", *lines, named(plan)]
-
-
-def named(plan: Any) -> str:
-    """The override that gives all jobs the study's name."""
-    return f"study={quoted(plan.config.name)}"
-
-
-def run_job(cfg: Any) -> None:
-    """The task function of Hydra: train what is missing of one arm, and of its controls."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from initbench.overrides.expand import arm_of
-    from initbench.study.controls import with_controls
-
-    config = arm_of(cfg, HydraConfig.get().runtime.choices)
-    try:
-        arms = with_controls([planned(config, edits=False)])  # what was planned is trained
-    except (InputError, NotApplicable):
-        return  # the plan, made before any job, has it with its reason
-    at_once = HydraConfig.get().launcher.get("n_jobs") or 1
-    workers = config.engine.workers or max(1, cores() // (cores() if at_once < 0 else at_once))
-    trainer = Training(Path(cfg.outputs) / "store", Pool(workers), rerun=cfg.train.rerun)
-    trainer.train(arms)
-    trainer.pool.close()
 
 
 def failure_path(root: Path, key: str) -> Path:
@@ -214,5 +152,8 @@ def forget_failure(root: Path, key: str) -> None:
 
 def failure(root: Path, key: str) -> dict[str, str] | None:
     """The record of a failed arm, or None."""
-    path = failure_path(root, key)
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
+    with suppress(OSError, ValueError):  # none, or a damaged one
+        found = json.loads(failure_path(root, key).read_text("utf-8"))
+        if isinstance(found, dict) and all(isinstance(found.get(name), str) for name in ("status", "reason")):
+            return found
+    return None

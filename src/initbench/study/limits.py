@@ -9,11 +9,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from initbench.config.decide import FEWEST, DecideConfig
-from initbench.config.estimate import RUN, evaluations
-from initbench.config.groups import Target, TrainConfig
+from initbench.config.estimate import RUN
+from initbench.config.groups import Target
 from initbench.errors import InputError, refusal
 from initbench.memory import check_fits
 from initbench.stats import nested
+from initbench.study.pace import run_seconds
 
 if TYPE_CHECKING:
     from initbench.study.plan import PlannedArm
@@ -66,20 +67,11 @@ def most_steps(arm: PlannedArm, decide: DecideConfig) -> int:
     return decide.steps or LONGER * arm.config.train.steps
 
 
-def run_cost(arm: PlannedArm, train: TrainConfig) -> float:
-    """Operations of one run, about: its steps, and its evaluations on the samples of both splits."""
-    from initbench.study.plan import train_batch
-
-    step = arm.costs()["flops_per_step"]
-    forward = step / (3 * train_batch(arm.config, arm.data))  # of one sample
-    return float(step * train.steps + evaluations(train) * 2 * train.eval_samples * forward)
-
-
 def likely(decide: DecideConfig, arms: Sequence[PlannedArm]) -> list[tuple[int, int, float]]:
-    """(seeds, new runs, operations) at each look, if half of the comparisons are decided at each and two rates are left."""
+    """(seeds, new runs, seconds of one core by `pace`) at each look, if half of the comparisons are decided at each and two rates are left."""
     first = first_seeds(arms[0], decide)
     sizes = nested.sizes(len(first), max(decide.seeds, len(first))) if decide.enabled else (len(first),)
-    costs = sorted((run_cost(arm, arm.config.train) for arm in arms), reverse=True)
+    costs = sorted((run_seconds(arm) for arm in arms), reverse=True)
     optim = arms[0].config.optim
     runs = len(first) * (len(optim.lrs) + (REFINING if optim.auto else 0))
     out = [(sizes[0], runs * len(arms), runs * sum(costs))]
@@ -97,14 +89,3 @@ def likely(decide: DecideConfig, arms: Sequence[PlannedArm]) -> list[tuple[int, 
 def limit_of_time(decide: DecideConfig) -> float:
     """Seconds that a study may take."""
     return math.inf if decide.minutes is None or not decide.enabled else 60 * decide.minutes
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words.
-
-    >>> duration(0.4), duration(50), duration(90), duration(7200)
-    ('0 s', '50 s', '1.5 min', '2 h')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.2g} min" if seconds < 3600 else f"{seconds / 3600:.2g} h"

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from initbench.disk import clear
 from initbench.errors import InputError, refusal, shown
+from initbench.startup import scratch
+from initbench.store import lock
+
+if TYPE_CHECKING:
+    from initbench.study.command import Study
 
 FOLDERS = ("hydra", "figures")
 FILES = (
@@ -36,6 +44,21 @@ def check_places(outputs: str, study: str, arm_keys: Iterable[str] = ()) -> None
     for place in (store, folder, *inside, *arms):
         if place.is_dir():
             check_writable(place)
+
+
+@contextmanager
+def taken(study: Study, say: Callable[[str], None]) -> Iterator[None]:
+    """Inside, no other command is at work on this study, and what killed ones have left unfinished is gone. `say` is told
+    in one line who is waited for."""
+    if study.config.dry_run:
+        yield
+        return
+    with lock.running(study.root, study.config.name, say):
+        scratch.clear()
+        places = [study.folder, study.folder / "figures", *(study.root / arm.key for arm in study.arms)]
+        clear(places)
+        yield
+        clear(places)  # a process beside this one may have been killed
 
 
 def check_writable(folder: Path) -> None:

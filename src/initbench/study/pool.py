@@ -28,11 +28,13 @@ def chunks(
     workers: int,
     seeds_whole: bool = False,
     trainer: str = "stacked",
+    most: int | None = None,
 ) -> list[list[Run]]:
     """The runs in stacks of about equal size, equally many for each worker.
 
     Runs come sorted by seed, so a stack holds few seeds and draws their batches once for all learning rates.
     `seeds_whole`: where there are seeds enough, all runs of a seed are in one stack, for starts that cost seconds.
+    `most`: runs of a chunk that take about a minute; there are no more in one, unless engine.chunk asks for it.
     """
     if not runs:
         return []
@@ -40,6 +42,9 @@ def chunks(
     count = -(-len(runs) // size)
     if arm.engine.chunk is None:
         count = min(-(-count // workers) * workers, max(1, len(runs) // 2))
+        if most is not None:  # two runs of a stack take no longer than a lone one, which is trained beside a copy
+            least = 1 if trainer == "single" else 2
+            count = max(count, min(-(-len(runs) // most), len(runs) // least))
     bounds = [len(runs) * i // count for i in range(count + 1)]
     if seeds_whole and len({seed for seed, _ in runs}) >= count:
         bounds = sorted({whole_seeds(runs, bound) for bound in bounds})

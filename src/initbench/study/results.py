@@ -18,10 +18,13 @@ from initbench import stats
 from initbench.config.arm import Run, dotted, run_key, runs_of
 from initbench.disk import naming, published
 from initbench.stats.looks import LOOK_COLUMNS
+from initbench.store import merge
+from initbench.store.columns import plain_column
 from initbench.store.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
 from initbench.store.parts import Store, Stored
 from initbench.store.reading import check_frames, digests, read_folder
 from initbench.store.study_file import SCHEMA as SCHEMA
+from initbench.store.study_file import text_of
 
 
 class Status(StrEnum):
@@ -77,6 +80,8 @@ class Results:
         frames = {"runs": self.runs}
         if isinstance(self.measured, pd.DataFrame):
             frames["history"] = self.measured
+        elif isinstance(self.measured, merge.Joined):
+            self.measured.save(self.folder / "history.parquet")
         for name, frame in frames.items():
             with published(self.folder / f"{name}.parquet") as new:
                 frame.to_parquet(new, index=False, compression="zstd")
@@ -86,17 +91,25 @@ class Results:
     def save_study(self) -> None:
         """Write study.json alone."""
         with published(self.folder / "study.json") as new:
-            new.write_text(json.dumps(self.study, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            new.write_text(text_of(self.study), encoding="utf-8")
 
 
-def load(path: str | Path) -> Results:
-    """The results of a study folder, e.g. `load("outputs/default")`.
+def load(path: str | Path | Sequence[str | Path]) -> Results:
+    """The results of a study folder, e.g. `load("outputs/default")`; of several, parts of one study, as those of one.
 
-    Raises InputError if there is no study, or if a file of it is damaged, edited or of a newer version.
+    Raises InputError if there is no study, if a file of it is damaged, edited or of a newer version, or if the studies
+    cannot be merged.
     """
-    folder = Path(path)
-    runs, history, study = read_folder(folder)
-    return Results(runs, history, study, folder)
+    if isinstance(path, (str, Path)):
+        folder = Path(path)
+        runs, history, study = read_folder(folder)
+        return Results(runs, history, study, folder)
+    folders = [Path(one) for one in path]
+    if len(folders) < 2:
+        return load(*folders) if folders else load("")
+    parts = [merge.Part(str(folder), *read_folder(folder)) for folder in folders]
+    runs, joined, study = merge.merged(parts)
+    return Results(runs, joined, study, merge.place_of(folders[0], study))
 
 
 def frames(
@@ -224,18 +237,6 @@ LEFT_OUT = {
     ("sharing", "controls"),
     ("train", "evaluate"),
 }
-
-
-def plain_column(column: pd.Series) -> pd.Series:
-    """A column of mixed types as text, so that it can be stored; whole numbers and numbers stay what they are."""
-    if column.dtype != object:
-        return column
-    present = [value for value in column if value is not None and value == value]
-    if all(isinstance(value, bool) for value in present) and present:
-        return column.astype("boolean")
-    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in present):
-        return column.astype(float)
-    return column.map(lambda value: None if value is None or value != value else str(value))
 
 
 def history_rows(keys: pa.Array, stored: Stored, name: str) -> pa.Table:

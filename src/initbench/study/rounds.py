@@ -5,7 +5,7 @@ The runs of every round are ordinary stored runs, so a command that was interrup
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ import pandas as pd
 from initbench.config.arm import digest
 from initbench.config.groups import TrainConfig
 from initbench.errors import InputError, NotApplicable
+from initbench.startup import scratch
 from initbench.stats import looks, nested
 from initbench.store.history import History
 from initbench.store.parts import Store
@@ -25,9 +26,11 @@ from initbench.study.decide import Asked, Budget, End, Limits, Move, State
 from initbench.study.foreseen import baseline_and_others
 from initbench.study.labels import labelled
 from initbench.study.launch import Training, failure
-from initbench.study.limits import first_seeds, limit_of_time, most_steps, run_cost
+from initbench.study.limits import first_seeds, limit_of_time, most_steps
+from initbench.study.pace import run_seconds
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.results import frames
+from initbench.study.submitted import NOTHING, Absent
 
 if TYPE_CHECKING:
     from initbench.study.command import Study
@@ -42,15 +45,14 @@ class Round:
     study: Study
     arms: Sequence[PlannedArm]  # those with runs that were not asked for before
     runs: int  # so many
-    missing: int  # of the arms' runs, those that are not stored
-    run_steps: int  # of these
+    missing: Mapping[str, int]  # of the arms' runs, how many are not stored, by arm key
     open: int  # comparisons without a word
     pairs: int  # all comparisons
     left: float  # seconds of decide.minutes
 
 
-# trains a round and returns why the launcher broke down, if it did; calls its second argument now and then meanwhile
-Train = Callable[[Round, Callable[[], None]], str | None]
+# trains a round and returns why runs of it are not there, where that is known; calls its second argument now and then
+Train = Callable[[Round, Callable[[], None]], Absent]
 
 
 class Way:
@@ -67,13 +69,13 @@ class Way:
         self.rows: list[dict[str, Any]] = []
         self.rounds: list[dict[str, Any]] = []
         self.digests: list[str] = []  # of what each round asked for
-        self.work = 0.0  # operations of all rounds
+        self.work = 0.0  # of all rounds, see `cost`
         self.state: State | None = None  # of the last round
         self.labels: list[str] = []
         self.descriptions: dict[str, dict[str, Any]] = {}
 
-    def go(self, train: Train, say: Callable[[Round], None] = lambda one: None) -> tuple[Study, str | None]:
-        """All rounds; the study as it is asked for at the end, and why the launcher failed."""
+    def go(self, train: Train, say: Callable[[Round], None] = lambda one: None) -> tuple[Study, Absent]:
+        """All rounds; the study as it is asked for at the end, and why runs of the last one are not there."""
         state = decide.first(map(asked_of, self.plan.arms), self.limits)
         why = "first look" if self.limits.sizes else "rates"
         while True:
@@ -81,10 +83,10 @@ class Way:
             one = self.begun(now, state, why)
             say(one)
             self.clock.start(self.digests[-1])
-            failed = train(one, self.clock.tick) if one.missing else None
+            absent = train(one, self.clock.tick) if any(one.missing.values()) else NOTHING
             step, number = self.judged(now, state)
-            if failed is not None:
-                step = End("nothing would change", failed)
+            if absent:
+                step = End("nothing would change", str(absent))
             self.rounds.append(
                 {
                     "round": one.number,
@@ -101,7 +103,7 @@ class Way:
                 except (InputError, NotApplicable) as error:  # more than fits
                     step = End("nothing would change", str(error))
             if isinstance(step, End):
-                return replace(now, path=self.content(step)), failed
+                return replace(now, path=self.content(step)), absent
             state, why = step
 
     def begun(self, now: Study, state: State, why: str) -> Round:
@@ -115,17 +117,16 @@ class Way:
         self.digests.append(digest([[arm.key, arm.config.runs] for arm in now.arms]))
         arms = [arm for arm, n in zip(now.arms, more) if n]
         store = Store(now.root)
-        missing = [len(set(arm.config.runs) - store.runs(arm.key)) for arm in arms]
+        missing = {arm.key: len(set(arm.config.runs) - store.runs(arm.key)) for arm in arms}
         if now.config.rerun:
-            missing = [n for n in more if n]
-        steps = sum(n * arm.config.train.steps for arm, n in zip(arms, missing))
-        return Round(len(self.rounds), why, now, arms, sum(more), sum(missing), steps, self.open, self.pairs, left)
+            missing = {arm.key: n for arm, n in zip(now.arms, more) if n}
+        return Round(len(self.rounds), why, now, arms, sum(more), missing, self.open, self.pairs, left)
 
     def judged(self, now: Study, state: State) -> tuple[Move | End, int | None]:
         """What the runs of a round say: the next round or the end, and the number of the look that was taken."""
         content = self.described(now)
         metrics = () if now.target is None else (now.target.metric,)
-        with TemporaryDirectory(prefix="initbench-") as folder:
+        with TemporaryDirectory(prefix="round-", dir=scratch.folder()) as folder:
             runs, history = frames(content, Store(now.root), Path(folder), metrics)
             seen = decide.observed(runs, [(arm.label, arm.setup, arm.setting) for arm in now.arms])
             move = decide.settled(state, seen, self.rows, self.limits)
@@ -177,13 +178,13 @@ class Way:
         return [arm.beyond(other) for arm, other in zip(state.arms, before)]
 
     def cost(self, state: State) -> float:
-        """Operations of what a state asks for that the last round did not."""
+        """Seconds of one core, by `pace`, of what a state asks for that the last round did not."""
         new = zip(self.plan.arms, state.arms, self.more(state))
-        return sum(n * run_cost(arm, train_of(arm, asked)) for arm, asked, n in new if n)
+        return sum(n * run_seconds(arm, train_of(arm, asked)) for arm, asked, n in new if n)
 
     def seconds(self, state: State) -> float:
         """How long the next round would probably take, at the speed of those before."""
-        return self.cost(state) * self.clock.seconds(self.digests) / max(self.work, 1.0)
+        return self.cost(state) * self.clock.seconds(self.digests) / max(self.work, 1e-9)
 
     def grown(self, state: State) -> Study:
         """The study of what a state asks for."""
@@ -223,9 +224,10 @@ class Way:
 def here(trainer: Training) -> Train:
     """Rounds trained here, without a display."""
 
-    def train(one: Round, tick: Callable[[], None]) -> None:
+    def train(one: Round, tick: Callable[[], None]) -> Absent:
         trainer.told = lambda arm, runs: tick()
         trainer.train(one.arms)
+        return NOTHING
 
     return train
 

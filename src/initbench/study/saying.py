@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from initbench.cli import terminal
 from initbench.config.cautions import lines
-from initbench.grammar import plural
+from initbench.grammar import duration, megabytes, plural
 from initbench.startup.processes import cores
+from initbench.study.submitted import said
 
 if TYPE_CHECKING:
     from initbench.study.command import Outcome, Study
+    from initbench.study.expected import Expected
     from initbench.study.rounds import Round
+    from initbench.study.submitted import Queue
 
-OPERATIONS = 2e10  # a second and core, about: for the estimate before the first round
 # why a study that goes on has ended, as its last lines begin
 ENDS = {
     "decided": "decided",
@@ -37,9 +39,8 @@ def say_plan(plan: Study, done: int) -> None:
     left = plan.runs - done
     stored = f", {done} already stored, {left} to train" if done else ""
     err.print(f"study {plan.config.name}: {counted(plan)}{stored}")
-    for arm in plan.arms:
-        if arm.control_of:
-            err.print(f"control: {arm.label}: {control_text(arm, plan.arms)}")
+    controls = [f"control: {arm.label}: {control_text(arm, plan.arms)}" for arm in plan.arms if arm.control_of]
+    terminal.listed(controls, "control: {} more, each with its counts in study.json")
     for text in dict.fromkeys(arm.data.taken for arm in plan.arms if arm.data.taken):
         err.print(f"data: {text}")
     for line in lines(plan.cautions, len(plan.arms)):
@@ -48,8 +49,8 @@ def say_plan(plan: Study, done: int) -> None:
     for line in [*in_the_way, *map(looks, looked(plan))]:
         err.print(f"note: {line}")
     say_damaged()
-    for one in plan.refused:
-        err.print(f"not applicable: {one.reason}")
+    refused = [f"not applicable: {one.reason}" for one in plan.refused]
+    terminal.listed(refused, "not applicable: {} more, each with its reason in study.json")
     slower = Counter((arm.trainer[0].name, arm.trainer[1]) for arm in plan.arms if arm.trainer[1])
     for (name, reason), count in slower.items():
         err.print(f"{count} of {plural(len(plan.arms), 'arm')} train slower, by engine={name}: {reason}")
@@ -59,12 +60,11 @@ def say_expected(plan: Study) -> None:
     """How a study that goes on will probably go: its looks, runs and time; nothing for others."""
     if not plan.goes_on:
         return
-    from initbench.study.limits import duration, likely
+    from initbench.study.limits import likely
 
     decide, auto = plan.config.decide, plan.arms[0].config.optim.auto
     rounds = likely(decide, plan.arms)
-    work = sum(operations for _, _, operations in rounds)
-    took = duration(work / (OPERATIONS * (plan.arms[0].config.engine.workers or cores())))
+    took = duration(sum(seconds for *_, seconds in rounds) / (plan.arms[0].config.engine.workers or cores()))
     err = terminal.err
     if auto:
         err.print(f"optim.lr=auto: rates from {', '.join(f'{lr:g}' for lr in plan.arms[0].config.optim.lrs)}, continued where "
@@ -79,10 +79,28 @@ def say_expected(plan: Study) -> None:
               f"rates is continued: about {took}")  # fmt: skip
 
 
+def say_estimate(one: Expected) -> None:
+    """What a command will take, before it is started: time, work, memory, disk and rows of MLflow."""
+    from initbench.memory import available
+
+    parts = one.seconds
+    phases = {"start": parts.start, "compiling": parts.compile, "training": parts.training, "frames": parts.frames}
+    phases["report and MLflow" if one.rows.get("runs") else "report"] = parts.report
+    told = ", ".join(f"{name} {duration(seconds)}" for name, seconds in phases.items() if seconds)
+    say = terminal.err.print
+    say(f"expected on this machine: about {duration(parts.total)} with {plural(one.workers, 'worker')} ({told}), "
+        f"within a factor of {one.factor:g}")  # fmt: skip
+    say(f"work: {one.operations:.2g} operations in {plural(one.run_steps, 'run-step')}")
+    say(f"memory: {megabytes(one.memory.total)} in all processes, {megabytes(available())} are free")
+    disk = {"parts": one.disk.parts, "frames": one.disk.frames, "report": one.disk.report, "MLflow": one.disk.mlflow}
+    told = ", ".join(f"{name} {megabytes(size)}" for name, size in disk.items() if size)
+    say(f"disk: {megabytes(one.disk.total)} ({told}), {megabytes(one.free)} are free")
+    if one.rows.get("runs"):
+        say(f"MLflow: {plural(one.rows['runs'], 'run')}, {plural(sum(one.rows.values()), 'row')}")
+
+
 def say_round(one: Round) -> None:
     """A line before each round of a study that goes on."""
-    from initbench.study.limits import duration
-
     text = f"round {one.number + 1}, {one.why}: {plural(one.runs, 'run')} of {plural(len(one.arms), 'arm')}"
     most = max((len(arm.config.seeds) for arm in one.arms), default=0)
     text += f", {plural(most, 'seed')}"
@@ -90,6 +108,25 @@ def say_round(one: Round) -> None:
         text += f"; {one.open} of {plural(one.pairs, 'comparison')} open"
         text += f"; {duration(max(one.left, 0.0))} left" if math.isfinite(one.left) else ""
     terminal.err.print(text)
+
+
+def say_ended(queue: Queue, root: Path) -> None:
+    """How the jobs of an earlier command ended that have not trained all that they were asked for."""
+    ended = {job.id: job for jobs in queue.missing(root).values() for job in jobs}
+    if ended:
+        terminal.err.print(f"{said(list(ended.values()))}: what is missing is trained again")
+
+
+def say_waiting(jobs: str) -> None:
+    """That the command waits for jobs."""
+    if jobs:
+        terminal.err.print(f"waiting for {jobs}; after Ctrl-C they go on, and so does the same command")
+
+
+def say_detached(jobs: str) -> None:
+    """That it does not."""
+    if jobs:
+        terminal.out.print(f"{jobs}; the same command collects what they have finished")
 
 
 def say_damaged() -> None:

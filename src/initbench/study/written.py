@@ -5,7 +5,7 @@ Another process may be asked for both: what they need is imported by the one tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from initbench.study.results import Results
 
 
-def record(content: dict[str, Any], root: Path, folder: Path, launcher_failed: str | None = None) -> Results:
-    """Frames from the store at `root`, and study.json from `content`, whose arms have failed if runs of theirs are absent."""
+def record(content: dict[str, Any], root: Path, folder: Path, reasons: Mapping[str, str] = {}) -> Results:
+    """Frames from the store at `root`, and study.json from `content`, whose arms have failed if runs of theirs are absent.
+
+    `reasons`: arm key -> why.
+    """
     from initbench.store.parts import Store
     from initbench.study.results import Results, frames
 
@@ -24,10 +27,8 @@ def record(content: dict[str, Any], root: Path, folder: Path, launcher_failed: s
     absent = set(runs.loc[runs["status"] == "failed", "arm"]) if len(runs) else set()
     for arm in content["arms"]:
         if arm["status"] == "done" and arm["label"] in absent:
-            arm["status"], arm["reason"] = (
-                "failed",
-                launcher_failed or "its runs were not trained; run the same command again",
-            )
+            why = reasons.get(arm["arm_key"], "its runs were not trained; run the same command again")
+            arm["status"], arm["reason"] = "failed", why
     results = Results(runs, history, content, folder)
     results.save()
     return results

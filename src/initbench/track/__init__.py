@@ -8,15 +8,18 @@ next one.
 Names of metrics
 ----------------
 On a **run** (child): ``loss/train`` ``loss/val`` ``accuracy/train`` ``accuracy/val`` ``loss/batch``,
-thinned to about 20 points (``children=full``: every metric and point, per layer as ``grad_norm/layer_03``),
+thinned to about 20 points (``children=full``: every metric and point, of each layer, as ``grad_norm/layer_03``),
 and the finals ``steps_to_target`` ``flops_to_target`` ``gap_at_target`` ``diverged_at`` (absent where there
 is none).
 
 On an **arm** (parent), over its seeds at its chosen learning rate:
 
 ==============================================  ==============================================================
-``loss/train`` ``grad_norm/layer_03`` ...       median curve
-``loss_p10/train`` ``grad_norm_p10/layer_03``   10% quantile; the same with ``_p90``
+``loss/train`` ...                              median curve, thinned to about 40 points
+``grad_norm/first_layer`` ...                   the same of ``middle_layer`` and ``last_layer``, of those that have the
+                                                metric; for a few measures, or those named in ``measure.metrics``.
+                                                ``children=full``: every measure, layer and point, with the 10% and 90%
+                                                quantiles, as ``grad_norm/layer_03`` ``grad_norm_p10/layer_03``
 ``rank``                                        in its setting, as in the report
 ``loss_train`` ``accuracy_val``                 medians of the last values, as in the leaderboard; absent if the median
                                                 run diverged (a curve ends before that)
@@ -35,7 +38,7 @@ On an **arm** (parent), over its seeds at its chosen learning rate:
 
 A page puts all names with one prefix before the last ``/`` into one section: a section is a quantity, a
 chart a layer. Quantiles are values of seeds (``inverted_cdf``, no interpolation), a diverged run is the
-worst value, and neither NaN nor infinity is ever sent: where the 90% quantile has diverged its curve ends.
+worst value, and neither NaN nor infinity is ever sent: where a quantile has diverged its curve ends.
 
 Tags: ``initbench.kind`` (arm, run, report), ``initbench.study``, ``initbench.arm`` (arm key),
 ``initbench.run`` (run key), ``initbench.setup``, ``initbench.setting``, ``initbench.status``,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from initbench.config.checks import one_of
 from initbench.errors import masked, refusal, shown
-from initbench.track.filling import _client, _prepare, _quiet
-from initbench.track.uri import nothing_at, one_line, unreachable
+from initbench.track.answers import nothing_at, said, unreachable
+from initbench.track.opening import client_of, failures, prepare, quiet
 
 NEEDED = ("runs.parquet", "history.parquet", "study.json")
 
@@ -22,13 +22,10 @@ def fetch(experiment: str, uri: str, folder: Path) -> Path:
         raise refusal(f"mlflow:{shown(experiment)}", why, elsewhere)
     if why := unreachable(uri):
         raise refusal(f"mlflow:{shown(experiment)}", why, "start the server, or name another store with --uri")
-    with _quiet():
-        _prepare()
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
+    with quiet():
+        prepare()
         try:
-            client = _client(uri)
+            client = client_of(uri)
             found = client.get_experiment_by_name(experiment)
             if found is None:
                 names = sorted(one.name for one in client.search_experiments() if one.name != "Default")
@@ -49,6 +46,6 @@ def fetch(experiment: str, uri: str, folder: Path) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             for name in NEEDED:
                 client.download_artifacts(runs[0].info.run_id, name, str(folder))
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise refusal(f"mlflow:{shown(experiment)}", one_line(error), "check the tracking URI, --uri") from None
+        except failures() as error:
+            raise refusal(f"mlflow:{shown(experiment)}", said(error), "check the tracking URI, --uri") from None
     return folder

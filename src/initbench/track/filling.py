@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import shlex
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
-from initbench.disk import published
-from initbench.errors import masked
-from initbench.track import pages, template
+from initbench.errors import InputError, masked
+from initbench.track import pages
+from initbench.track.answers import said, unreachable
+from initbench.track.databases import PORTS
+from initbench.track.opening import failures, opened, prepare, quiet, ready
+from initbench.track.patience import patiently
 from initbench.track.records import Arm, arms_of, created_ms
-from initbench.track.store import BulkStore, ClientStore
-from initbench.track.uri import link, one_line, sqlite_file, sqlite_uri, unreachable
+from initbench.track.store import ClientStore, Found
+from initbench.track.uri import link, resolve_uri
 
 FILES = (
     "report.html",
@@ -29,16 +30,9 @@ FILES = (
     "history.parquet",
     "study.json",
 )
-_OPENING = RLock()  # a warm-up in the background and a fill do not both create the tables
-_SETTINGS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # a server that has gone: seconds until it is said, not MLflow's quarter of an hour
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-}
-_LOGGERS = ("mlflow", "alembic", "urllib3")
+SILENCE = 120.0  # seconds without an answer after which a database is given up; requests to a server end by themselves
+OPENING = 15.0  # for a link in the report, which can do without
+COMES_BACK = 30.0  # a server that broke off is waited for, once
 
 
 @dataclass(frozen=True)
@@ -51,6 +45,32 @@ class Filled:
     complete: bool
     message: str
     charts: str | None = None  # the study's page: the saved charts
+
+
+class Tally:
+    """How far a fill is, told by several threads."""
+
+    def __init__(self, total: int, progress: Callable[[int, int], None] | None) -> None:
+        self.total, self.progress = total, progress
+        self.done = self.written = 0
+        self.heard: Callable[[], None] = lambda: None
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """From the beginning: what was written stays."""
+        self.done = 0
+        self._say()
+
+    def __call__(self, written: bool | None) -> None:
+        self.heard()
+        if written is not None:
+            with self._lock:
+                self.done, self.written = self.done + 1, self.written + written
+                self._say()
+
+    def _say(self) -> None:
+        if self.progress is not None:
+            self.progress(min(self.done, self.total), self.total)
 
 
 def fill(
@@ -72,44 +92,83 @@ def fill(
         uri: from `resolve_uri`; None = off.
         children: headline (losses and accuracies of a run, thinned), full (every metric), none (arms only).
         artifacts: hang the report and the data on a run named `report`.
-        progress: called as ``progress(arms done, arms)``.
+        progress: called as ``progress(records done, records)``, of arms and runs.
         drawn: returns when the files of the report are there; asked before they are needed.
 
     Raises InputError for another `children`.
     """
     if uri is None:
         return filled(None, None)
-
-    def incomplete(why: str, experiment_id: str | None = None) -> Filled:
-        message = (
-            f"tracking to {masked(uri)} is incomplete: {why}; "
-            f"the results are on disk in {results.folder}, repeat the same command when it is back"
-        )
-        return Filled(uri, experiment_id, link(uri, experiment_id) if experiment_id else None, False, message)
-
     arms = arms_of(results, children)
-    if why := unreachable(uri):
-        return incomplete(why)
-    experiment_id = None
-    with _quiet():
-        _prepare()
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
+    runs = sum(len(arm.runs) for arm in arms)
+    tally = Tally(len(arms) + runs, progress)
+    at: list[str] = []  # the experiment
 
-        try:
-            store = _open(uri, str(results.study["study"]))
-            experiment_id = store.experiment_id
-            written = _write(store, arms, progress)
+    def attempt(heard: Callable[[], None]) -> None:
+        tally.heard = heard
+        store = opened(uri, str(results.study["study"]), tally)
+        at[:] = [store.experiment_id]
+        with store.alone():
+            tally.start()
+            found = store.found()
+            heard()
+            store.write(arms, found)
             _describe(store, results.study, arms)
             if artifacts:
                 drawn()
-                written += _report(store, results)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            return incomplete(one_line(error), experiment_id)
-    planned = sum(1 + len(arm.runs) for arm in arms)
-    return filled(
-        uri, experiment_id, f"{len(arms)} arms and {planned - len(arms)} runs in MLflow, {written} written now"
-    )
+                _report(store, results, found.get("report", []))
+
+    why = unreachable(uri)
+    if why is None:
+        with quiet():
+            prepare()
+            why = _attempted(attempt, uri)
+            if why is not None and _comes_back(uri):
+                why = _attempted(attempt, uri)
+    if why is not None:
+        message = (
+            f"tracking to {masked(uri)} is incomplete: {why}; the results are on disk, and this completes it: "
+            f"{sync_command(results.folder, uri)}"
+        )
+        return Filled(uri, at[0] if at else None, link(uri, at[0]) if at else None, False, message)
+    return filled(uri, at[0], f"{len(arms)} arms and {runs} runs in MLflow, {tally.written} written now")
+
+
+def _attempted(attempt: Callable[[Callable[[], None]], None], uri: str) -> str | None:
+    """Why a fill broke off; None if it is complete."""
+    try:
+        if uri.partition(":")[0].partition("+")[0] in PORTS:  # where nothing but this ends an endless wait
+            patiently(attempt, SILENCE)
+        else:
+            attempt(lambda: None)
+    except failures() as error:
+        return said(error)
+    return None
+
+
+def _comes_back(uri: str) -> bool:
+    """Whether a server that broke off answers again soon: it may have been started anew."""
+    if not uri.startswith(("http://", "https://", *PORTS)):
+        return False
+    end = time.monotonic() + COMES_BACK
+    while unreachable(uri) is not None:
+        if time.monotonic() >= end:
+            return False
+        time.sleep(min(1.0, COMES_BACK))
+    return True
+
+
+def sync_command(folder: Path, uri: str) -> str:
+    """What a person types to complete a fill. A password is not repeated.
+
+    >>> sync_command(Path("outputs/default"), "http://alice:secret@host:5000")
+    "python -m initbench.sync outputs/default --to 'http://alice:***@host:5000'"
+    """
+    words = ["python", "-m", "initbench.sync", str(folder)]
+    with suppress(InputError):
+        if resolve_uri("auto") == uri:
+            return shlex.join(words)
+    return shlex.join([*words, "--to", masked(uri)])
 
 
 def filled(uri: str | None, experiment_id: str | None, message: str = "all of it is in MLflow") -> Filled:
@@ -127,10 +186,10 @@ def experiment(uri: str | None, study: str) -> str | None:
     """
     if uri is None or unreachable(uri):
         return None
-    with _quiet():
+    with quiet():
         try:
-            _prepare()
-            return str(_open(uri, study).experiment_id)
+            prepare()
+            return str(patiently(lambda heard: opened(uri, study), OPENING).experiment_id)
         except Exception:
             return None
 
@@ -143,96 +202,13 @@ def warm_up(uri: str | None) -> None:
     """
     if uri is None:
         return
-    with _quiet():
+    with quiet():
         try:
-            _prepare()
-            if not uri.startswith(("http://", "https://", "databricks")):
-                with _OPENING:
-                    _create(uri)
-                    _client(uri).search_experiments(max_results=1)
+            prepare()
+            if not uri.startswith(("http://", "https://", "databricks")) and not unreachable(uri):
+                patiently(lambda heard: ready(uri).search_experiments(max_results=1), SILENCE)
         except Exception:
             return
-
-
-def _prepare() -> None:
-    for name, value in _SETTINGS.items():
-        os.environ.setdefault(name, value)
-    import mlflow  # noqa: F401
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """MLflow's own words (migrations, retries, stack traces of a locked file) stay out of the terminal."""
-    levels = [(logging.getLogger(name), logging.getLogger(name).level) for name in _LOGGERS]
-    try:
-        import warnings
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            _silence()
-            yield
-    finally:
-        for logger, level in levels:
-            logger.setLevel(level)
-
-
-def _silence() -> None:
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-
-
-def _client(uri: str) -> Any:
-    from mlflow import MlflowClient
-
-    _silence()  # importing mlflow has set its loggers up again
-    return MlflowClient(tracking_uri=uri)
-
-
-def _create(uri: str) -> None:
-    """Make a SQLite file that is not there yet, whole or not at all.
-
-    MLflow fills a new file table by table; a process that is killed meanwhile leaves one that no MLflow can open any
-    more. So it is filled elsewhere and published.
-    """
-    file = sqlite_file(uri)
-    if file is None or file.exists():
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="initbench-mlflow-", ignore_cleanup_errors=True) as folder:
-        made = Path(folder) / "new.db"
-        template.copied(made, _make)
-        with published(file, once=True) as new:
-            shutil.copyfile(made, new)
-
-
-def _make(file: Path) -> None:
-    """A new file with MLflow's tables, by MLflow."""
-    client = _client(sqlite_uri(file))
-    client.search_experiments(max_results=1)
-    with suppress(AttributeError):  # no public way; a file that stays open is one that can be copied all the same
-        client._tracking_client.store.engine.dispose()
-
-
-def _open(uri: str, study: str, bulk: bool = True) -> ClientStore:
-    with _OPENING:
-        _create(uri)
-        client = _client(uri)
-        if bulk and BulkStore.fits(client, uri):
-            return BulkStore(client, uri, study)
-        return ClientStore(client, uri, study)
-
-
-def _write(store: ClientStore, arms: list[Arm], progress: Callable[[int, int], None] | None) -> int:
-    found = store.found()
-    written = 0
-    for done, arm in enumerate(arms):
-        if progress is not None:
-            progress(done, len(arms))
-        written += store.write(arm, found)
-    store.finish()
-    if progress is not None:
-        progress(len(arms), len(arms))
-    return written
 
 
 def _describe(store: ClientStore, study: dict[str, Any], arms: list[Arm]) -> None:
@@ -249,13 +225,13 @@ def _describe(store: ClientStore, study: dict[str, Any], arms: list[Arm]) -> Non
     )
 
 
-def _report(store: ClientStore, results: Any) -> int:
+def _report(store: ClientStore, results: Any, found: list[Found]) -> None:
     folder = Path(results.folder)
     files = [folder / name for name in FILES if (folder / name).is_file()]
     if not files:
-        return 0
+        return
     markdown = folder / "report.md"
     note = pages.report_note(markdown.read_text(encoding="utf-8")) if markdown.is_file() else ""
     # the report stands below the arms, above single runs
     study = results.study
-    return store.report(str(study["study"]), created_ms(study) + 250, files, note, store.found())
+    store.report(str(study["study"]), created_ms(study) + 250, files, note, found)

@@ -40,8 +40,8 @@ def arm_note(info: Mapping[str, Any], lrs: pd.DataFrame, study: Mapping[str, Any
             lines.append("| " + " | ".join(f"**{c}**" if at["chosen"] else str(c) for c in cells) + " |")
         lines += [
             "",
-            "`_p10`, `_p90`: quantiles over seeds. A diverged run counts as the worst value; a curve ends where "
-            "its quantile has diverged.",
+            "Curves are medians over seeds. A diverged run counts as the worst value; a curve ends where its median has "
+            "diverged.",
         ]
     return _cut("\n".join(lines))
 

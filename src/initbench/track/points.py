@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -16,6 +16,8 @@ import pandas as pd
 from initbench.stats.curves import grouped_quantiles
 
 QUANTILES = (("", 0.5), ("p10", 0.1), ("p90", 0.9))
+MEDIAN = QUANTILES[:1]
+ENDS = ("first", "middle", "last")  # layers of a net that stand for all
 HIGHER_IS_BETTER = ("accuracy",)  # a diverged run ranks as -inf there, as +inf elsewhere
 HEADLINE = ("loss/", "accuracy/")  # of the whole net: what the record of a run shows
 NEVER = np.iinfo(np.int64).max
@@ -69,8 +71,9 @@ class History:
     headline: np.ndarray  # (N,) bool: a loss or accuracy of the whole net
 
     @staticmethod
-    def of(history: pd.DataFrame, runs: pd.DataFrame) -> History:
-        """Dictionary-code the frame; one pass of numpy, no loop over rows."""
+    def of(history: pd.DataFrame, runs: pd.DataFrame, name: Callable[[str, int], str] | None = None) -> History:
+        """Dictionary-code the frame; one pass of numpy, no loop over rows. `name`: of a metric and its layer, -1 = none."""
+        name = name or metric_name
         run, metric = history["run"].astype("category"), history["metric"].astype("category")
         where = pd.Index(runs["run"].astype(str)).get_indexer(run.cat.categories.astype(str))
         metrics = list(metric.cat.categories.astype(str))
@@ -78,7 +81,7 @@ class History:
         layers = int(layer.max(initial=-1)) + 2  # with the whole net
         pair = metric.cat.codes.to_numpy(np.int64) * layers + (layer + 1)
         used = np.flatnonzero(np.bincount(pair, minlength=1))
-        named = [metric_name(metrics[p // layers], int(p % layers) - 1) for p in used]
+        named = [name(metrics[p // layers], int(p % layers) - 1) for p in used]
         order = np.argsort(named, kind="stable")
         code = np.zeros(int(used.max(initial=0)) + 1, np.int32)
         code[used[order]] = np.arange(len(used), dtype=np.int32)
@@ -133,6 +136,40 @@ def metric_name(metric: str, layer: int = -1) -> str:
     return clean(metric if layer < 0 else f"{metric}/layer_{layer:02d}")
 
 
+def end_name(metric: str, end: int = -1) -> str:
+    """The name of one of ENDS: the same in nets of any depth.
+
+    >>> end_name("grad_norm", 2), end_name("loss/train")
+    ('grad_norm/last_layer', 'loss/train')
+    """
+    return clean(metric if end < 0 else f"{metric}/{ENDS[end]}_layer")
+
+
+def ends(rows: pd.DataFrame, runs: pd.DataFrame, group: np.ndarray) -> pd.DataFrame:
+    """Rows of one metric, of layers those of ENDS only, numbered by their place there (-1 = the whole net).
+
+    group (R,): arm of each run. Of the layers at which an arm has the metric, the first, the last, and the one in the
+    middle (of an even number the earlier): two or one where there are not three.
+    """
+    layer = rows["layer"].to_numpy(dtype=np.int64, na_value=-1)
+    whole = layer < 0
+    if whole.all():
+        return rows
+    run = rows["run"].astype("category").cat
+    where = pd.Index(runs["run"].astype(str)).get_indexer(run.categories.astype(str))
+    owner = np.append(group, -1)[where][run.codes.to_numpy(np.int64)]
+    width = int(layer.max()) + 1
+    cell = np.where(whole | (owner < 0), -1, owner * width + layer)
+    cells = np.unique(cell[cell >= 0])
+    first, after = (np.searchsorted(cells // width, cells // width, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+    place, last = np.arange(len(cells)) - first, after - first - 1
+    end = np.select([place == 0, place == last, place == last // 2], [0, 2, 1], -1)
+    found = np.full(len(rows), -1)
+    found[cell >= 0] = end[np.searchsorted(cells, cell[cell >= 0])]
+    keep = whole | (found >= 0)
+    return rows[keep].assign(layer=found[keep])
+
+
 def with_quantile(name: str, quantile: str) -> str:
     """The quantile goes to the quantity, so that its section of a page stays one quantity.
 
@@ -165,6 +202,15 @@ def thin(index: np.ndarray, length: np.ndarray, points: int) -> np.ndarray:
     """
     spacing = np.maximum(length - 1, 1) / (points - 1)
     return (length <= points) | (np.round(np.round(index / spacing) * spacing) == index)
+
+
+def shortened(points: Points, most: int = 40) -> Points:
+    """Each curve with about `most` of its points, the first and the last among them."""
+    first = np.flatnonzero(np.r_[True, points.key[1:] != points.key[:-1]]) if len(points) else np.zeros(0, int)
+    length = np.diff(np.append(first, len(points)))
+    index = np.arange(len(points)) - np.repeat(first, length)
+    keep = thin(index, np.repeat(length, length), most)
+    return Points(points.key[keep], points.step[keep], points.value[keep])
 
 
 def thinned(history: History, points: int = 20) -> History:
@@ -207,8 +253,14 @@ def _sorted(rows: History) -> History:
     return rows.where(order[np.r_[key[1:] != key[:-1], True]] if len(key) else order)
 
 
-def bands(history: History, group: np.ndarray, groups: int, diverged_at: np.ndarray) -> list[Points]:
-    """Median, p10 and p90 over the runs of each group, by metric and step.
+def bands(
+    history: History,
+    group: np.ndarray,
+    groups: int,
+    diverged_at: np.ndarray,
+    quantiles: Sequence[tuple[str, float]] = QUANTILES,
+) -> list[Points]:
+    """Quantiles over the runs of each group, by metric and step.
 
     A value of a run that diverged by that step is the worst there is; NaN before that is missing. The
     quantile q of n values is the one of rank ceil(q n), as in ``np.quantile(method="inverted_cdf")``; it is
@@ -229,15 +281,19 @@ def bands(history: History, group: np.ndarray, groups: int, diverged_at: np.ndar
     there = ~np.isnan(value)
     rows, value = rows.where(there), value[there]
     cell = (group[rows.run].astype(np.int64) * max(len(rows.names), 1) + rows.name) * rows.span + rows.step
-    (cells,), _, _, found = grouped_quantiles([cell], pd.Series(value), [q for _, q in QUANTILES])
+    (cells,), _, _, found = grouped_quantiles([cell], pd.Series(value), [q for _, q in quantiles])
     where, step = cells // rows.span, cells % rows.span
     owner, name = where // max(len(rows.names), 1), where % max(len(rows.names), 1)
     parts: list[list[Points]] = [[] for _ in range(groups)]
-    for (label, _), at in zip(QUANTILES, found.T):
+    for (label, _), at in zip(quantiles, found.T):
         finite = np.isfinite(at)
         keys = np.array([with_quantile(n, label) for n in rows.names], dtype=object)
         keys = keys[name[finite]] if len(keys) else np.array([], dtype=object)
         bounds = np.searchsorted(owner[finite], np.arange(groups + 1))
+        steps, values = (
+            step[finite],
+            at[finite],
+        )  # once: a copy for each of a thousand groups would be kept whole by its slice
         for g, (a, b) in enumerate(pairwise(bounds)):
-            parts[g].append(Points(keys[a:b], step[finite][a:b], at[finite][a:b]))
+            parts[g].append(Points(keys[a:b], steps[a:b], values[a:b]))
     return [Points.concat(p) for p in parts]

@@ -20,11 +20,27 @@ from initbench.errors import printable
 from initbench.stats import lr_profile, metrics, ordered, select
 from initbench.store.history import history_of
 from initbench.track import pages
-from initbench.track.points import HEADLINE, NEVER, History, Points, bands, clean, per_run, thinned
+from initbench.track.points import (
+    HEADLINE,
+    MEDIAN,
+    NEVER,
+    QUANTILES,
+    History,
+    Points,
+    bands,
+    clean,
+    end_name,
+    ends,
+    per_run,
+    shortened,
+    thinned,
+)
 
 LATEST, COPIES = 60_000, 16  # ms, and how many of them the arms of one rank share
 CHILDREN = ("headline", "full", "none")
-FORMAT = "1"  # of what is written; a change of names rewrites a study
+# measures of layers that people look at; all others are in the frames: in a page of a thousand charts nobody finds one
+LAYERED = ("weight_norm", "grad_norm", "update_ratio", "activation_msq", "dead_fraction", "use_grad_alignment")
+FORMAT = "2"  # of what is written; a change of names rewrites a study
 KIND, CONTENT, STUDY = "initbench.kind", "initbench.content", "initbench.study"
 ARM, RUN, REPORT, PARENT = "initbench.arm", "initbench.run", "initbench.report", "mlflow.parentRunId"
 # the columns of runs that are summed up for an arm
@@ -112,15 +128,22 @@ def arms_of(results: Any, children: str = "headline") -> list[Arm]:
     grids = [[np.empty(0, np.int64)] for _ in infos]
     kept: list[History] = []
     history = history_of(results)
+    full, shown = children == "full", shown_of(study)
     for name in metrics(history):  # one at a time: there may be millions of rows
-        of_runs = children == "full" or name.startswith(HEADLINE)
-        one = History.of(select(history, name, None if of_runs else runs["run"][at_best]), runs)
-        for i, points in enumerate(bands(one, np.where(at_best, arm_of, -1), len(infos), diverged_at)):
-            curves[i].append(points)
+        headline = name.startswith(HEADLINE)
+        if not (full or headline or name in shown):
+            continue
+        rows = select(history, name, None if full or headline else runs["run"][at_best])
+        if full:
+            one, quantiles = History.of(rows, runs), QUANTILES
+        else:
+            one, quantiles = History.of(ends(rows, runs, arm_of), runs, end_name), MEDIAN
+        for i, points in enumerate(bands(one, np.where(at_best, arm_of, -1), len(infos), diverged_at, quantiles)):
+            curves[i].append(points if full else shortened(points))
         for i, steps in enumerate(_evaluation_steps(one, arm_of, len(infos))):
             grids[i].append(steps)
-        if of_runs and children != "none":
-            kept.append(one if children == "full" else thinned(one))
+        if (full or headline) and children != "none":
+            kept.append(one if full else thinned(one))
 
     start = created_ms(study)
     own = []
@@ -142,6 +165,12 @@ def arms_of(results: Any, children: str = "headline") -> list[Arm]:
         parent = _arm_record(own_info, place, frame, frame[at_best[mine]], lrs, points, grid, study, start)
         arms.append(Arm(parent, [own[j] for j in mine] if own else []))
     return arms
+
+
+def shown_of(study: Mapping[str, Any]) -> set[str]:
+    """The measures of layers that arms show: a few, and those that the study asks for by name."""
+    asked = [(arm.get("config") or {}).get("measure") or {} for arm in study.get("arms", [])]
+    return {*LAYERED, *(name for one in asked for name in one.get("metrics") or ())}
 
 
 def created_ms(study: Mapping[str, Any]) -> int:
@@ -361,7 +390,9 @@ def _trained_share(best: pd.DataFrame, grid: np.ndarray) -> Points:
     if not len(steps) or not len(grid):
         return Points.scalars({})
     share = (steps[:, None] <= grid[None, :]).mean(axis=0)  # (seeds, steps) -> (steps,); NaN <= x is False
-    return Points(np.full(len(grid), "trained_share", dtype=object), grid, share)
+    changes = np.diff(share) != 0
+    keep = np.r_[True, changes] | np.r_[changes, True]  # a line goes through the rest
+    return Points(np.full(keep.sum(), "trained_share", dtype=object), grid[keep], share[keep])
 
 
 def _later(place: Mapping[str, Any] | None) -> int:

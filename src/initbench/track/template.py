@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from contextlib import closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 
 from initbench.disk import cache_folder, published
+from initbench.startup import scratch
 from initbench.startup.plain import plain_start
 
 MADE_BY = ("mlflow", "sqlalchemy", "alembic")
@@ -53,10 +55,13 @@ def keep(made: Path, kept: Path) -> None:
     and folder."""
     with suppress(OSError, sqlite3.Error):
         kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with published(kept) as new:
-            shutil.copyfile(made, new)
-            with closing(sqlite3.connect(new)) as database, database:
+        with tempfile.TemporaryDirectory(prefix="mlflow-", dir=scratch.folder()) as folder:
+            bare = Path(folder) / "bare.db"  # not where it is published: on a network file system that one is locked
+            shutil.copyfile(made, bare)
+            with closing(sqlite3.connect(bare)) as database, database:
                 database.execute("DELETE FROM experiments")
+            with published(kept) as new:
+                shutil.copyfile(bare, new)
 
 
 def kept_file() -> Path | None:

@@ -13,7 +13,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -86,14 +86,25 @@ def address(kind: str, name: str = "all") -> int:
 
 
 def kept(path: Path, make: Callable[[], bytes]) -> bytes:
-    """The content of a file, made first if missing; while one process makes it, others wait."""
-    if path.is_file():
-        return path.read_bytes()
+    """The content of a file, made first if missing or damaged; while one process makes it, others wait."""
+    if (content := intact(path)) is not None:
+        return content
     with locked(path.with_suffix(".lock")):
-        if not path.is_file():
-            with disk.published(path) as new:
-                new.write_bytes(make())
-    return path.read_bytes()
+        if (content := intact(path)) is None:
+            content = make()
+            with suppress(OSError), disk.published(path) as new:  # a full cache only costs its time
+                new.write_bytes(content + hashlib.sha256(content).digest())
+    return content
+
+
+def intact(path: Path) -> bytes | None:
+    """What a file holds before the digest of it; None where it is missing or its bytes are others: they would be run."""
+    try:
+        found = path.read_bytes()
+    except OSError:
+        return None
+    content, seal = found[:-32], found[-32:]
+    return content if content and hashlib.sha256(content).digest() == seal else None
 
 
 @contextmanager

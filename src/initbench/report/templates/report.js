@@ -1,4 +1,5 @@
 "use strict";
+const FEW = 100;
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, i) => {
@@ -18,11 +19,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
       rows.sort(([a, j], [b, k]) =>
         a === b ? j - k : a === null ? 1 : b === null ? -1 : (a < b) === down ? 1 : -1);
       body.append(...rows.map((entry) => entry[2]));
+      show();
     });
   });
   const label = document.createElement("label"), box = document.createElement("input");
   const count = document.createElement("output"), bar = document.createElement("div");
+  const rest = document.createElement("button");
   const all = body.rows.length;
+  let most = all > 2 * FEW ? FEW : all;
   box.type = "search";
   box.placeholder = "orthogonal none";
   label.append("Filter ", box);
@@ -33,14 +37,33 @@ for (const table of document.querySelectorAll("table.sortable")) {
     const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
     let n = 0;
     for (const row of body.rows) {
-      const text = row.textContent.toLowerCase();
-      row.hidden = !words.every((word) => text.includes(word));
-      n += !row.hidden;
+      const text = words.length ? row.textContent.toLowerCase() : "";
+      const found = words.every((word) => text.includes(word));
+      n += found;
+      row.hidden = !found || n > most;
     }
-    count.textContent = `${n} of ${all}`;
+    count.textContent = n > most ? `first ${most} of ${n}` : `${n} of ${all}`;
+    rest.hidden = n <= most;
+    rest.textContent = `Show all ${n}`;
   };
+  const everything = () => {
+    most = all;
+    show();
+  };
+  rest.type = "button";
+  rest.addEventListener("click", everything);
+  bar.append(rest);
   box.addEventListener("input", show);
   show();
+  const reveal = () => {
+    const row = location.hash && document.getElementById(location.hash.slice(1));
+    if (!row || !row.hidden || !body.contains(row)) return;
+    box.value = "";
+    everything();
+    row.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
 }
 let closed = [];
 addEventListener("beforeprint", () => {
