@@ -1,10 +1,11 @@
-"""What `train.dry_run=true` expects beside what is then measured: time, memory of all processes, disk, rows of MLflow.
+"""What `train.dry_run=true` expects beside what is then measured: wall and processor time, memory of all processes, disk, rows of MLflow.
 
     python -m benchmarks.estimates [--only default,deep,...] [--rounds 1] [overrides of every study]
 
 Each study is a dry run and then the command itself, tracked in SQLite, in an empty folder. Memory is measured as in
 benchmarks.size; disk is the folder of outputs, the database and MLflow's artifacts; rows are those of the tables runs,
-params, tags, metrics and latest_metrics. Prints Markdown; a time that misses the factor of the estimate ends the program
+params, tags, metrics and latest_metrics. Processor time, of all processes, hardly depends on what else runs; wall time does, so
+the machine has to be idle for it, or equally busy throughout. Prints Markdown; a time that misses the factor of the estimate ends the program
 with status 1. Linux only, from the top of the repository.
 """
 
@@ -42,6 +43,7 @@ class Found(NamedTuple):
     """Of one command: seconds, bytes, rows."""
 
     seconds: float
+    processor: float
     memory: float
     disk: float
     rows: float
@@ -51,18 +53,18 @@ def expected(folder: Path, command: list[str]) -> tuple[Found, dict[str, Any]]:
     """What the dry run says."""
     done = run(folder, [*command, "train.dry_run=true", "--json"])
     told = json.loads(done.stdout)
-    totals = (told[name]["total"] for name in ("seconds", "memory_bytes", "disk_bytes", "mlflow_rows"))
-    return Found(*totals), told
+    memory, disk, rows = (told[name]["total"] for name in ("memory_bytes", "disk_bytes", "mlflow_rows"))
+    return Found(told["seconds"]["total"], told["processor_seconds"], memory, disk, rows), told
 
 
 def measured(folder: Path, command: list[str]) -> Found:
     """What the command then takes."""
     with watched() as peak:
-        _, wall, _ = clock.spent(lambda: run(folder, command))
+        _, wall, cpu = clock.spent(lambda: run(folder, command))
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
         rows = sum(database.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in TABLES)
     disk = held(folder / "outputs") + held(folder / "mlruns") + (folder / "mlflow.db").stat().st_size
-    return Found(wall, peak().memory, disk, rows)
+    return Found(wall, cpu, peak().memory, disk, rows)
 
 
 def run(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -79,6 +81,7 @@ def beside(name: str, said: Found, came: Found) -> str:
     cells = [
         f"{said.seconds:.1f} / {came.seconds:.1f}",
         f"{said.seconds / came.seconds:.2f}",
+        f"{said.processor:.1f} / {came.processor:.1f}",
         f"{said.memory / 1e6:,.0f} / {came.memory / 1e6:,.0f}",
         f"{said.disk / 1e6:,.1f} / {came.disk / 1e6:,.1f}",
         f"{said.rows:,} / {came.rows:,}",
@@ -92,8 +95,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--detail", action="store_true", help="also the parts of each estimate")
     args, more = parser.parse_known_args()
-    print("| study | time, s: expected / measured | ratio | memory, MB | disk, MB | rows of MLflow |")
-    print("|---|---|---|---|---|---|", flush=True)
+    print("| study | time, s: expected / measured | ratio | processor, s | memory, MB | disk, MB | rows of MLflow |")
+    print("|---|---|---|---|---|---|---|", flush=True)
     missed = 0
     for _ in range(args.rounds):
         for name in args.only.split(","):
