@@ -125,10 +125,11 @@ def test_the_terminal_shows_the_first_and_says_where_the_rest_is(monkeypatch, ca
     together = capsys.readouterr().out
     assert len(re.findall(r"i0\d\d", together)) == 60
     assert "3 more settings in the report" in together
-    terminal.trouble([(f"arm {k}", "why") for k in range(1000)])
+    terminal.trouble([(f"arm {k}", "why") for k in range(900)] + [(f"arm {k}", f"why {k}") for k in range(900, 1000)])
     shown = capsys.readouterr().err.splitlines()
-    assert shown[0] == "1,000 arms without results:"
-    assert shown[-1] == "  980 more in study.json, each with its reason"
+    assert shown[:2] == ["1,000 arms without results:", "  900 arms (arm 0, arm 1, arm 2 and 897 more): why"]
+    assert shown[2] == "  arm 900: why 900"
+    assert shown[-1] == "  81 more in study.json, each with its reason"
     assert len(shown) == 22
 
 
