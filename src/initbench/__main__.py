@@ -227,7 +227,7 @@ def by_launcher(plan: Study, config_dirs: list[str], queue: Queue, arms: Sequenc
     from initbench.study.submitted import submitted
 
     launcher = launcher_of(plan.hydra)
-    made = jobs(plan, arms, queue.taken, launcher.tasks)
+    made = jobs(plan, arms, queue.taken, launcher.tasks(len(plan.arms if arms is None else arms)))
     if not made:
         return ""
     PlannedJobs.jobs, PlannedJobs.not_for_launcher = [job.overrides for job in made], OWN_KEYS

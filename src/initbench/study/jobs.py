@@ -59,9 +59,9 @@ def pieces(plan: Any, arms: Sequence[PlannedArm] | None, taken: Runs) -> list[Pi
     for arm in plan.arms if arms is None else arms:
         done = set() if plan.config.rerun else store.runs(arm.key)
         left = set(arm.config.runs) - done - taken.get(arm.key, frozenset())
-        each = arm.costs()["flops_per_step"] * arm.config.train.steps
         for line, runs in [(plain(arm.job), left)] if arms is None else round_lines(arm, left):
             if runs:
+                each = arm.costs()["flops_per_step"] * arm.config.train.steps
                 known = found.get(line, Piece(line, {}, 0.0))
                 more = {arm.key: known.runs.get(arm.key, frozenset()) | runs}
                 found[line] = replace(

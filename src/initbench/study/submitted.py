@@ -26,6 +26,7 @@ from initbench.study.queues import GONE, NoAnswer
 
 FILE = ".jobs.json"
 SOON, LATE = 1.0, 15.0  # seconds between two looks at the queue, at first and later
+SHOWN = 3  # jobs that are named of those in one state
 
 
 @dataclass(frozen=True)
@@ -161,17 +162,28 @@ def reason(jobs: Sequence[Submitted]) -> str:
 
 
 def said(jobs: Sequence[Submitted]) -> str:
-    """Jobs with their states, and where to read more.
+    """Jobs by their state, and where to read more.
 
-    >>> said([Submitted("17_3", "slurm", {}, "a.err", "TIMEOUT"), Submitted("17_4", "slurm", {}, "b.err", "PENDING")])
-    'job 17_3 TIMEOUT, job 17_4 PENDING'
+    >>> said([Submitted(f"17_{i}", "slurm", {}, "a.err", state) for i, state in enumerate(["TIMEOUT"] * 5 + ["FAILED"])])
+    'jobs 17_0, 17_1, 17_2 and 2 more TIMEOUT, job 17_5 FAILED (see a.err)'
     """
-    return ", ".join(f"job {job.id} {job.state}{'' if known(job) else f' (see {job.log})'}" for job in jobs)
+    by_state: dict[str, list[Submitted]] = {}
+    for job in jobs:
+        by_state.setdefault(job.state, []).append(job)
+    return ", ".join(of_state(state, some) for state, some in by_state.items())
+
+
+def of_state(state: str, jobs: Sequence[Submitted]) -> str:
+    """Jobs of one state in words."""
+    named = ", ".join(job.id for job in jobs[:SHOWN])
+    more = f" and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else ""
+    see = "" if known(jobs[0]) else f" (see {jobs[0].log})"
+    return f"{'job' if len(jobs) == 1 else 'jobs'} {named}{more} {state}{see}"
 
 
 def known(job: Submitted) -> bool:
     """Whether the state of a job says all."""
-    return job.state not in (GONE, "FAILED", "COMPLETED")
+    return job.alive or job.state not in (GONE, "FAILED", "COMPLETED")
 
 
 def counted(jobs: Sequence[Submitted]) -> str:

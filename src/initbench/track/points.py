@@ -290,7 +290,10 @@ def bands(
         keys = np.array([with_quantile(n, label) for n in rows.names], dtype=object)
         keys = keys[name[finite]] if len(keys) else np.array([], dtype=object)
         bounds = np.searchsorted(owner[finite], np.arange(groups + 1))
-        steps, values = step[finite], at[finite]  # once: a copy for each of a thousand groups would be kept whole by its slice
+        steps, values = (
+            step[finite],
+            at[finite],
+        )  # once: a copy for each of a thousand groups would be kept whole by its slice
         for g, (a, b) in enumerate(pairwise(bounds)):
             parts[g].append(Points(keys[a:b], steps[a:b], values[a:b]))
     return [Points.concat(p) for p in parts]
