@@ -104,7 +104,10 @@ class Queue:
         known: dict[str, str] = {}
         for kind in {job.kind for job in self.alive}:
             known |= queues.states(kind, [job.id for job in self.alive if job.kind == kind])
-        self.jobs = [replace(job, state=known[job.id]) if job.id in known else job for job in self.jobs]
+        jobs = [replace(job, state=known.get(job.id, job.state)) for job in self.jobs]
+        if jobs != self.jobs:
+            self.jobs = jobs
+            self.note()  # Slurm forgets how a job has ended
 
     def add(self, jobs: Iterable[Submitted]) -> None:
         """Note jobs that have been submitted."""
