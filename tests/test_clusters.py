@@ -101,6 +101,7 @@ def test_more_seeds_are_new_jobs_of_the_new_seeds_only(folder):
         "hydra/launcher=submitit_slurm hydra.launcher.cpus_per_task=two": "hydra.launcher.cpus_per_task=two: not allowed",
         "hydra/launcher=submitit_slurm hydra.launcher.tasks=0": "hydra.launcher.tasks=0: not allowed",
         "hydra/launcher=submitit_slurm hydra.launcher.mem_gb=-1": "hydra.launcher.mem_gb=-1: not allowed",
+        "hydra/launcher=joblib hydra.launcher.n_job=2": "hydra.launcher.n_job=2: no such key; did you mean hydra.launcher.n_jobs? must be one of: hydra.launcher.n_jobs",
         "hydra/launcher=joblib hydra.launcher.n_jobs=0": "hydra.launcher.n_jobs=0: not allowed",
         "hydra/launcher=submitit_slurm": "hydra/launcher=submitit_slurm: no sbatch here; run it where",
         "--detach": "--detach: the jobs of hydra/launcher=basic end with the command; add hydra/launcher=submitit_slurm",
