@@ -217,7 +217,7 @@ def cluster(folder, monkeypatch):
 
     monkeypatch.setattr(command_line, "hydra_main", submit)
     monkeypatch.setattr(submitted.queues, "states", lambda kind, ids: {job: made.states[job] for job in ids})
-    clock = SimpleNamespace(sleep=lambda seconds: made.states.update(made.while_waiting))
+    clock = SimpleNamespace(sleep=lambda seconds: made.states.update(made.while_waiting), monotonic=lambda: 0.0)
     monkeypatch.setattr(submitted, "time", clock)
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     return made

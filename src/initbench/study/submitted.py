@@ -11,6 +11,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from initbench.study.queues import GONE, NoAnswer
 
 FILE = ".jobs.json"
 SOON, LATE = 1.0, 15.0  # seconds between two looks at the queue, at first and later
+TOLD = 60.0  # seconds between two lines about the states of jobs
 SHOWN = 3  # jobs that are named of those in one state
 
 
@@ -128,17 +130,19 @@ class Queue:
         with published(path) as new:
             new.write_text(json.dumps([content_of(job) for job in self.jobs], indent=1) + "\n", "utf-8")
 
-    def wait(self, tick: Callable[[], None] = lambda: None) -> None:
-        """Wait until every job has ended; Slurm may be out of reach meanwhile."""
-        pause = SOON
+    def wait(self, tick: Callable[[], None], say: Callable[[str], None]) -> None:
+        """Wait until every job has ended; Slurm may be out of reach meanwhile. `say`: told of other states now and then."""
+        pause, told, then = SOON, counted(self.alive), time.monotonic()
+        say(told)
         while self.alive:
             time.sleep(pause)
             pause = min(LATE, pause * 1.2)
             tick()
-            try:
+            with suppress(NoAnswer):
                 self.look()
-            except NoAnswer:
-                continue
+            if counted(self.alive) != told and time.monotonic() - then > TOLD:
+                told, then = counted(self.alive), time.monotonic()
+                say(told)
 
     def missing(self, root: Path) -> dict[str, list[Submitted]]:
         """Arm key -> the jobs that have not trained all of its runs that they were asked for (yet)."""
