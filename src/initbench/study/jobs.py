@@ -141,11 +141,11 @@ def packed(found: Sequence[Piece], tasks: int) -> list[list[Piece]]:
     [['a'], ['b', 'c']]
     """
     packs: list[list[Piece]] = [[] for _ in range(min(tasks, len(found)))]
-    lightest = [(0.0, i) for i in range(len(packs))]
+    lightest = [(0.0, 0, i) for i in range(len(packs))]  # by pieces where they are no work: train.steps=0
     for piece in sorted(found, key=lambda one: -one.operations):
-        work, i = heapq.heappop(lightest)
+        work, count, i = heapq.heappop(lightest)
         packs[i].append(piece)
-        heapq.heappush(lightest, (work + piece.operations, i))
+        heapq.heappush(lightest, (work + piece.operations, count + 1, i))
     return packs
 
 
