@@ -153,7 +153,11 @@ def revision(number: str):
 
 SQLITE = {
     "foreign": (foreign, True, "not a database of MLflow; move it away"),
-    "newer": (revision("ffffffffffff"), False, "written by another version of MLflow, perhaps a newer one: update mlflow"),
+    "newer": (
+        revision("ffffffffffff"),
+        False,
+        "written by another version of MLflow, perhaps a newer one: update mlflow",
+    ),
     "text": (lambda file: file.write_text("no database " * 100), True, "this is not a SQLite database; move it away"),
     "torn": (lambda file: file.write_bytes(file.read_bytes()[:5000]), False, "a damaged database"),
     "folder": (lambda file: file.mkdir(), True, "this is a folder, a database file is needed; move it away"),
@@ -232,7 +236,11 @@ def test_a_driver_that_is_there_is_taken(monkeypatch):
 
 # --- secrets -------------------------------------------------------------------------------------------------------
 
-SECRETS = {"MLFLOW_TRACKING_PASSWORD": "pw-of-env", "MLFLOW_TRACKING_TOKEN": "tok-of-env", "MLFLOW_TRACKING_USERNAME": "bob"}
+SECRETS = {
+    "MLFLOW_TRACKING_PASSWORD": "pw-of-env",
+    "MLFLOW_TRACKING_TOKEN": "tok-of-env",
+    "MLFLOW_TRACKING_USERNAME": "bob",
+}
 
 
 def written(folder: Path) -> dict[str, bytes]:

@@ -26,7 +26,7 @@ def begin(study: Study) -> None:
     with naming(study.folder):
         study.folder.mkdir(parents=True, exist_ok=True)
     with published(study.folder / RECORD) as new:
-        new.write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
+        new.write_text(json.dumps(content), encoding="utf-8")  # in its order, which is that of the frames' columns
 
 
 def end(folder: Path) -> None:
