@@ -103,7 +103,12 @@ class Joined(HistoryFile):
     def frame(self) -> pd.DataFrame:
         """All rows, metric by metric, as the file of a study that is not large has them."""
         parts = [self.metric(name) for name in self.metrics]
-        return self._typed(pd.concat(parts, ignore_index=True)) if parts else EMPTY.copy()
+        if not parts:
+            return EMPTY.copy()
+        rows = pd.concat([part.astype({"run": str, "metric": str}) for part in parts], ignore_index=True)
+        for name, known in (("run", self.runs), ("metric", tuple(self.metrics))):
+            rows[name] = pd.Categorical(rows[name], categories=pd.Index(known))
+        return self._typed(rows)
 
     def _where(self, column: str, value: Any) -> pd.DataFrame:
         place = pd.Index(self.runs)
@@ -121,6 +126,7 @@ class Joined(HistoryFile):
         rows = pd.concat(found, ignore_index=True).iloc[order].reset_index(drop=True)
         run = pd.Categorical.from_codes(code[order], categories=pd.Index(self.runs))
         rows["run"] = run.remove_unused_categories()
+        rows["metric"] = rows["metric"].astype("category").cat.remove_unused_categories()
         return self._typed(rows)
 
     @staticmethod
@@ -132,7 +138,16 @@ class Joined(HistoryFile):
         """Write history.parquet."""
         with published(path) as new, writing(new) as add:
             for name in self.metrics:
-                add(name, pa.Table.from_pandas(self.metric(name), HISTORY_SCHEMA, preserve_index=False))
+                add(name, table_of(self.metric(name)))
+
+
+def table_of(rows: pd.DataFrame) -> pa.Table:
+    """Rows of a history as Arrow holds them: a value that is no number stays one, and is not absent."""
+    arrays = [
+        pa.array(rows[field.name].to_numpy() if field.name == "value" else rows[field.name], field.type)
+        for field in HISTORY_SCHEMA
+    ]
+    return pa.Table.from_arrays(arrays, schema=HISTORY_SCHEMA)
 
 
 def names_of(history: History) -> dict[str, bool]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +148,12 @@ def question(arm: Mapping[str, Any]) -> str:
 def merged_arms(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """Every arm once, with the seeds and learning rates of all parts, and called as in one study."""
     found: dict[str, list[tuple[Part, Mapping[str, Any]]]] = {}
-    for part in parts:
-        for arm in part.study["arms"]:
-            found.setdefault(arm["arm_key"] or digest(arm["config"]), []).append((part, arm))
+    for controls in (False, True):  # which a study lists after the arms that it was asked for
+        for part in parts:
+            arms = part.study["arms"]
+            asked = len(arms) - len(list(takewhile(lambda arm: arm.get("control_of"), reversed(arms))))
+            for arm in arms[asked:] if controls else arms[:asked]:
+                found.setdefault(arm["arm_key"] or digest(arm["config"]), []).append((part, arm))
     arms = [joint([arm for _, arm in those], " and ".join(part.name for part, _ in those)) for those in found.values()]
     here = [arm for arm in arms if arm["status"] != "not applicable"]
     own = [Named(arm["setup"], arm.get("home") or arm["config"], "full batch" in arm["setting"]) for arm in here]

@@ -46,14 +46,14 @@ def checked_study(path: Path, most: int) -> dict[str, Any]:
     return study
 
 
-def text_of(study: Mapping[str, Any]) -> str:
-    """study.json of a content, with a digest of it, which `checked_study` takes out again.
+def text_of(study: Mapping[str, Any], by_name: bool = True) -> str:
+    """study.json of a content, with a digest of it, which `checked_study` takes out again. `by_name`: keys sorted.
 
     >>> sorted(json.loads(text_of({"study": "s"})))
     ['study', 'whole']
     """
     plain = json.loads(json.dumps(study))  # as it is read again
-    return json.dumps({**plain, WHOLE: digest(plain)}, indent=1, sort_keys=True) + "\n"
+    return json.dumps({**plain, WHOLE: digest(plain)}, indent=1, sort_keys=by_name) + "\n"
 
 
 def depth(value: Any) -> int:

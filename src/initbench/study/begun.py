@@ -25,7 +25,8 @@ def begin(study: Study) -> None:
     with naming(study.folder):
         study.folder.mkdir(parents=True, exist_ok=True)
     with published(study.folder / RECORD) as new:
-        new.write_text(text_of(content), encoding="utf-8")
+        # in its order, which is that of the frames' columns
+        new.write_text(text_of(content, by_name=False), encoding="utf-8")
 
 
 def end(folder: Path) -> None:

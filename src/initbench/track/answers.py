@@ -27,7 +27,9 @@ def nothing_at(uri: str) -> str | None:
     """
     file = sqlite_file(uri)
     if file is None:
-        return None
+        if uri.partition(":")[0].partition("+")[0] not in PORTS or _no_connection(uri, PROBE_SECONDS):
+            return None  # `unreachable` knows the words
+        return None if _revisions(uri, PROBE_SECONDS) else "no tables of MLflow in this database"
     if not file.exists():
         return f"no database at {file}"
     try:
@@ -74,29 +76,33 @@ TIMEOUTS = {"postgresql": "connect_timeout", "mysql": "connect_timeout", "mssql"
 
 def _no_connection(uri: str, seconds: float) -> str | None:
     """Why a database cannot be used: MLflow would try for a minute and a half, a wrong password included."""
-    from sqlalchemy import create_engine, inspect, text
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import SQLAlchemyError
-    from sqlalchemy.pool import NullPool
-
-    url = make_url(uri)
-    kind = url.get_backend_name()
     try:
-        if url.host:  # else a local socket; first, for a driver's own words are long
-            socket.create_connection((url.host, url.port or PORTS[kind]), seconds).close()
-        engine = create_engine(url, poolclass=NullPool, connect_args={TIMEOUTS[kind]: max(2, round(seconds))})
-        with engine.connect() as connection:
-            if not inspect(connection).has_table("alembic_version"):
-                return None
-            revisions = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+        revisions = _revisions(uri, seconds)
     except ImportError as error:
         return f"the database driver {error.name} is not installed"
     except OSError as error:
         return one_line(error.strerror or error)
-    except SQLAlchemyError as error:
+    except Exception as error:  # of SQLAlchemy, of a driver
         return said(error)
     # MLflow would bring older tables up to date, and so break the server that works on them
-    return next((wrong for one in revisions if (wrong := other_version(str(one), older=True))), None)
+    return next((wrong for one in revisions if (wrong := other_version(one, older=True))), None)
+
+
+def _revisions(uri: str, seconds: float) -> list[str]:
+    """The revisions of MLflow's tables in a database that answers; none where they are not there."""
+    from sqlalchemy import create_engine, inspect, text
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.pool import NullPool
+
+    url = make_url(uri)
+    kind = url.get_backend_name()
+    if url.host:  # else a local socket; first, for a driver's own words are long
+        socket.create_connection((url.host, url.port or PORTS[kind]), seconds).close()
+    engine = create_engine(url, poolclass=NullPool, connect_args={TIMEOUTS[kind]: max(2, round(seconds))})
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return []
+        return [str(one) for one in connection.execute(text("SELECT version_num FROM alembic_version")).scalars()]
 
 
 # what requests and urllib3 say of a server, and in words
