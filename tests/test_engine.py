@@ -68,8 +68,9 @@ def arms(draw) -> ArmConfig:
     """Sharing scheme x optimizer x activation x loss x depth x dtype x model, and what goes with them."""
     pick = lambda *options: draw(st.sampled_from(options))  # noqa: E731
     name = pick(*OPTIMIZERS)
-    own = {"momentum": 0.9} if name in ("momentum", "nesterov") else {}
-    own |= {"betas": [0.8, 0.95]} if name in ("adam", "adamw") and pick(0, 1) else {}
+    own = {"momentum": 0.9} if "momentum" in OPTIMIZERS[name].keys else {}
+    own |= {"momentum_rise": 3} if own and pick(0, 1) else {}
+    own |= {"betas": [0.8, 0.95]} if "betas" in OPTIMIZERS[name].keys and pick(0, 1) else {}
     own |= {"alpha": 0.9} if name == "rmsprop" else {}
     lr = {"sgd": 0.05, "momentum": 0.01, "nesterov": 0.01, "adagrad": 0.02}.get(name, 0.003)
     sharing = {"bias": pick("tied", "untied"), "reduce": pick("sum", "mean"), **pick(*SHARINGS)}
@@ -145,7 +146,7 @@ def test_every_model_equals_the_reference(model):
 @pytest.mark.parametrize("decay", [0.0, 0.02])
 def test_rules_equal_torch_optim(name, decay):
     """Two stacked parameters with their own learning rates, 30 given gradients."""
-    own = {"momentum": 0.9} if name in ("momentum", "nesterov") else {}
+    own = {"momentum": 0.9} if "momentum" in OPTIMIZERS[name].keys else {}
     c = OptimConfig(name=name, lr=[0.01, 0.1], weight_decay=decay, **own)
     draw = torch.Generator().manual_seed(0)
     start = torch.randn(2, 4, 3, generator=draw, dtype=torch.float64)
@@ -173,9 +174,10 @@ def torch_optimizer(name, parameters, lr, decay):
         "adamw": lambda: optim.AdamW(parameters, lr, weight_decay=decay),
         "adagrad": lambda: optim.Adagrad(parameters, lr, weight_decay=decay),
         "rmsprop": lambda: optim.RMSprop(parameters, lr, weight_decay=decay),
+        "muon": lambda: optim.Muon(parameters, lr, momentum=0.9, weight_decay=decay),
     }
     one = resolve_name(OPTIMIZERS[name].torch)
-    return known[name]() if one.__module__.startswith("torch.") else one(parameters, lr=lr, weight_decay=decay)
+    return known[name]() if name in known else one(parameters, lr=lr, weight_decay=decay)
 
 
 def test_schedules_by_hand():

@@ -48,6 +48,13 @@ def dotted(config: Mapping[Any, Any], empty: bool = False, prefix: str = "") -> 
 NUMERICS_VERSION = 6
 
 
+# Keys that came after studies that are stored, each with the value that means what was done before there was a choice.
+LATER: dict[str, dict[str, Any]] = {
+    "model": {"base_depth": 6, "residual_scale": 1.0},
+    "optim": {"momentum_rise": None, "rest_lr": None},
+}
+
+
 @dataclass(frozen=True)
 class StudySchema:
     """The whole configuration as Hydra composes it; `data` and `init` have the keys of their option files."""
@@ -97,8 +104,16 @@ class ArmConfig:
         return runs_of(self.seeds, self.optim.lrs, self.dropped)
 
     def plain(self) -> dict[str, Any]:
-        """The configuration as plain nested values (JSON), lists of seeds and learning rates included."""
-        return json.loads(json.dumps(asdict(self), default=list))
+        """The configuration as plain nested values (JSON), lists of seeds and learning rates included.
+
+        A key of `LATER` at its usual value is left out, so that what a configuration is called by stays.
+        """
+        found = json.loads(json.dumps(asdict(self), default=list))
+        for group, keys in LATER.items():
+            for key, usual in keys.items():
+                if found[group][key] == usual:
+                    del found[group][key]
+        return found
 
     def key(self, data_hash: str, source_hash: str, torch_version: str, trainer: str = "stacked") -> str:
         """Sixteen hex digits that change exactly when the numbers of a run may change.

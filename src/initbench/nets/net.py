@@ -39,7 +39,7 @@ class Net:
 
     @cached_property
     def branches(self) -> tuple[Branch, ...]:
-        return residual.branches(self.model)
+        return residual.branches(self.model, self.scheme.weight_slot)
 
     @property
     def is_plain(self) -> bool:
@@ -150,12 +150,24 @@ class Net:
         return found | {slot.name: 1.0 for slot in self.scheme.own}
 
     @cached_property
+    def hidden_matrices(self) -> frozenset[str]:
+        """Stored weights (fan_out, fan_in) that neither the first nor the last layer uses."""
+        return hidden_matrices(self.scheme)
+
+    @cached_property
     def decay_factor(self) -> dict[str, float]:
         """Factor of the weight decay of each stored tensor."""
         return {name: decay_factor(lr, self.optimizer) for name, lr in self.lr_factor.items()}
 
     def check(self) -> None:
-        """Refuse layers that share one start but whose starts have different factors, naming both."""
+        """Refuse layers that share one start but whose starts have different factors, naming both; and what the residual
+        rule cannot count."""
+        if self.model.residual == "looped" and self.scheme.formulas:
+            raise inapplicable(
+                "model.residual=looped",
+                "it counts the uses of a weight, but the sharing computes each layer's",
+                "use a scheme that only ties layers, e.g. sharing=all",
+            )
         for slots, which, what in ((self.scheme.weights, 0, "weight"), (self.scheme.biases, 1, "bias")):
             for slot in slots:
                 first = min(slot.origin, *slot.layers)
@@ -187,6 +199,12 @@ class Net:
         for slot in self.scheme.own:
             stored[slot.name] = torch.full(slot.shape, residual.starts(self.model)[slot.name], dtype=torch.float64)
         return stored
+
+
+def hidden_matrices(scheme: Scheme) -> frozenset[str]:
+    """Stored weights that are matrices, and that neither the first nor the last layer uses."""
+    ends = {0, len(scheme.weight_slot) - 1}
+    return frozenset(slot.name for slot in scheme.weights if len(slot.shape) == 2 and not ends & set(slot.layers))
 
 
 def net(arm: ArmConfig, layers: tuple[LayerSpec, ...]) -> Net:

@@ -58,6 +58,8 @@ def unread(arm: ArmConfig) -> Mapping[str, tuple[str, str]]:
 
 MODEL_READERS = {
     "base_width": "set model.parametrization=mup as well",
+    "base_depth": "set model.parametrization=depth_mup as well",
+    "residual_scale": "set model.residual=looped as well",
     "branch": "choose model=residual_mlp",
     "residual": "choose model=residual_mlp",
     "target": "choose model=module",

@@ -1,6 +1,6 @@
 """What the kernel lacks, for those that only ask; this imports neither torch nor Numba.
 
-It has every activation and every optimizer of the tables in config/.
+It has every activation of the table in config/, and every optimizer but those that its table says are not compiled.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from initbench.config.arm import ArmConfig
+from initbench.config.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from initbench.engine.material import Material
@@ -47,6 +48,8 @@ def refuses(arm: ArmConfig, material: Material) -> str:
         return f"model.dtype={model.dtype}: the kernel computes in float32"
     if model.name != "mlp":
         return f"model={model.name}: the kernel trains plain mlps"
+    if not OPTIMIZERS[optim.name].compiled:
+        return f"optim={optim.name}: its rule for whole matrices is not compiled"
     net = material.net
     if not net.is_plain:
         return f"model.parametrization={model.parametrization}: the kernel has the standard one"
