@@ -382,6 +382,28 @@ def test_a_decoupled_start_learns_mode_by_mode_on_the_known_curves(depth):
     assert np.abs(series.values[0] - theory).max() < 0.01 * theory[0]
 
 
+@pytest.mark.parametrize("null", [None, 0.0, 0.2])
+def test_null_modes_of_a_decoupled_start(null):
+    """Two modes among three outputs: the third starts at `null_strength`. By Saxe's equation with s = 0 the loss that it
+    leaves falls as (u0 / (1 + 2 u0 t / tau))^2 / k, so not at all at 0."""
+    k, lr, u0, steps = 3, 0.01, 0.05 if null is None else null, 400
+    arm = small_arm(
+        data={"name": "linear", "modes": [3.0, 2.0], "samples": 60, "inputs": 4, "outputs": k},
+        model={"depth": 1, "width": 5, "activation": "linear", "bias": False},
+        init=InitConfig("decoupled", "decoupled", args={"strength": 0.05, "null_strength": null}),
+        optim={"lr": [lr], "batch_size": None},
+        train={"steps": steps},
+        measure={"name": "none"},
+        seeds=(0,),
+    )
+    material = Material(arm, data.load(arm.data))
+    start = start_of_seed(material, 0)
+    found = torch.linalg.svdvals(start["weight_01"] @ start["weight_00"])
+    assert found.tolist() == pytest.approx(sorted([0.05, 0.05, u0], reverse=True), abs=1e-12)
+    last = stacked.run_chunk(arm, [(0, lr)], material.data).series["loss/train"].values[0, -1]
+    assert last == pytest.approx((u0 / (1 + 2 * u0 * steps * 2 * lr / k)) ** 2 / k, rel=0.02, abs=3e-6)
+
+
 # ------------------------------------------------------- residual rules of tied branches, rates of deep nets
 
 

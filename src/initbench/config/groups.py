@@ -178,6 +178,10 @@ class InitConfig:
     bias: Any = "zeros"
     args: Mapping[str, Any] = field(default_factory=dict)
     changed: Mapping[str, Any] = field(default_factory=dict)  # what differs from the option's file, for the label
+    relative: float = 1.0  # the first layer times this, the last over it
+
+    def __post_init__(self) -> None:
+        check_number("init.relative", self.relative, above=0.0)
 
 
 @dataclass(frozen=True)

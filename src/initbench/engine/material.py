@@ -220,6 +220,7 @@ def start_of_seed(material: Material, seed: int) -> Mapping[str, Tensor]:
         stored = scheme.start(draws)
         stored.update((slot.name, draws.bias(slot.origin)) for slot in scheme.biases)
         stored = material.net.started(stored)
+    stored = material.net.rescaled(stored)
     for name, tensor in stored.items():
         if not torch.isfinite(tensor).all():
             raise refusal(
