@@ -49,6 +49,7 @@ SHARINGS = (
     {"name": "tied_at_init"},
     {"name": "tie_then_untie", "step": 6},
 )
+SIGMOIDS = ("sigmoid_cross_entropy", "sigmoid_squared_error")
 MODELS = (
     {},
     *({"parametrization": name, "base_width": 3} for name in ("ntk", "mup", "spectral")),
@@ -80,8 +81,9 @@ def arms(draw) -> ArmConfig:
     model.setdefault("depth", pick(4, 4, 5))
     model["activation"] = pick(*ACTIVATIONS) if double else pick(*smooth)
     model |= {"width": pick(6, 5), "bias": pick(True, True, False), "dtype": "float64" if double else "float32"}
+    classes = pick(True, False)
     return small_arm(
-        data=pick(TEACHER, VALUES),
+        data=TEACHER if classes else VALUES,
         model=model,
         init=pick("kaiming_normal", "xavier_uniform", "lecun_normal", "orthogonal"),
         init_bias=pick("torch", 0.1),
@@ -96,7 +98,7 @@ def arms(draw) -> ArmConfig:
             "warmup": pick(0, 5),
             **own,
         },
-        train={"steps": 30 if double else 8, "loss": pick("auto", "squared_error")},
+        train={"steps": 30 if double else 8, "loss": pick("auto", "squared_error", *(SIGMOIDS if classes else ()))},
         measure={"schedule": [0, 1, 7]},
         seeds=(draw(st.integers(0, 9)),),
     )
@@ -203,6 +205,7 @@ def parted(arm: ArmConfig, size: int, order) -> dict[tuple[int, float], dict[str
 CHANGES = {
     "plain": {},
     "shared_adam": {"sharing": {"name": "all"}, "optim": {"name": "adam", "lr": [0.01, 0.1], "clip": 1.0}},
+    **{name: {"train": {"loss": name}, "optim": {"lr": [0.1, 3.0]}, "model": {"width": 7}} for name in SIGMOIDS},
     "narrow": {"model": {"width": [1, 32, 10, 1]}},
     "digits_with_a_diverged_one": {
         "data": {"name": "digits"},

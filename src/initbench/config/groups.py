@@ -22,7 +22,8 @@ PARAMETRIZATIONS = ("standard", "ntk", "mup", "spectral", "depth_mup")
 RESIDUALS = ("none", "plain", "inv_sqrt2", "inv_sqrt_depth", "inv_depth", "looped", "indegree", "skipinit", "rezero", "zero_gamma", "fixup")  # fmt: skip
 # keys that some optimizers read, each with the key of theirs that says so
 OWN_KEYS = {**{key: key for key in ("momentum", "betas", "alpha", "eps", "rest_lr")}, "momentum_rise": "momentum"}
-LOSSES = ("auto", "cross_entropy", "squared_error")
+LOSSES = ("auto", "cross_entropy", "squared_error", "sigmoid_cross_entropy", "sigmoid_squared_error")
+OF_CLASSES = ("cross_entropy", "sigmoid_cross_entropy", "sigmoid_squared_error")  # losses of data with classes
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,7 @@ class InitConfig:
 
     def __post_init__(self) -> None:
         check_number("init.relative", self.relative, above=0.0)
+        object.__setattr__(self, "relative", float(self.relative))  # 2 and 2.0 make one arm
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ AUTO = "auto"  # optim.lr=auto
 class Optimizer:
     """Facts of one optimizer.
 
-    `torch`: dotted name of its class for single modules: torch.optim's, or one of engine/oracle.py where torch has none.
+    `torch`: dotted name of its class for single modules: torch.optim's, or one of engine/steppers.py where torch has none.
     `keys`: its own keys in `optim`, besides lr, weight_decay and what all have. `state`: numbers kept for each stored
     parameter. `flops`: operations for each stored parameter at an update. `adaptive`: its update does not grow with the
     gradient, which decides its learning rates under muP. `decoupled`: weight decay apart from the gradient. `rest`: the

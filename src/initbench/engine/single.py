@@ -165,6 +165,9 @@ def sample_losses(loss: str, outputs: Tensor, y: Tensor) -> Tensor:
     """Loss of each sample, (B,)."""
     if loss == "cross_entropy":
         return F.cross_entropy(outputs, y, reduction="none")
+    if loss == "sigmoid_cross_entropy":
+        return F.binary_cross_entropy_with_logits(outputs, y, reduction="none").mean(1)
+    outputs = torch.sigmoid(outputs) if loss == "sigmoid_squared_error" else outputs
     return F.mse_loss(outputs, y, reduction="none").mean(1)
 
 

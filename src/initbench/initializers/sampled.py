@@ -50,7 +50,7 @@ def fit_last_(part: nn.Linear, h: Tensor, y: Tensor) -> None:
 
 def _exact_at_pairs(d: NetDraw) -> bool:
     """Whether each hidden unit takes both stated values on samples, and looks along the difference of the two."""
-    kind = next(type(part).__name__.lower() for part in d.module if not isinstance(part, nn.Linear))
+    kind = next(type(part).__name__.lower() for part in d.module.children() if not isinstance(part, nn.Linear))
     low, high = {"relu": (0.0, 1.0), "tanh": (-0.5 * math.log(3), 0.5 * math.log(3))}[kind]
     h, off = d.inputs, 1e-9 if d.inputs.dtype == torch.float64 else 1e-4
     for part, z in zip(d.linears[:-1], d.preactivations()):

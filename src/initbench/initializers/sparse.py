@@ -201,7 +201,7 @@ def rotated(rows: int, columns: int, density: float, generator: Generator) -> tu
         if wanted - filled < filled + more - wanted:
             matrix[pair] = old
             break
-        filled += more
+        filled += int(more)
     return matrix, turns
 
 

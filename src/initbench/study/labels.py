@@ -117,7 +117,7 @@ def parts_label(config: ArmConfig, sharing: str) -> str:
     """The parts of a setup in words, its sharing as given."""
     parts, m = [init_label(config), sharing], config.model
     if m.residual is not None:
-        scale = f"({plain(m.residual_scale)})" if m.residual_scale != 1.0 else ""
+        scale = f"({plain(m.residual_scale)})" if m.residual == "looped" and m.residual_scale != 1.0 else ""
         parts.append(f"residual={m.residual}" if m.residual in ("none", "plain") else f"{m.residual}{scale}")
     if m.parametrization != "standard":
         bases = {"mup": f"({m.base_width})", "depth_mup": f"({m.base_width},{m.base_depth})"}

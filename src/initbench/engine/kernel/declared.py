@@ -55,6 +55,8 @@ def refuses(arm: ArmConfig, material: Material) -> str:
         return f"model.parametrization={model.parametrization}: the kernel has the standard one"
     if not net.scheme.is_lookup:
         return f"sharing={arm.sharing.name}: in the kernel a layer looks its weight up, and nothing else is stored"
+    if material.loss.startswith("sigmoid"):
+        return f"train.loss={material.loss}: the kernel has no sigmoid output units"
     if optim.eps is not None and optim.eps < SMALLEST:
         return f"optim.eps={optim.eps}: is 0 in float32"
     return ""
