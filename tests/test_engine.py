@@ -49,6 +49,7 @@ SHARINGS = (
     {"name": "tied_at_init"},
     {"name": "tie_then_untie", "step": 6},
 )
+SIGMOIDS = ("sigmoid_cross_entropy", "sigmoid_squared_error")
 MODELS = (
     {},
     *({"parametrization": name, "base_width": 3} for name in ("ntk", "mup", "spectral")),
@@ -68,8 +69,9 @@ def arms(draw) -> ArmConfig:
     """Sharing scheme x optimizer x activation x loss x depth x dtype x model, and what goes with them."""
     pick = lambda *options: draw(st.sampled_from(options))  # noqa: E731
     name = pick(*OPTIMIZERS)
-    own = {"momentum": 0.9} if name in ("momentum", "nesterov") else {}
-    own |= {"betas": [0.8, 0.95]} if name in ("adam", "adamw") and pick(0, 1) else {}
+    own = {"momentum": 0.9} if "momentum" in OPTIMIZERS[name].keys else {}
+    own |= {"momentum_rise": 3} if own and pick(0, 1) else {}
+    own |= {"betas": [0.8, 0.95]} if "betas" in OPTIMIZERS[name].keys and pick(0, 1) else {}
     own |= {"alpha": 0.9} if name == "rmsprop" else {}
     lr = {"sgd": 0.05, "momentum": 0.01, "nesterov": 0.01, "adagrad": 0.02}.get(name, 0.003)
     sharing = {"bias": pick("tied", "untied"), "reduce": pick("sum", "mean"), **pick(*SHARINGS)}
@@ -79,8 +81,9 @@ def arms(draw) -> ArmConfig:
     model.setdefault("depth", pick(4, 4, 5))
     model["activation"] = pick(*ACTIVATIONS) if double else pick(*smooth)
     model |= {"width": pick(6, 5), "bias": pick(True, True, False), "dtype": "float64" if double else "float32"}
+    classes = pick(True, False)
     return small_arm(
-        data=pick(TEACHER, VALUES),
+        data=TEACHER if classes else VALUES,
         model=model,
         init=pick("kaiming_normal", "xavier_uniform", "lecun_normal", "orthogonal"),
         init_bias=pick("torch", 0.1),
@@ -95,7 +98,7 @@ def arms(draw) -> ArmConfig:
             "warmup": pick(0, 5),
             **own,
         },
-        train={"steps": 30 if double else 8, "loss": pick("auto", "squared_error")},
+        train={"steps": 30 if double else 8, "loss": pick("auto", "squared_error", *(SIGMOIDS if classes else ()))},
         measure={"schedule": [0, 1, 7]},
         seeds=(draw(st.integers(0, 9)),),
     )
@@ -145,7 +148,7 @@ def test_every_model_equals_the_reference(model):
 @pytest.mark.parametrize("decay", [0.0, 0.02])
 def test_rules_equal_torch_optim(name, decay):
     """Two stacked parameters with their own learning rates, 30 given gradients."""
-    own = {"momentum": 0.9} if name in ("momentum", "nesterov") else {}
+    own = {"momentum": 0.9} if "momentum" in OPTIMIZERS[name].keys else {}
     c = OptimConfig(name=name, lr=[0.01, 0.1], weight_decay=decay, **own)
     draw = torch.Generator().manual_seed(0)
     start = torch.randn(2, 4, 3, generator=draw, dtype=torch.float64)
@@ -173,9 +176,10 @@ def torch_optimizer(name, parameters, lr, decay):
         "adamw": lambda: optim.AdamW(parameters, lr, weight_decay=decay),
         "adagrad": lambda: optim.Adagrad(parameters, lr, weight_decay=decay),
         "rmsprop": lambda: optim.RMSprop(parameters, lr, weight_decay=decay),
+        "muon": lambda: optim.Muon(parameters, lr, momentum=0.9, weight_decay=decay),
     }
     one = resolve_name(OPTIMIZERS[name].torch)
-    return known[name]() if one.__module__.startswith("torch.") else one(parameters, lr=lr, weight_decay=decay)
+    return known[name]() if name in known else one(parameters, lr=lr, weight_decay=decay)
 
 
 def test_schedules_by_hand():
@@ -201,6 +205,7 @@ def parted(arm: ArmConfig, size: int, order) -> dict[tuple[int, float], dict[str
 CHANGES = {
     "plain": {},
     "shared_adam": {"sharing": {"name": "all"}, "optim": {"name": "adam", "lr": [0.01, 0.1], "clip": 1.0}},
+    **{name: {"train": {"loss": name}, "optim": {"lr": [0.1, 3.0]}, "model": {"width": 7}} for name in SIGMOIDS},
     "narrow": {"model": {"width": [1, 32, 10, 1]}},
     "digits_with_a_diverged_one": {
         "data": {"name": "digits"},

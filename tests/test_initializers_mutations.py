@@ -41,6 +41,11 @@ EQUIVALENT = {
     ("data_dependent", "_spread", 1): "guard on the dimensions of an array",
     ("data_dependent", "_centroids", 1): "guard against a division by 0",
     ("gradient_dependent", "nio_", 1): "guard: a batch of one sample",
+    ("fields", "kept_size", 0.01): "end of the search grid",
+    ("fields", "kept_size", 100.0): "end of the search grid",
+    ("fields", "kept_size", 80): "points of the search grid",
+    ("sparse", "rotated", 1): "a count of rotations",
+    ("sparse", "_draws", 64): "numbers drawn at once",
     ("data_dependent", "weight_norm_ddi_", 0.05): "the size of v is divided out again",
 }
 UNTOUCHED = ("literal",)  # reads files: its numbers are dimensions of arrays
@@ -60,6 +65,8 @@ def tells_a_contract(function):
         "_standard_rows",
         "_is_isometry",
         "_kumar_scale",
+        "_stated_square",
+        "_stated_kept",
     )
     is_contract = function.name in measure or function.name.endswith("_contract")
     return is_contract or (bool(names) and names[0] in ("c", "w", "d"))
@@ -199,6 +206,7 @@ JUDGES = {  # entry -> checks against the second writing of its definition
     "nio": [lambda: second.test_nio(0.0), lambda: second.test_nio(0.3)],
     "balanced": [lambda: second.test_balanced(0.3)],
     "decoupled": [lambda: second.test_decoupled(0.5)],
+    "swim": [lambda: second.test_swim("relu"), lambda: second.test_swim("tanh")],
 }
 
 

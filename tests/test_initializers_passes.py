@@ -42,6 +42,7 @@ HAND = [  # (initializer, arguments, passes of one sample by hand)
     ("krahenbuhl", {"between": True, "iterations": 3}, BATCH * (LAYERS + LAYERS + 3 * (3 + LAYERS))),
     ("pca", {}, BATCH * LAYERS),
     ("kmeans", {}, BATCH * LAYERS),
+    ("swim", {}, BATCH * LAYERS),  # each layer's inputs
     ("decoupled", {}, 0),
     ("balanced", {}, 0),
     ("metainit", {"steps": 3, "samples": SAMPLES}, 3 * SAMPLES * 27),

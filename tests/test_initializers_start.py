@@ -347,3 +347,13 @@ def test_the_hash_follows_ones_own_code_also_as_a_base(folder, monkeypatch):
     assert not set(before) & set(after)
     assert source_hash("per_layer", {"map": {0: "ones"}, "default": "eye"}) == ""
     sys.modules.pop("mine_hash")
+
+
+def test_swim_refuses_what_it_has_no_rule_for():
+    for change, words in (
+        ({"activation": "gelu"}, "it has no rule for gelu"),
+        ({"bias": False}, "it places units by their biases"),
+    ):
+        arm = small_arm(init=init("swim"), model={"activation": "relu", **change})
+        with pytest.raises(NotApplicable, match=words):
+            start(arm)

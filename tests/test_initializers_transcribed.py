@@ -71,7 +71,8 @@ DEFAULTS = {  # as the definitions state them; what is ours (samples of a batch,
     "gradinit": {"optimizer": "sgd", "lr": 1e-3, "iterations": 390, "eta": 0.1, "gamma": 1.0, "floor": 0.01},
     "nio": {"lr": 0.05, "iterations": 100, "gamma": 5.0, "floor": 0.01, "norm_weight": 0.0},
     "balanced": {"scale": 1.0},
-    "decoupled": {"strength": 0.001},
+    "decoupled": {"strength": 0.001, "null_strength": None},
+    "swim": {"last": "least_squares"},
 }
 OURS = {
     "metainit": {"base": "kaiming_normal", "samples": 64, "floor": 0.01},
@@ -241,6 +242,33 @@ def test_pca(activation):
     rows = vh / (s**2 + 1e-3).sqrt()[:, None]
     sign = torch.sign((w[: SIZES[0]] * rows).sum(1, keepdim=True))
     same([(w, b)], [(torch.cat([rows * sign, left]), torch.zeros(SIZES[1], dtype=torch.float64))])
+
+
+# ------------------------------------------------------------ swim
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_swim(activation):
+    """N ceil(m/N) candidates i ~ U, j = i + delta mod N, delta ~ U{1..N-2}; m of them with replacement, in proportion to
+    [y_i != y_j]/max(|d|, 1e-10). relu w = d/|d|^2, b = -w x_i; tanh w = 2 s d/|d|^2, b = -w x_i - s. Last: least squares.
+    """
+    (x, y), draws, net = batch(), generator(0), []
+    n, s = len(x), 0.5 * (math.log(1.5) - math.log(0.5))
+    for layer, m in enumerate(SIZES[1:-1]):
+        h = inputs_of(net, x, activation, layer)
+        i = torch.randint(n, (n * math.ceil(m / n),), generator=draws)
+        j = (i + torch.randint(1, n - 1, i.shape, generator=draws)) % n
+        slopes = torch.tensor([float(y[a] != y[b]) / max(float((h[b] - h[a]).norm()), 1e-10) for a, b in zip(i, j)])
+        w, bias = [], []
+        for k in torch.multinomial(slopes.double(), m, replacement=True, generator=draws):
+            d = h[j[k]] - h[i[k]]
+            w.append((1.0 if activation == "relu" else 2 * s) * d / d.dot(d))
+            bias.append(-w[-1].dot(h[i[k]]) - (0.0 if activation == "relu" else s))
+        net.append([torch.stack(w), torch.stack(bias)])
+    h = torch.cat([inputs_of(net, x, activation, 2), torch.ones(n, 1, dtype=torch.float64)], dim=1)
+    fit = torch.linalg.pinv(h) @ torch.eye(SIZES[-1], dtype=torch.float64)[y]
+    net.append([fit[:-1].T, fit[-1]])
+    same(by_initbench("swim", activation), net)
 
 
 # ------------------------------------------------------------ scales: metainit, gradinit, nio

@@ -73,9 +73,10 @@ def differences(arm, runs=None) -> dict[str, float]:
 def arms(draw):
     """Everything that the kernel covers, in float32, small."""
     pick = lambda *options: draw(st.sampled_from(options))  # noqa: E731
-    name = pick(*groups.OPTIMIZERS)
-    own = {"momentum": 0.9} if name in ("momentum", "nesterov") else {}
-    own |= {"betas": [0.8, 0.95]} if name in ("adam", "adamw") and pick(True, False) else {}
+    name = pick(*(name for name, one in groups.OPTIMIZERS.items() if one.compiled))
+    own = {"momentum": 0.9} if "momentum" in groups.OPTIMIZERS[name].keys else {}
+    own |= {"momentum_rise": 3} if own and pick(True, False) else {}
+    own |= {"betas": [0.8, 0.95]} if "betas" in groups.OPTIMIZERS[name].keys and pick(True, False) else {}
     lr = {"sgd": 0.05, "momentum": 0.01, "nesterov": 0.01}.get(name, 0.003)
     sharing = dict(pick(*SHARINGS))
     depth = pick(4, 5)

@@ -19,7 +19,7 @@ from initbench.engine.oracle import MLP
 from initbench.errors import InputError, NotApplicable
 from initbench.measure import measure
 from initbench.nets.net import net as net_of
-from initbench.nets.parametrization import Factors, factors
+from initbench.nets.parametrization import Factors, cubed_paths, factors
 from initbench.nets.residual import branches
 from initbench.theory import mode_curve
 
@@ -332,15 +332,24 @@ def test_spectral_has_its_sigma():
     assert abs(stored["weight_01"].std().item() / expected - 1) < 4 / math.sqrt(2 * 40_000)
 
 
+FORMULA = {"name": "low_rank_delta", "rank": 2, "groups": [[1, 3], [2, 4]]}
+
+
 @pytest.mark.parametrize(
-    "model", [residual("fixup"), {"parametrization": "mup", "base_width": 3}], ids=["fixup", "mup"]
+    ("model", "sharing"),
+    [
+        (residual("fixup"), FORMULA),
+        ({"parametrization": "mup", "base_width": 3}, FORMULA),
+        ({"parametrization": "depth_mup", "base_width": 3, "base_depth": 2}, FORMULA),
+        (residual("looped", residual_scale=0.5), {"name": "cycle", "slots": 2}),
+    ],
+    ids=["fixup", "mup", "depth_mup", "looped"],
 )
-def test_models_share_too(model):
-    """A residual or reparametrized net with formula sharing, both engines (float64, 1e-11)."""
-    groups = [[1, 3], [2, 4]]
+def test_models_share_too(model, sharing):
+    """A residual or reparametrized net that shares, both engines (float64, 1e-11)."""
     arm = small_arm(
         model={"depth": 5, "activation": "tanh", **model},
-        sharing={"name": "low_rank_delta", "rank": 2, "groups": groups},
+        sharing=sharing,
         optim={"lr": [0.05]},
         seeds=(1,),
         measure={"schedule": [0, 5]},
@@ -371,3 +380,134 @@ def test_a_decoupled_start_learns_mode_by_mode_on_the_known_curves(depth):
     theory = (sum(left) + rest) / k
     assert series.values[0, -1] < 0.02 * series.values[0, 0]
     assert np.abs(series.values[0] - theory).max() < 0.01 * theory[0]
+
+
+@pytest.mark.parametrize("null", [None, 0.0, 0.2])
+def test_null_modes_of_a_decoupled_start(null):
+    """Two modes among three outputs: the third starts at `null_strength`. By Saxe's equation with s = 0 the loss that it
+    leaves falls as (u0 / (1 + 2 u0 t / tau))^2 / k, so not at all at 0."""
+    k, lr, u0, steps = 3, 0.01, 0.05 if null is None else null, 400
+    arm = small_arm(
+        data={"name": "linear", "modes": [3.0, 2.0], "samples": 60, "inputs": 4, "outputs": k},
+        model={"depth": 1, "width": 5, "activation": "linear", "bias": False},
+        init=InitConfig("decoupled", "decoupled", args={"strength": 0.05, "null_strength": null}),
+        optim={"lr": [lr], "batch_size": None},
+        train={"steps": steps},
+        measure={"name": "none"},
+        seeds=(0,),
+    )
+    material = Material(arm, data.load(arm.data))
+    start = start_of_seed(material, 0)
+    found = torch.linalg.svdvals(start["weight_01"] @ start["weight_00"])
+    assert found.tolist() == pytest.approx(sorted([0.05, 0.05, u0], reverse=True), abs=1e-12)
+    last = stacked.run_chunk(arm, [(0, lr)], material.data).series["loss/train"].values[0, -1]
+    assert last == pytest.approx((u0 / (1 + 2 * u0 * steps * 2 * lr / k)) ** 2 / k, rel=0.02, abs=3e-6)
+
+
+# ------------------------------------------------------- residual rules of tied branches, rates of deep nets
+
+
+def growth_of_the_stream(rule, count, shared, lam=1.0, runs=6, width=250):
+    """E|u|^2 after `count` linear branches W u over that before, W of LeCun's normal law."""
+    arm = small_arm(
+        model=residual(
+            rule, depth=count + 1, branch=1, activation="linear", width=width, residual_scale=lam, bias=False
+        ),
+        sharing={"name": "all" if shared else "none"},
+        init="lecun_normal",
+        seeds=tuple(range(runs)),
+        data={**TEACHER, "inputs": 20},
+    )
+    stack, x, _ = stack_of(arm)
+    zs = stack.net.forward(*stack.weights(), stack.stored, x).zs
+    return (zs[-2].square().mean() / zs[0].square().mean()).item()
+
+
+@pytest.mark.parametrize("count", [4, 16])
+@pytest.mark.parametrize("shared", [False, True])
+def test_tied_branches_add_up_as_the_closed_forms_say(count, shared):
+    """Rule 1/N: tied sum_k C(N,k)^2 N^-2k, untied (1 + 1/N^2)^N. Of an untied net looped is 1/sqrt N: (1 + 1/N)^N."""
+    tied = sum(math.comb(count, k) ** 2 * count ** (-2 * k) for k in range(count + 1))
+    expected = tied if shared else (1 + 1 / count**2) ** count
+    assert growth_of_the_stream("inv_depth", count, shared) == pytest.approx(expected, rel=0.04)
+    of_loops = tied if shared else (1 + 1 / count) ** count
+    assert growth_of_the_stream("looped", count, shared) == pytest.approx(of_loops, rel=0.04)
+
+
+def test_looped_divides_by_its_uses_and_the_root_of_the_different_blocks():
+    """lambda / (N sqrt L), L blocks each used N times; blocks used unequally often each by its own N."""
+    model = ModelConfig("residual_mlp", depth=9, residual="looped", branch=2, residual_scale=3.0)
+    layers = model.layers(5, 3)
+
+    def scales(**sharing):
+        arm = small_arm(model={**vars(model), "width": 6}, sharing=sharing)
+        return [b.scale for b in net_of(arm, layers).branches]
+
+    assert scales(name="none") == pytest.approx([3 / 2] * 4)  # L = 4, N = 1
+    assert scales(name="all") == pytest.approx([3 / 4] * 4)  # L = 1, N = 4
+    assert scales(name="cycle", slots=4) == pytest.approx([3 / (2 * 2**0.5)] * 4)  # L = 2, N = 2
+    uneven = scales(name="explicit", groups=[[1, 3, 5], [2, 4, 6]])
+    assert uneven == pytest.approx([*[3 / (3 * 2**0.5)] * 3, 3 / 2**0.5])
+    with pytest.raises(NotApplicable, match="branches 0 and 1 share some of their weights, not all"):
+        scales(name="cycle", slots=3)
+    with pytest.raises(NotApplicable, match="it counts the uses of a weight, but the sharing computes"):
+        scales(name="hashed")
+
+
+def test_a_sum_of_two_starts_by_its_in_degree():
+    """Var = 2 / (d_in fan_in): half as much into the sum of stream and branch. So linear branches double nothing."""
+    arm = small_arm(model=residual("indegree", depth=5, branch=2), init="kaiming_normal")
+    plain = small_arm(model=residual("plain", depth=5, branch=2), init="kaiming_normal")
+    ours, theirs = (start_of_seed(Material(one, data.load(one.data)), 0) for one in (arm, plain))
+    for i in range(6):
+        factor = math.sqrt(0.5) if i in (2, 4) else 1.0
+        assert torch.allclose(ours[f"weight_{i:02d}"], theirs[f"weight_{i:02d}"] * factor, rtol=1e-15)
+        assert torch.equal(ours[f"bias_{i:02d}"], theirs[f"bias_{i:02d}"])
+
+
+def test_depth_mup_is_mup_at_rates_that_fall_with_depth():
+    """lr times (depth / base)^(-3/2) for every tensor; at the base it is mup."""
+    mup = ModelConfig(depth=8, width=64, parametrization="mup", base_width=32)
+    for base in (8, 2):
+        deep = replace(mup, parametrization="depth_mup", base_depth=base)
+        for one, two in zip(factors(mup, "sgd", mup.layers(10, 5)), factors(deep, "sgd", mup.layers(10, 5))):
+            slower = (8 / base) ** -1.5
+            expected = replace(one, lr=one.lr * slower, bias_lr=one.bias_lr * slower)
+            assert [vars(two)[key] for key in vars(two)] == pytest.approx([vars(expected)[key] for key in vars(two)])
+    with pytest.raises(NotApplicable, match=r"model.parametrization=depth_mup optim=adam: .*; use optim=sgd"):
+        factors(replace(mup, parametrization="depth_mup"), "adam", mup.layers(10, 5))
+    other = replace(mup, name="residual_mlp", depth=9, residual="plain", parametrization="depth_mup")
+    with pytest.raises(NotApplicable, match="plain nets, and for residual nets that start by in-degree"):
+        factors(other, "sgd", other.layers(10, 5))
+
+
+@pytest.mark.parametrize(("depth", "branch"), [(5, 1), (7, 2), (7, 3)])
+def test_paths_of_a_residual_net_by_listing_them(depth, branch):
+    """Each branch is taken or not; a path has the stem's layer and those of the branches taken."""
+    model = ModelConfig("residual_mlp", depth=depth, residual="indegree", branch=branch)
+    lengths = [1]
+    for _ in range((depth - 1) // branch):
+        lengths += [length + branch for length in lengths]
+    assert cubed_paths(model) == sum(length**3 for length in lengths)
+
+
+def test_the_last_hidden_layer_moves_by_the_cube_of_the_depth():
+    """2305.07810: one step of SGD changes the last hidden preactivations by lr^2 depth^3 in mean square; under depth_mup
+    by as much at every depth."""
+    change = {}
+    for kind in ("mup", "depth_mup"):
+        for depth in (4, 16):
+            arm = small_arm(
+                data={"name": "digits"},
+                model={"width": 128, "depth": depth, "parametrization": kind, "dtype": "float32", "base_depth": 4},
+                init_bias="zeros",
+                optim={"lr": [1e-4], "batch_size": 64},
+                train={"steps": 1, "eval_samples": 8},
+                measure={"metrics": ["activation_change_msq"], "schedule": [1]},
+                seeds=tuple(range(8)),
+            )
+            chunk = stacked.run_chunk(arm, list(arm.runs), data.load(arm.data))
+            change[kind, depth] = chunk.series["activation_change_msq"].values[:, -1, -2].mean()
+    slope = {kind: math.log(change[kind, 16] / change[kind, 4]) / math.log(4) for kind in ("mup", "depth_mup")}
+    assert 2 < slope["mup"] < 4
+    assert slope["depth_mup"] == pytest.approx(slope["mup"] - 3, abs=0.1)

@@ -94,9 +94,13 @@ def test_the_first_of_equal_logits_wins(seed, classes, levels):
 def test_losses_alone_are_those_with_gradients(name):
     logits, y = drawn(2, 3, 9), torch.arange(9).remainder(3).repeat(2, 1)
     expected = nn.CrossEntropyLoss(reduction="none")(logits, y)
-    if name == "squared_error":
+    if name != "cross_entropy":
         y = F.one_hot(y, 3).mT.double()
-        expected = nn.MSELoss(reduction="none")(logits, y).mean(1)
+        expected = {
+            "squared_error": lambda: nn.MSELoss(reduction="none")(logits, y),
+            "sigmoid_cross_entropy": lambda: nn.BCEWithLogitsLoss(reduction="none")(logits, y),
+            "sigmoid_squared_error": lambda: nn.MSELoss(reduction="none")(logits.sigmoid(), y),
+        }[name]().mean(1)
     value = model.LOSS_VALUES[name](logits, y)
     assert torch.equal(value, model.LOSSES[name](logits, y)[0])
     assert torch.allclose(value, expected, rtol=1e-14, atol=1e-14)

@@ -134,10 +134,26 @@ def signals_of(arm: PlannedArm) -> Signals:
         values=values,
         layers={name: series[name].layers or () for name in values},
         loss=np.concatenate([part.series["loss/train"].values[:, 0] for part in parts]),
-        guess=math.log(classes) if classes is not None and arm.config.train.loss != "squared_error" else squares or 1.0,
+        guess=guess_of(arm.config.train.loss, classes) or squares or 1.0,
         targets=squares,
         theory=theory.predictions(arm.config, arm.layers, arm.scheme, arm.data),
     )
+
+
+def guess_of(loss: str, classes: int | None) -> float | None:
+    """Loss of the answer 1 over the number of classes for each; None where no class is guessed.
+
+    >>> [round(guess_of(loss, 10), 3) for loss in ("auto", "sigmoid_cross_entropy", "sigmoid_squared_error")]
+    [2.303, 0.325, 0.09]
+    """
+    if classes is None or loss == "squared_error":
+        return None
+    p = 1 / classes
+    of_sigmoids = {
+        "sigmoid_cross_entropy": -p * math.log(p) - (1 - p) * math.log1p(-p),
+        "sigmoid_squared_error": p * (1 - p),
+    }
+    return of_sigmoids.get(loss, math.log(classes))
 
 
 def target_square(data: Dataset, seeds: Sequence[int]) -> float:

@@ -48,6 +48,14 @@ def dotted(config: Mapping[Any, Any], empty: bool = False, prefix: str = "") -> 
 NUMERICS_VERSION = 6
 
 
+# Keys that came after studies that are stored, each with the value that means what was done before there was a choice.
+LATER: dict[str, dict[str, Any]] = {
+    "init": {"relative": 1.0},
+    "model": {"base_depth": 6, "residual_scale": 1.0},
+    "optim": {"momentum_rise": None, "rest_lr": None},
+}
+
+
 @dataclass(frozen=True)
 class StudySchema:
     """The whole configuration as Hydra composes it; `data` and `init` have the keys of their option files."""
@@ -57,7 +65,7 @@ class StudySchema:
     seeds: Any = 10
     data: dict[str, Any] = field(default_factory=dict)
     model: ModelConfig = field(default_factory=ModelConfig)
-    init: dict[str, Any] = field(default_factory=dict)
+    init: dict[str, Any] = field(default_factory=lambda: {"relative": 1.0})  # of every option
     sharing: SharingConfig = field(default_factory=SharingConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -97,8 +105,16 @@ class ArmConfig:
         return runs_of(self.seeds, self.optim.lrs, self.dropped)
 
     def plain(self) -> dict[str, Any]:
-        """The configuration as plain nested values (JSON), lists of seeds and learning rates included."""
-        return json.loads(json.dumps(asdict(self), default=list))
+        """The configuration as plain nested values (JSON), lists of seeds and learning rates included.
+
+        A key of `LATER` at its usual value is left out, so that what a configuration is called by stays.
+        """
+        found = json.loads(json.dumps(asdict(self), default=list))
+        for group, keys in LATER.items():
+            for key, usual in keys.items():
+                if found[group][key] == usual:
+                    del found[group][key]
+        return found
 
     def key(self, data_hash: str, source_hash: str, torch_version: str, trainer: str = "stacked") -> str:
         """Sixteen hex digits that change exactly when the numbers of a run may change.
@@ -188,7 +204,7 @@ def arm_from_hydra(
     """
     init = container(cfg.init)
     data = container(cfg.data)
-    reserved = {"name", "_target_", "bias"}
+    reserved = {"name", "_target_", "bias", "relative"}
     name = init_name(init, option, options)
     args = {key: value for key, value in init.items() if key not in reserved}
     for key, value in args.items():
@@ -196,7 +212,7 @@ def arm_from_hydra(
             do = f"add init.{key}=VALUE (only arguments called generator, bias and layer are passed to it)"
             raise refusal(f"init.{key}", f"{init['_target_']} needs it", do)
     usual = {key: value for key, value in (init_option or init).items() if key not in ("name", "_target_")}
-    given = {**args, "bias": init.get("bias", "zeros")}
+    given = {**args, "bias": init.get("bias", "zeros"), "relative": init["relative"]}
     model, optim, train, measure = typed(cfg.model), typed(cfg.optim), typed(cfg.train), typed(cfg.measure)
     check_memory(model, optim, train, measure, cfg.seeds)  # before any list of seeds or layers is made
     return ArmConfig(
@@ -207,7 +223,8 @@ def arm_from_hydra(
             target=init["_target_"],
             bias=init.get("bias", "zeros"),
             args=with_own_options(args, own_option),
-            changed={key: value for key, value in given.items() if value != usual.get(key, "zeros")},
+            changed={key: value for key, value in given.items() if value != {**UNSAID, **usual}.get(key)},
+            relative=init["relative"],
         ),
         sharing=typed(cfg.sharing),
         optim=optim,
@@ -218,6 +235,7 @@ def arm_from_hydra(
     )
 
 
+UNSAID = {"bias": "zeros", "relative": 1.0}  # what an option file means that does not say it
 LONGEST_NAME = 120  # characters of an initializer's name, which is part of labels and of MLflow's run names
 
 
@@ -244,7 +262,7 @@ def init_name(init: Mapping[str, Any], option: str | None, options: Sequence[str
 
 
 def with_own_options(args: Mapping[str, Any], own_option: Callable[[str], Mapping[str, Any] | None]) -> dict[str, Any]:
-    """The arguments of an initializer, with the options that `base`, `default` and `map` name written out.
+    """The arguments of an initializer, with the options that `base`, `default`, `last` and `map` name written out.
 
     >>> mine = {"name": "mine", "_target_": "constant", "value": 3, "bias": "zeros"}
     >>> with_own_options({"map": {1: "mine", 2: "eye"}}, {"mine": mine}.get)
@@ -257,11 +275,12 @@ def with_own_options(args: Mapping[str, Any], own_option: Callable[[str], Mappin
         option = own_option(name) if isinstance(name, str) and "." not in name else None
         if option is None:
             return spec
-        own = {key: value for key, value in option.items() if key not in ("name", "_target_") and value != "???"}
+        left_out = ("name", "_target_", "relative")
+        own = {key: value for key, value in option.items() if key not in left_out and value != "???"}
         return {"name": option["_target_"], **own, **{key: value for key, value in given.items() if key != "name"}}
 
     out = dict(args)
-    for key in ("base", "default"):
+    for key in ("base", "default", "last"):
         if out.get(key) is not None:
             out[key] = written(out[key])
     if isinstance(out.get("map"), dict):

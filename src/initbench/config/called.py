@@ -60,7 +60,9 @@ def module_label(model: Mapping[str, Any]) -> str:
 
 
 # parts of the model that are compared
-OF_THE_SETUP = ("model.parametrization", "model.base_width", "model.residual")
+OF_THE_SETUP = tuple(
+    f"model.{key}" for key in ("parametrization", "base_width", "base_depth", "residual", "residual_scale")
+)
 
 
 def setting_config(config: Mapping[str, Any]) -> dict[str, Any]:

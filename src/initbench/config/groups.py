@@ -18,9 +18,12 @@ from initbench.config.sharing import SHARING_KEYS as SHARING_KEYS
 from initbench.config.sharing import SharingConfig as SharingConfig
 from initbench.errors import refusal, shown
 
-PARAMETRIZATIONS = ("standard", "ntk", "mup", "spectral")
-RESIDUALS = ("none", "plain", "inv_sqrt2", "inv_sqrt_depth", "skipinit", "rezero", "zero_gamma", "fixup")
-LOSSES = ("auto", "cross_entropy", "squared_error")
+PARAMETRIZATIONS = ("standard", "ntk", "mup", "spectral", "depth_mup")
+RESIDUALS = ("none", "plain", "inv_sqrt2", "inv_sqrt_depth", "inv_depth", "looped", "indegree", "skipinit", "rezero", "zero_gamma", "fixup")  # fmt: skip
+# keys that some optimizers read, each with the key of theirs that says so
+OWN_KEYS = {**{key: key for key in ("momentum", "betas", "alpha", "eps", "rest_lr")}, "momentum_rise": "momentum"}
+LOSSES = ("auto", "cross_entropy", "squared_error", "sigmoid_cross_entropy", "sigmoid_squared_error")
+OF_CLASSES = ("cross_entropy", "sigmoid_cross_entropy", "sigmoid_squared_error")  # losses of data with classes
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,9 @@ class ModelConfig:
     dtype: str = "float32"
     parametrization: str = "standard"
     base_width: int = 32  # the width at which mup is the standard parametrization
+    base_depth: int = 6  # the depth at which depth_mup is mup
     residual: str | None = None  # rule of the residual MLP
+    residual_scale: float = 1.0  # lambda of residual=looped
     branch: int = 2  # layers of a residual branch
     target: str | None = None  # module: dotted path of a class or function that makes an nn.Module
     args: dict[str, Any] = field(default_factory=dict)  # its arguments
@@ -100,6 +105,8 @@ class ModelConfig:
         check_choice("model.dtype", self.dtype, ("float32", "float64"))
         check_choice("model.parametrization", self.parametrization, PARAMETRIZATIONS)
         check_whole("model.base_width", self.base_width, low=1)
+        check_whole("model.base_depth", self.base_depth, low=1)
+        check_number("model.residual_scale", self.residual_scale, above=0.0)
         self._check_residual(widths)
 
     def _check_residual(self, widths: Sequence[int]) -> None:
@@ -135,7 +142,9 @@ class ModelConfig:
         >>> "base_width" in ModelConfig().relevant(), "branch" in ModelConfig().relevant()
         (False, False)
         """
-        left_out = {"base_width"} if self.parametrization != "mup" else set()
+        left_out = {"base_width"} if self.parametrization not in ("mup", "depth_mup") else set()
+        left_out |= {"base_depth"} if self.parametrization != "depth_mup" else set()
+        left_out |= {"residual_scale"} if self.residual != "looped" else set()
         left_out |= {"residual", "branch"} if self.residual is None else set()
         left_out |= {"target", "args"} if self.target is None else {"depth", "width", "bias"}
         return {key: value for key, value in asdict(self).items() if key not in left_out}
@@ -170,6 +179,11 @@ class InitConfig:
     bias: Any = "zeros"
     args: Mapping[str, Any] = field(default_factory=dict)
     changed: Mapping[str, Any] = field(default_factory=dict)  # what differs from the option's file, for the label
+    relative: float = 1.0  # the first layer times this, the last over it
+
+    def __post_init__(self) -> None:
+        check_number("init.relative", self.relative, above=0.0)
+        object.__setattr__(self, "relative", float(self.relative))  # 2 and 2.0 make one arm
 
 
 @dataclass(frozen=True)
@@ -184,15 +198,17 @@ class OptimConfig:
     betas: list[float] | None = None
     alpha: float | None = None
     eps: float | None = None
+    momentum_rise: int | None = None  # updates from one rise of the momentum to the next; null: constant
+    rest_lr: float | None = None  # learning rate of what muon leaves to AdamW, over lr
     schedule: str = "constant"
     warmup: int = 0  # steps of linear warm-up
     clip: float | None = None  # largest norm of the whole gradient of a run
 
     def __post_init__(self) -> None:
         check_choice("optim", self.name, tuple(OPTIMIZERS))
-        for key in ("momentum", "betas", "alpha", "eps"):
-            if getattr(self, key) is not None and key not in OPTIMIZERS[self.name].keys:
-                having = ", ".join(name for name, one in OPTIMIZERS.items() if key in one.keys)
+        for key, needed in OWN_KEYS.items():
+            if getattr(self, key) is not None and needed not in OPTIMIZERS[self.name].keys:
+                having = ", ".join(name for name, one in OPTIMIZERS.items() if needed in one.keys)
                 raise refusal(
                     f"optim.{key}={shown(getattr(self, key))}",
                     f"optim={self.name} does not use it",
@@ -215,6 +231,10 @@ class OptimConfig:
                 check_number(f"optim.{key}", getattr(self, key), low=0.0, below=1.0)
         if self.eps is not None:
             check_number("optim.eps", self.eps, low=0.0)
+        if self.momentum_rise is not None:
+            check_whole("optim.momentum_rise", self.momentum_rise, low=1, note=" or null for a constant momentum")
+        if self.rest_lr is not None:
+            check_number("optim.rest_lr", self.rest_lr, above=0.0)
         if self.betas is not None:
             if len(self.betas) != 2:
                 raise refusal(

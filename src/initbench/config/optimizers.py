@@ -18,10 +18,11 @@ AUTO = "auto"  # optim.lr=auto
 class Optimizer:
     """Facts of one optimizer.
 
-    `torch`: dotted name of its class for single modules: torch.optim's, or one of engine/oracle.py where torch has none.
+    `torch`: dotted name of its class for single modules: torch.optim's, or one of engine/steppers.py where torch has none.
     `keys`: its own keys in `optim`, besides lr, weight_decay and what all have. `state`: numbers kept for each stored
     parameter. `flops`: operations for each stored parameter at an update. `adaptive`: its update does not grow with the
-    gradient, which decides its learning rates under muP. `decoupled`: weight decay apart from the gradient.
+    gradient, which decides its learning rates under muP. `decoupled`: weight decay apart from the gradient. `rest`: the
+    optimizer of what is no hidden matrix, where its own rule is for those alone. `compiled`: whether the kernel has it.
     """
 
     torch: str
@@ -30,6 +31,8 @@ class Optimizer:
     flops: int = 2
     adaptive: bool = False
     decoupled: bool = False
+    rest: str | None = None
+    compiled: bool = True
 
 
 OPTIMIZERS: dict[str, Optimizer] = {
@@ -40,6 +43,17 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "adamw": Optimizer("torch.optim.AdamW", ("betas", "eps"), state=2, flops=14, adaptive=True, decoupled=True),
     "adagrad": Optimizer("torch.optim.Adagrad", ("eps",), state=1, flops=7, adaptive=True),
     "rmsprop": Optimizer("torch.optim.RMSprop", ("alpha", "eps"), state=1, flops=9, adaptive=True),
+    "lion": Optimizer("initbench.engine.steppers.Lion", ("betas",), state=1, flops=10, adaptive=True, decoupled=True),
+    "muon": Optimizer(
+        "initbench.engine.steppers.MuonWithAdamW",
+        ("momentum", "betas", "eps", "rest_lr"),
+        state=1,
+        flops=10,
+        adaptive=True,
+        decoupled=True,
+        rest="adamw",
+        compiled=False,
+    ),
 }
 
 

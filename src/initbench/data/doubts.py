@@ -177,10 +177,13 @@ def without_inputs(data: Dataset, train: np.ndarray, judged: np.ndarray, metric:
     q = np.bincount(data.y[judged], minlength=data.classes) / len(judged)
     if metric.startswith("accuracy"):
         return float(q[p.argmax()])
-    if loss == "squared_error":
+    if loss in ("squared_error", "sigmoid_squared_error"):
         return float(np.mean(q * (1 - p) ** 2 + (1 - q) * p**2))
-    with np.errstate(divide="ignore"):
-        return float(-np.sum(np.where(q > 0, q * np.log(p), 0.0)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        of_class = np.where(q > 0, q * np.log(p), 0.0)
+        if loss == "sigmoid_cross_entropy":
+            return float(-np.mean(of_class + np.where(q < 1, (1 - q) * np.log1p(-p), 0.0)))
+        return float(-np.sum(of_class))
 
 
 def lost(data: Dataset) -> tuple[Caution, ...]:

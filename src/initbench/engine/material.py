@@ -16,7 +16,7 @@ from torch import Tensor
 from initbench import rng
 from initbench.config.arm import ArmConfig
 from initbench.config.cautions import Caution
-from initbench.config.groups import LayerSpec
+from initbench.config.groups import OF_CLASSES, LayerSpec
 from initbench.data import Dataset, Split, split
 from initbench.engine.netstart import net_start, training_targets
 from initbench.errors import refusal
@@ -78,12 +78,12 @@ class Material:
 
     @cached_property
     def y(self) -> Tensor:
-        """Class numbers (N,), or target values (N, k) in the frame of the data; one-hot for squared error on classes."""
+        """Class numbers (N,), or target values (N, k) in the frame of the data; one-hot where each output of a class is fitted."""
         if self.data.classes is None:
             y = torch.from_numpy(self.data.near_y(self.numpy_dtype))
         else:
             y = torch.from_numpy(self.data.y)
-            if self.loss == "squared_error":
+            if self.loss != "cross_entropy":
                 y = torch.nn.functional.one_hot(y, self.data.classes).to(self.dtype)
         return y.to(self.arm.engine.device)
 
@@ -220,6 +220,7 @@ def start_of_seed(material: Material, seed: int) -> Mapping[str, Tensor]:
         stored = scheme.start(draws)
         stored.update((slot.name, draws.bias(slot.origin)) for slot in scheme.biases)
         stored = material.net.started(stored)
+    stored = material.net.rescaled(stored)
     for name, tensor in stored.items():
         if not torch.isfinite(tensor).all():
             raise refusal(
@@ -237,6 +238,8 @@ def loss_name(arm: ArmConfig, data: Dataset) -> str:
     """Cross-entropy for classes and squared error for values, unless the configuration says otherwise."""
     if arm.train.loss == "auto":
         return "squared_error" if data.classes is None else "cross_entropy"
-    if arm.train.loss == "cross_entropy" and data.classes is None:
-        raise refusal("train.loss=cross_entropy", "these data have no classes", "must be one of: auto, squared_error")
+    if arm.train.loss in OF_CLASSES and data.classes is None:
+        raise refusal(
+            f"train.loss={arm.train.loss}", "these data have no classes", "must be one of: auto, squared_error"
+        )
     return arm.train.loss

@@ -24,7 +24,7 @@ from initbench.config.checks import one_of
 from initbench.config.groups import LayerSpec, ModelConfig
 from initbench.data import Dataset, inputs_of, split
 from initbench.engine.material import Draws, Material
-from initbench.engine.netstart import training_batch, training_targets
+from initbench.engine.netstart import MEAN_LOSSES, training_batch, training_targets
 from initbench.engine.reach import Reach, check_same, check_storable, follow_gradients, reach, signature
 from initbench.errors import inapplicable, refusal
 from initbench.initializers.whole_net import initialize_net, linears
@@ -346,7 +346,7 @@ def start_whole_(module: nn.Module, material: ModuleMaterial, seed: int) -> None
         material.initializer,
         layers=found.layers,
         batch=(x.to(material.dtype), y.to(material.dtype) if y.is_floating_point() else y),
-        loss=nn.functional.cross_entropy if material.loss == "cross_entropy" else nn.functional.mse_loss,
+        loss=MEAN_LOSSES[material.loss],
         generator=rng.stream(seed, "weight", "net"),
         weight_generators=[rng.stream(seed, "weight", index) for index in layers],
         bias_generators=[rng.stream(seed, "bias", index) for index in layers],

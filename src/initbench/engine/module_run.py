@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from initbench import rng
+from initbench.config.optimizers import OPTIMIZERS
 from initbench.engine.module import Call, ModuleMaterial, build, call, observed, seeded
 from initbench.engine.single import sample_losses
 from initbench.errors import refusal
 from initbench.measure import Probe
+from initbench.nets.net import hidden_matrices
 
 
 class OwnModule:
@@ -29,8 +31,25 @@ class OwnModule:
         return call(self.module, x, self.material.structure.by_sample)
 
     def groups(self, lr: float) -> list[dict[str, Any]]:
+        """One group, and one of the hidden matrices where the optimizer treats them apart."""
+        c, hidden = self.material.arm.optim, self.hidden_matrices()
         trained = [p for p in self.module.parameters() if p.requires_grad]
-        return [{"params": trained, "weight_decay": self.material.arm.optim.weight_decay}]
+        parts = [[p for p in trained if (id(p) in hidden) == one] for one in (True, False)]
+        return [
+            {"params": part, "weight_decay": c.weight_decay, "muon": one}
+            for one, part in zip((True, False), parts)
+            if part
+        ]
+
+    def hidden_matrices(self) -> set[int]:
+        """The weights of hidden layers, by identity; none where the optimizer makes no difference."""
+        if OPTIMIZERS[self.material.arm.optim.name].rest is None:
+            return set()
+        names, scheme = self.material.structure.names, self.material.scheme
+        found = hidden_matrices(scheme)
+        return {
+            id(self.module.get_submodule(names[slot.layers[0]]).weight) for slot in scheme.weights if slot.name in found
+        }
 
     def penalty(self) -> float:
         return 0.0

@@ -26,6 +26,12 @@ from initbench.nets.net import Net
 
 BATCH_SAMPLES = 512  # samples of the training part that an initializer sees; all, if fewer
 KEPT = 512  # starts kept in a process
+MEAN_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": F.cross_entropy,
+    "squared_error": F.mse_loss,
+    "sigmoid_cross_entropy": F.binary_cross_entropy_with_logits,
+    "sigmoid_squared_error": lambda logits, y: F.mse_loss(torch.sigmoid(logits), y),
+}
 
 _kept: OrderedDict[str, tuple[dict[str, Tensor], float]] = OrderedDict()
 
@@ -134,7 +140,7 @@ def _computed(arm: ArmConfig, data: Dataset, wiring: Net, loss: str, seed: int) 
         Initializer.of(arm.init.target, arm.init.args, arm.init.bias, arm.init.name),
         layers=[wiring.layers[index] for index in first_of_weight],
         batch=training_batch(data, loss, seed),
-        loss=F.cross_entropy if loss == "cross_entropy" else F.mse_loss,
+        loss=MEAN_LOSSES[loss],
         generator=rng.stream(seed, "weight", "net"),
         weight_generators=[rng.stream(seed, "weight", index) for index in first_of_weight],
         bias_generators=[rng.stream(seed, "bias", index) for index in first_of_weight],

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from initbench.config.groups import OptimConfig
+from initbench.config.optimizers import OPTIMIZERS
 
 State = dict[str, Tensor]
 Rule = Callable[[Tensor, Tensor, State, Tensor, int, OptimConfig], None]
@@ -55,20 +57,26 @@ def sgd(p: Tensor, g: Tensor, state: State, lr: Tensor, t: int, c: OptimConfig) 
 
 def momentum(p: Tensor, g: Tensor, state: State, lr: Tensor, t: int, c: OptimConfig) -> None:
     """v <- mu v + g; p <- p - lr v."""
-    v = slot(state, "momentum", p).mul_(c.momentum or 0.0).add_(decayed(g, p, c))
+    v = slot(state, "momentum", p).mul_(momentum_at(c, t - 1)).add_(decayed(g, p, c))
     p.addcmul_(v, lr, value=-1.0)
 
 
 def nesterov(p: Tensor, g: Tensor, state: State, lr: Tensor, t: int, c: OptimConfig) -> None:
     """v <- mu v + g; p <- p - lr (g + mu v)."""
-    g = decayed(g, p, c)
-    v = slot(state, "momentum", p).mul_(c.momentum or 0.0).add_(g)
-    p.addcmul_(g.add(v, alpha=c.momentum or 0.0), lr, value=-1.0)
+    g, mu = decayed(g, p, c), momentum_at(c, t - 1)
+    v = slot(state, "momentum", p).mul_(mu).add_(g)
+    p.addcmul_(g.add(v, alpha=mu), lr, value=-1.0)
+
+
+def betas_of(c: OptimConfig) -> tuple[float, float]:
+    """The two rates of moving means: those given, or the optimizer's own."""
+    beta1, beta2 = c.betas or ((0.9, 0.99) if c.name == "lion" else (0.9, 0.999))
+    return beta1, beta2
 
 
 def adam_step(p: Tensor, g: Tensor, state: State, lr: Tensor, t: int, c: OptimConfig) -> None:
     """m, v: moving means of g and g^2, corrected for their start at 0; p <- p - lr m / (sqrt v + eps)."""
-    beta1, beta2 = c.betas or (0.9, 0.999)
+    beta1, beta2 = betas_of(c)
     eps = 1e-8 if c.eps is None else c.eps
     m = slot(state, "mean", p).lerp_(g, 1 - beta1)
     v = slot(state, "square", p).mul_(beta2).addcmul_(g, g, value=1 - beta2)
@@ -103,6 +111,45 @@ def rmsprop(p: Tensor, g: Tensor, state: State, lr: Tensor, t: int, c: OptimConf
     p.addcdiv_(g * lr, s.sqrt().add_(1e-8 if c.eps is None else c.eps), value=-1.0)
 
 
+def lion(p: Tensor, g: Tensor, state: State, lr: Tensor, t: int, c: OptimConfig) -> None:
+    """p <- (1 - lr weight_decay) p - lr sign(m + (1 - beta1) (g - m)); then m <- m + (1 - beta2) (g - m)."""
+    beta1, beta2 = betas_of(c)
+    m = slot(state, "mean", p)
+    direction = torch.lerp(m, g, 1 - beta1).sign_()
+    if c.weight_decay:
+        p.mul_(1 - lr * c.weight_decay)
+    p.addcmul_(direction, lr, value=-1.0)
+    m.lerp_(g, 1 - beta2)
+
+
+def orthogonalized(update: Tensor) -> Tensor:
+    """A (m, n) matrix with its singular values near 1, by five rounds of Newton and Schulz in bfloat16.
+
+    The operations of torch.optim.Muon, one after another, so that the numbers are its own.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = update.shape[0] > update.shape[1]
+    x = update.bfloat16().T if tall else update.bfloat16()
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if tall else x
+
+
+def muon(p: Tensor, g: Tensor, state: State, lr: Tensor, t: int, c: OptimConfig) -> None:
+    """v <- v + (1 - mu) (g - v); p <- (1 - lr weight_decay) p - lr sqrt(max(1, m/n)) O, O the orthogonalized g + mu (v - g).
+
+    Matrices (R, m, n), orthogonalized run by run: a batched product in bfloat16 may add up in another order.
+    """
+    mu, (m, n) = momentum_at(c, t - 1), p.shape[1:]
+    v = slot(state, "momentum", p).lerp_(g, 1 - mu)
+    directions = torch.stack([orthogonalized(one) for one in torch.lerp(g, v, mu)])
+    if c.weight_decay:
+        p.mul_(1 - lr * c.weight_decay)
+    p.addcmul_(directions.to(p.dtype), lr * math.sqrt(max(1.0, m / n)), value=-1.0)
+
+
 RULES: dict[str, Rule] = {
     "sgd": sgd,
     "momentum": momentum,
@@ -111,7 +158,23 @@ RULES: dict[str, Rule] = {
     "adamw": adamw,
     "adagrad": adagrad,
     "rmsprop": rmsprop,
+    "lion": lion,
+    "muon": muon,
 }
+
+
+def of_tensor(c: OptimConfig, hidden: bool) -> tuple[float, OptimConfig]:
+    """Share of the learning rate, and the optimizer, of a stored tensor: muon leaves to AdamW what is no hidden matrix.
+
+    >>> share, own = of_tensor(OptimConfig("muon", momentum=0.95), hidden=False)
+    >>> share, own.name, own.betas
+    (0.015, 'adamw', [0.9, 0.95])
+    """
+    rest = OPTIMIZERS[c.name].rest
+    if rest is None or hidden:
+        return 1.0, c
+    own = replace(c, momentum=None, momentum_rise=None, rest_lr=None, name=rest, betas=c.betas or [0.9, 0.95])
+    return 0.015 if c.rest_lr is None else c.rest_lr, own if c.eps is not None else replace(own, eps=1e-10)
 
 
 def lr_factor(c: OptimConfig, t: int, steps: int) -> float:
@@ -128,6 +191,19 @@ def lr_factor(c: OptimConfig, t: int, steps: int) -> float:
     if c.schedule == "step":
         return warm * (1.0 if t < steps / 2 else 0.1 if t < steps * 3 / 4 else 0.01)
     return warm
+
+
+def momentum_at(c: OptimConfig, t: int) -> float:
+    """Momentum of update t = 0..steps-1: `momentum`, or with `momentum_rise` min(1 - 1/(2 (floor(t/rise) + 1)), momentum).
+
+    That is 1 - 2^(-1 - log2(floor(t/250) + 1)) of Sutskever et al. 2013 where the momentum rises every 250 updates.
+
+    >>> c = OptimConfig("nesterov", momentum=0.8, momentum_rise=2)
+    >>> [round(momentum_at(c, t), 3) for t in range(7)]
+    [0.5, 0.5, 0.75, 0.75, 0.8, 0.8, 0.8]
+    """
+    most = c.momentum or 0.0
+    return most if c.momentum_rise is None else min(1 - 0.5 / (t // c.momentum_rise + 1), most)
 
 
 def clip_factor(grads: Mapping[str, Tensor], largest: float) -> Tensor:

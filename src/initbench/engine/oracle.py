@@ -109,7 +109,7 @@ class MLP(nn.Module):
         if kind == "ntk":
             z = F.linear(h, w) / math.sqrt(h.shape[1])
             return z if b is None else z + b
-        if kind == "mup" and layer == len(self.layers) - 1:
+        if kind in ("mup", "depth_mup") and layer == len(self.layers) - 1:
             return F.linear(h / (h.shape[1] / self.arm.model.base_width), w, b)
         return F.linear(h, w, b)
 
@@ -124,7 +124,20 @@ class MLP(nn.Module):
             "plain": u + f,
             "inv_sqrt2": (u + f) / math.sqrt(2),
             "inv_sqrt_depth": u + f / math.sqrt(branches),
+            "inv_depth": u + f / branches,
+            "looped": u + f * self.of_a_loop(last),
+            "indegree": u + f,
         }[str(rule)]
+
+    def of_a_loop(self, last: int) -> float:
+        """lambda / (N sqrt L): of L different blocks, the one that ends at this layer is used N times."""
+        model, depth = self.arm.model, len(self.layers) - 1
+        blocks = [
+            tuple(id(self.scheme.weight_slot[i]) for i in range(first, first + model.branch))
+            for first in range(1, depth, model.branch)
+        ]
+        own = blocks[(last - 1) // model.branch]
+        return model.residual_scale / (sum(one == own for one in blocks) * math.sqrt(len(set(blocks))))
 
     def penalty(self) -> Tensor | float:
         """lambda / L sum_{i<j} |W_i - W_j|^2 of soft sharing."""
@@ -253,6 +266,7 @@ class Oracle:
                 "params": [parameter],
                 "lr": lr * wiring.lr_factor[name],
                 "weight_decay": c.weight_decay * wiring.decay_factor[name],
+                "muon": name in wiring.hidden_matrices,
             }
             for name, parameter in self.module.tensors.items()
         ]

@@ -19,7 +19,7 @@ from initbench.config.groups import OptimConfig
 from initbench.config.optimizers import OPTIMIZERS
 from initbench.engine.loop import Progress, train
 from initbench.engine.material import Material, Seeds
-from initbench.engine.optim import lr_factor
+from initbench.engine.optim import lr_factor, momentum_at
 from initbench.engine.recorder import Recorder
 from initbench.engine.schedule import Schedule
 from initbench.measure import Probe, measure
@@ -165,12 +165,15 @@ def sample_losses(loss: str, outputs: Tensor, y: Tensor) -> Tensor:
     """Loss of each sample, (B,)."""
     if loss == "cross_entropy":
         return F.cross_entropy(outputs, y, reduction="none")
+    if loss == "sigmoid_cross_entropy":
+        return F.binary_cross_entropy_with_logits(outputs, y, reduction="none").mean(1)
+    outputs = torch.sigmoid(outputs) if loss == "sigmoid_squared_error" else outputs
     return F.mse_loss(outputs, y, reduction="none").mean(1)
 
 
 def of_torch(c: OptimConfig, groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
     """The optimizer that a configuration names, as a class of torch, on groups with their own weight decay."""
-    kept = {"momentum": c.momentum, "betas": c.betas, "alpha": c.alpha, "eps": c.eps}
+    kept = {key: getattr(c, key) for key in ("momentum", "betas", "alpha", "eps", "rest_lr")}
     options: dict[str, Any] = {key: value for key, value in kept.items() if value is not None}
     if c.name == "nesterov":
         options["nesterov"] = True
@@ -179,7 +182,9 @@ def of_torch(c: OptimConfig, groups: list[dict[str, Any]], lr: float) -> torch.o
 
 
 def set_rates(stepper: torch.optim.Optimizer, c: OptimConfig, step: int, steps: int) -> None:
-    """Each group's learning rate at update `step`: its own at the start, times the schedule."""
+    """Each group's learning rate at update `step`: its own at the start, times the schedule; and a momentum that rises."""
     for group in stepper.param_groups:
+        if c.momentum_rise is not None:
+            group["momentum"] = momentum_at(c, step)
         group.setdefault("whole_lr", group["lr"])
         group["lr"] = group["whole_lr"] * lr_factor(c, step, steps)

@@ -89,8 +89,8 @@ class Stack:
 
     def rule_of(self, name: str) -> tuple[float, OptimConfig]:
         """Factor of the learning rate of a stored tensor, and the optimizer with its weight decay."""
-        factor, c = self.net.lr_factor[name], self.arm.optim
-        decay = self.net.decay_factor[name]
+        share, c = optim.of_tensor(self.arm.optim, name in self.net.hidden_matrices)
+        factor, decay = self.net.lr_factor[name] * share, self.net.decay_factor[name]
         return factor, c if decay == 1.0 else replace(c, weight_decay=c.weight_decay * decay)
 
     def weights(self) -> tuple[list[Tensor], list[Tensor | None]]:

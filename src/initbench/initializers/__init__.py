@@ -31,6 +31,7 @@ from initbench.initializers.depth_rules import (
     small_init_,
     wang_init_,
 )
+from initbench.initializers.fields import siren_ws_, vi3nr_
 from initbench.initializers.gains import calculate_gain, gain_value
 from initbench.initializers.gradient_dependent import gradinit_, metainit_, nio_
 from initbench.initializers.literal import literal_
@@ -41,6 +42,7 @@ from initbench.initializers.mean_field import (
     edge_of_chaos_,
     row_normalized_,
     row_standardized_,
+    weight_norm_rows_,
 )
 from initbench.initializers.network import asi_, edited_, looks_linear_, per_layer_, zero_head_
 from initbench.initializers.orthogonal import (
@@ -67,8 +69,9 @@ from initbench.initializers.plain import (
     zeros_,
 )
 from initbench.initializers.registry import REGISTRY, Entry, catalogued
+from initbench.initializers.sampled import swim_
 from initbench.initializers.sources import source_hash
-from initbench.initializers.sparse import sparse_, sparse_k_, sparse_k_both_
+from initbench.initializers.sparse import eoi_, sparse_, sparse_k_, sparse_k_both_
 from initbench.initializers.spectral import np_rnn_, spectral_, spectral_exact_, spectral_radius_
 from initbench.initializers.structured import (
     eye_,

@@ -24,7 +24,7 @@ Generator = torch.Generator | None
 Target = str | Callable[..., Any]
 
 RESERVED = ("weight", "module", "generator", "generators", "bias", "layer", "layers", "batch", "loss")
-RESERVED_KEYS = ("name", "_target_", "bias")  # of an option file
+RESERVED_KEYS = ("name", "_target_", "bias", "relative")  # of an option file
 ALLOWED = "must be an option of conf/init or module.function in the current folder"
 
 
@@ -73,6 +73,9 @@ def check_args(function: Callable[..., Any], args: Mapping[str, Any], name: str 
     initbench.errors.InputError: init.gain: eye has no such argument; leave it out, none is allowed
     """
     own = options(function)
+    if "relative" in own:
+        do = "give the argument another name"
+        raise refusal("init.relative", "it is the scale of the first and last layer, not an argument of yours", do)
     name = name or getattr(function, "__name__", repr(function)).removesuffix("_")
     kinds = [p.kind for p in _signature(function).parameters.values()]
     for key in args:

@@ -17,6 +17,7 @@ from initbench.initializers.whole_net import Batch, all_linears, linears, output
 
 Generator = torch.Generator | None
 
+NULL = 1e-9  # of the largest mode: below, the data lack it
 KINDS = ("elwise", "pca", "zca", "kmeans", "rand")
 
 
@@ -340,17 +341,26 @@ def _is_balanced(d: NetDraw) -> bool:
     meant_for="deep linear nets on whitened inputs: every mode is learned by itself, on a curve known in closed form",
     needs="data",
     contract=Contract(
-        "balanced, and the product of all weights is u0 U V^T",
+        "balanced, and the product of all weights is u0 U V^T; modes that the data lack at null_strength, if given",
         net={"balanced": _is_balanced, "all modes at strength": _modes_of_equal_strength},
-        variants=({"strength": 0.5},),
+        variants=({"strength": 0.5}, {"null_strength": 0.0}),
     ),
 )
-def decoupled_(module: nn.Module, *, batch: Batch, generator: Generator = None, strength: float = 0.001) -> nn.Module:
+def decoupled_(
+    module: nn.Module,
+    *,
+    batch: Batch,
+    generator: Generator = None,
+    strength: float = 0.001,
+    null_strength: float | None = None,
+) -> nn.Module:
     """Decoupled start of a deep linear net: the product of all L weights is `strength` U V^T, with the singular vectors of
     the input-output correlation Y^T X / N = U S V^T of the batch; biases as by their rule.
 
     W_l = strength^(1/L) Q_{l+1} Q_l^T with Q_0 = V (n, r), Q_L = U (m, r), random orthonormal (width, r) between,
     r = min(n, m). Classes count as one-hot targets. NotApplicable if a hidden width is below r.
+    A null mode, s = 0, starts at `strength` too and hardly leaves it: u' = u (0 - u) 2/tau, so 1/u grows by 2t/tau. Its
+    singular vectors are whatever the decomposition gives. `null_strength` sets it apart; at 0 it stays at 0.
     Source: Saxe et al. 2013.
 
     >>> net = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 2, bias=False))
@@ -361,12 +371,14 @@ def decoupled_(module: nn.Module, *, batch: Batch, generator: Generator = None, 
     """
     if strength <= 0:
         raise refusal(f"init.strength={strength}", "not allowed", "must be a number above 0")
+    if null_strength is not None and null_strength < 0:
+        raise refusal(f"init.null_strength={null_strength}", "not allowed", "must be a number, 0 or more, or null")
     parts, (x, y) = linears(module), batch
     if len(parts) != len(all_linears(module)):
         raise inapplicable("init=decoupled", "it gives each layer its own matrix", "use sharing=none")
     if not y.is_floating_point():
         y = nn.functional.one_hot(y, parts[-1].out_features)
-    u, _, vt = torch.linalg.svd(y.double().reshape(len(x), -1).T @ x.double() / len(x), full_matrices=False)
+    u, s, vt = torch.linalg.svd(y.double().reshape(len(x), -1).T @ x.double() / len(x), full_matrices=False)
     rank = u.shape[1]
     narrow = [part.out_features for part in parts[:-1] if part.out_features < rank]
     if narrow:
@@ -380,6 +392,8 @@ def decoupled_(module: nn.Module, *, batch: Batch, generator: Generator = None, 
         for part in parts[:-1]
     ]
     frames = [vt.T, *between, u]
+    null = strength if null_strength is None else null_strength
+    each = [(null if mode <= NULL * float(s[0]) else strength) ** (1 / len(parts)) for mode in s.tolist()]
     for part, left, right in zip(parts, frames[1:], frames):
-        put_(part.weight, strength ** (1 / len(parts)) * left @ right.T)
+        put_(part.weight, torch.tensor(each, dtype=torch.float64) * left @ right.T)
     return module

@@ -1,6 +1,7 @@
 """Mean field: weight and bias variances at which signals neither die nor explode, and laws that standardize rows."""
 
 import math
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -13,8 +14,9 @@ from initbench.config.groups import LayerSpec
 from initbench.errors import inapplicable, refusal, shown
 from initbench.initializers._draw import fans, gaussian, put_
 from initbench.initializers.contract import Case, Contract
-from initbench.initializers.gains import activation, activation_name, gaussian_mean
+from initbench.initializers.gains import activation, activation_name, gain_value, gaussian_mean
 from initbench.initializers.laws import sphere_entry
+from initbench.initializers.option_files import base as base_of
 from initbench.initializers.orthogonal import orthogonal_
 from initbench.initializers.registry import catalogued
 from initbench.initializers.variance import variance_scaling_
@@ -307,3 +309,47 @@ def row_normalized_(weight: Tensor, *, generator: Generator = None, norm: float 
     """
     rows = gaussian(weight, generator=generator)
     return put_(weight, norm * rows / rows.norm(dim=1, keepdim=True))
+
+
+@catalogued(
+    formula="W_i = gain sqrt(n/m) v_i/|v_i|, v of the base; gain sqrt 2 for relu",
+    source="Arpit et al. 2019 (1906.02341)",
+    meant_for="weight-normalized relu nets: lengths are kept by the norms of rows, whatever their directions",
+    contract=Contract(
+        "every row has norm gain sqrt(n/m), its direction that of the base (orthogonal)",
+        row_norm=lambda c: c.gain() * math.sqrt(c.n / c.m),
+        law=lambda c: sphere_entry(c.n, c.gain() * math.sqrt(c.n / c.m)) if c["base"] != "eye" else None,
+        values=lambda c: c.gain() * math.sqrt(c.n / c.m) * np.eye(c.m, c.n) if c["base"] == "eye" else None,
+        independent="one",
+        refuses=lambda c: "row" if c["base"] == "eye" and c.m > c.n else None,
+        variants=({"gain": 2.0}, {"base": {"name": "normal", "std": 3.0}}, {"base": "eye"}),
+        activations=("relu", "linear"),
+        fills_bias=True,
+        checks={"the bias is left to its rule": lambda c, w, b: bool((b == 1).all())},
+    ),
+)
+def weight_norm_rows_(
+    weight: Tensor,
+    *,
+    layer: LayerSpec,
+    generator: Generator = None,
+    bias: Tensor | None = None,
+    gain: float | str = "auto",
+    base: str | Mapping[str, Any] = "orthogonal",
+) -> Tensor:
+    """Rows of norm gain sqrt(n/m) along those of a base, so that a weight-normalized layer keeps lengths; (fan_out, fan_in).
+
+    gain^2 is Arpit's gamma: auto takes the activation's gain, 2 under the root for relu. Weight normalization's g folded
+    into W. NotApplicable where the base leaves a row of zeros, which has no direction.
+    Source: Arpit et al. 2019, 1906.02341.
+
+    >>> w = weight_norm_rows_(torch.empty(2, 8), layer=LayerSpec(1, 2, 8, 2), gain=1.0)
+    >>> torch.allclose(w.norm(dim=1), torch.tensor(2.0))
+    True
+    """
+    n, m = fans(weight)
+    base_of(base).call_(weight, bias, layer=layer, generator=generator)
+    sizes = weight.detach().norm(dim=1, keepdim=True)
+    if not bool((sizes > 0).all()):
+        raise inapplicable("init=weight_norm_rows", "its base leaves a row of zeros", "choose another init.base")
+    return put_(weight, weight / sizes * (gain_value(gain, layer) * math.sqrt(n / m)))

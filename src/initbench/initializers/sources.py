@@ -40,9 +40,10 @@ def _from(target: str, function: Callable[..., Any], args: Mapping[str, Any]) ->
 
 
 def specs(args: Mapping[str, Any]) -> list[Any]:
-    """The other initializers that arguments name: `base`, `default` and the values of `map`.
+    """The other initializers that arguments name: `base`, `default`, `last` and the values of `map`.
 
     >>> specs({"map": {"first": "eye"}, "default": "zeros"})
     ['zeros', 'eye']
     """
-    return [args[key] for key in ("base", "default") if args.get(key)] + list((args.get("map") or {}).values())
+    named = [args[key] for key in ("base", "default", "last") if args.get(key) and args[key] != "least_squares"]
+    return named + list((args.get("map") or {}).values())

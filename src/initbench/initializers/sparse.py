@@ -1,15 +1,19 @@
 """Sparse laws: by column as torch has them, by row as Martens meant them, and both."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import init as torch_init
 
 from initbench.config.groups import LayerSpec
 from initbench.errors import refusal
-from initbench.initializers._draw import put_
+from initbench.initializers._draw import fans, put_
 from initbench.initializers.contract import Case, Contract
+from initbench.initializers.gains import gain_value
 from initbench.initializers.registry import catalogued
 from initbench.startup.late import stats
 
@@ -175,3 +179,85 @@ def sparse_k_both_(
     torch_init.normal_(weight, 0.0, std, generator=generator)
     kept = (_order(weight, 1, generator) < k) | (_order(weight, 0, generator) < k)
     return put_(weight, weight * kept)
+
+
+def rotated(rows: int, columns: int, density: float, generator: Generator) -> tuple[np.ndarray, int]:
+    """(columns, rows) with orthonormal columns and about this density, and the rotations it took; rows <= columns.
+
+    From the identity, random pairs are rotated by random angles, which fills each of the two with the non-zeros of both,
+    until the density is reached; then the nearer of the last two.
+    """
+    matrix, filled, wanted, turns = np.eye(columns, rows), rows, density * rows * columns, 0
+    for one, two, turned in _draws(generator):
+        if filled >= wanted:
+            break
+        pair = [int(one * columns), int(two * columns)]
+        if pair[0] == pair[1]:
+            continue
+        turns += 1
+        old, (cos, sin) = matrix[pair], (math.cos(math.tau * turned), math.sin(math.tau * turned))
+        matrix[pair] = np.array([[cos, sin], [-sin, cos]]) @ old
+        more = np.count_nonzero(matrix[pair]) - np.count_nonzero(old)
+        if wanted - filled < filled + more - wanted:
+            matrix[pair] = old
+            break
+        filled += int(more)
+    return matrix, turns
+
+
+def _draws(generator: Generator) -> Iterator[list[float]]:
+    """Three uniform numbers at a time, without end."""
+    while True:
+        yield from torch.rand(64, 3, dtype=torch.float64, generator=generator).tolist()
+
+
+def _at_the_density(c: Case, w: Tensor) -> bool:
+    # a rotation adds at most the shorter side to the non-zeros, so the nearer of two is off by half of that at most
+    off = abs(float((w != 0).double().mean()) - max(c["density"], 1 / max(c.n, c.m)))
+    return off <= 0.5 / max(c.n, c.m) + 1e-12
+
+
+def _still_identity(c: Case) -> Any:
+    if c["density"] > 1 / max(c.n, c.m):
+        return None
+    return c.gain() * torch.eye(c.m, c.n, dtype=torch.float64).numpy()
+
+
+@catalogued(
+    formula="gain I_{m,n}; random pairs of columns (of rows if m > n) rotated by U(0, 2 pi) until the density is reached",
+    source="Nowak et al. 2024 (2406.01755, EOI); woocash2/sparser-better-deeper-stronger",
+    meant_for="exactly orthogonal matrices of few non-zeros, from the identity to dense ones",
+    contract=Contract(
+        "an isometry times gain whose share of non-zeros is as near to density as a rotation allows",
+        isometry=lambda c: c.gain(),
+        values=_still_identity,
+        mean=lambda c: 0.0 if c["density"] == 1 and max(c.n, c.m) > 1 else None,
+        checks={"the density": lambda c, w, b: _at_the_density(c, w)},
+        variants=({"density": 0.5, "gain": 2.0}, {"density": 1.0, "gain": "auto"}),
+    ),
+)
+def eoi_(
+    weight: Tensor,
+    *,
+    generator: Generator = None,
+    layer: LayerSpec | None = None,
+    density: float = 0.1,
+    gain: float | str = 1.0,
+) -> Tensor:
+    """Exact orthogonal initialization: sparse and (semi-)orthogonal, times gain; shape (fan_out, fan_in).
+
+    Starts from the identity, padded with zeros, and rotates random pairs of columns (of rows, if m > n) by random angles
+    until `density` of the entries are not 0; the nearer of the last two is kept. At most 1/max(m, n): the identity.
+    Source: Nowak et al. 2024, 2406.01755; woocash2/sparser-better-deeper-stronger, orthogonal/ortho.py.
+
+    >>> w = eoi_(torch.empty(20, 20), density=0.3)
+    >>> torch.allclose(w @ w.T, torch.eye(20), atol=1e-6), round(float((w != 0).float().mean()), 1)
+    (True, 0.3)
+    """
+    if not 0 < density <= 1:
+        raise refusal(
+            f"init.density={density}", "not allowed", "must be the share of entries other than 0: above 0, at most 1"
+        )
+    n, m = fans(weight)
+    matrix, _ = rotated(min(n, m), max(n, m), density, generator)
+    return put_(weight, gain_value(gain, layer) * torch.from_numpy(matrix if m > n else matrix.T))

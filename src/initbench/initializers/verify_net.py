@@ -142,7 +142,8 @@ def use_of_generator(entry: Entry, args: Mapping[str, Any] | None = None) -> lis
     []
     """
     before = torch.get_rng_state()
-    nets = [filled(entry, args, seed=seed, activation="linear")[0] for seed in (1, 1, 2)]
+    activation = next(cases(entry))[1]
+    nets = [filled(entry, args, seed=seed, activation=activation)[0] for seed in (1, 1, 2)]
     first, again, other = ([part.weight for part in linears(net)] for net in nets)
     found = []
     if not torch.equal(before, torch.get_rng_state()):

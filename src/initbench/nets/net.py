@@ -17,6 +17,7 @@ from initbench.config.groups import LayerSpec, ModelConfig
 from initbench.errors import inapplicable
 from initbench.nets import mlp, residual
 from initbench.nets.parametrization import Factors, decay_factor, factors
+from initbench.nets.relative import relative_factors
 from initbench.nets.residual import Branch
 from initbench.sharing import Scheme, scheme
 
@@ -31,6 +32,7 @@ class Net:
     optimizer: str
     layers: tuple[LayerSpec, ...]
     scheme: Scheme
+    relative: float = 1.0  # scale of the first layer over that of the last, see relative.py
 
     @cached_property
     def factors(self) -> tuple[Factors, ...]:
@@ -39,7 +41,7 @@ class Net:
 
     @cached_property
     def branches(self) -> tuple[Branch, ...]:
-        return residual.branches(self.model)
+        return residual.branches(self.model, self.scheme.weight_slot)
 
     @property
     def is_plain(self) -> bool:
@@ -143,6 +145,11 @@ class Net:
         return tuple((f.init * w, f.bias_init * b) for f, (w, b) in zip(self.factors, own))
 
     @cached_property
+    def relative_factors(self) -> tuple[tuple[float, float], ...]:
+        """The same of `init.relative`, which comes after whatever an initializer does."""
+        return relative_factors(self.relative, self.layers)
+
+    @cached_property
     def lr_factor(self) -> dict[str, float]:
         """Factor of the learning rate of each stored tensor: that of its first layer."""
         found = {slot.name: self.factors[slot.layers[0]].lr for slot in self.scheme.weights + self.scheme.extras}
@@ -150,20 +157,42 @@ class Net:
         return found | {slot.name: 1.0 for slot in self.scheme.own}
 
     @cached_property
+    def hidden_matrices(self) -> frozenset[str]:
+        """Stored weights (fan_out, fan_in) that neither the first nor the last layer uses."""
+        return hidden_matrices(self.scheme)
+
+    @cached_property
     def decay_factor(self) -> dict[str, float]:
         """Factor of the weight decay of each stored tensor."""
         return {name: decay_factor(lr, self.optimizer) for name, lr in self.lr_factor.items()}
 
     def check(self) -> None:
-        """Refuse layers that share one start but whose starts have different factors, naming both."""
+        """Refuse layers that share one start but whose starts have different factors, naming both; and what the residual
+        rule cannot count."""
+        if self.model.residual == "looped" and self.scheme.formulas:
+            raise inapplicable(
+                "model.residual=looped",
+                "it counts the uses of a weight, but the sharing computes each layer's",
+                "use a scheme that only ties layers, e.g. sharing=all",
+            )
+        if self.relative != 1.0 and self.scheme.formulas:
+            raise inapplicable(
+                f"init.relative={self.relative:g}",
+                "it scales the first and the last weight, but the sharing computes weights",
+                "use a scheme that only ties layers",
+            )
+        self._check_one_start(self.init_factors, self.rule)
+        self._check_one_start(self.relative_factors, f"init.relative={self.relative:g}")
+
+    def _check_one_start(self, factors: Sequence[tuple[float, float]], rule: str) -> None:
         for slots, which, what in ((self.scheme.weights, 0, "weight"), (self.scheme.biases, 1, "bias")):
             for slot in slots:
                 first = min(slot.origin, *slot.layers)
                 for layer in slot.layers:
-                    one, two = self.init_factors[first][which], self.init_factors[layer][which]
+                    one, two = factors[first][which], factors[layer][which]
                     if one != two:
                         raise inapplicable(
-                            f"{self.rule}",
+                            rule,
                             f"layers {first} and {layer} share a {what}, but start {one:g} and {two:g} times as large as the initializer",
                             "use sharing=none",
                         )
@@ -179,19 +208,33 @@ class Net:
 
     def started(self, stored: dict[str, Tensor]) -> dict[str, Tensor]:
         """One run's drawn weights and biases times their factors, and the model's own tensors at their start."""
-        for slots, which in ((self.scheme.weights, 0), (self.scheme.biases, 1)):
-            for slot in slots:
-                factor = self.init_factors[slot.layers[0]][which]
-                if factor != 1.0:
-                    stored[slot.name] = stored[slot.name] * factor if factor else torch.zeros_like(stored[slot.name])
+        self._multiply(stored, self.init_factors)
         for slot in self.scheme.own:
             stored[slot.name] = torch.full(slot.shape, residual.starts(self.model)[slot.name], dtype=torch.float64)
         return stored
+
+    def rescaled(self, stored: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One run's started weights and biases with their relative scale."""
+        self._multiply(stored, self.relative_factors)
+        return stored
+
+    def _multiply(self, stored: dict[str, Tensor], factors: Sequence[tuple[float, float]]) -> None:
+        for slots, which in ((self.scheme.weights, 0), (self.scheme.biases, 1)):
+            for slot in slots:
+                factor = factors[slot.layers[0]][which]
+                if factor != 1.0:
+                    stored[slot.name] = stored[slot.name] * factor if factor else torch.zeros_like(stored[slot.name])
+
+
+def hidden_matrices(scheme: Scheme) -> frozenset[str]:
+    """Stored weights that are matrices, and that neither the first nor the last layer uses."""
+    ends = {0, len(scheme.weight_slot) - 1}
+    return frozenset(slot.name for slot in scheme.weights if len(slot.shape) == 2 and not ends & set(slot.layers))
 
 
 def net(arm: ArmConfig, layers: tuple[LayerSpec, ...]) -> Net:
     """The net of an arm on its layers; raises InputError or NotApplicable where sharing or start do not fit it."""
     own = residual.slots(arm.model)
-    built = Net(arm.model, arm.optim.name, layers, scheme(arm.sharing, layers, arm.model.bias, own))
+    built = Net(arm.model, arm.optim.name, layers, scheme(arm.sharing, layers, arm.model.bias, own), arm.init.relative)
     built.check()
     return built

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from initbench.config.groups import LayerSpec, ModelConfig
 from initbench.config.optimizers import OPTIMIZERS
+from initbench.errors import inapplicable
 
 
 @dataclass(frozen=True)
@@ -77,17 +78,48 @@ PARAMETRIZATIONS: dict[str, Callable[[LayerSpec, int, bool], Factors]] = {
     "ntk": ntk,
     "mup": mup,
     "spectral": spectral,
+    "depth_mup": mup,  # slowed down by depth, see `factors`
 }
 
 
 def factors(model: ModelConfig, optimizer: str, layers: Sequence[LayerSpec]) -> tuple[Factors, ...]:
-    """The factors of each layer under an optimizer.
+    """The factors of each layer under an optimizer; NotApplicable where the parametrization has no rule for it.
 
     >>> {one.lr for one in factors(ModelConfig(), "sgd", ModelConfig().layers(64, 10))}
     {1.0}
     """
-    rule = PARAMETRIZATIONS[model.parametrization]
-    return tuple(rule(layer, model.base_width, OPTIMIZERS[optimizer].adaptive) for layer in layers)
+    kind = model.parametrization
+    rule, adaptive = PARAMETRIZATIONS[kind], OPTIMIZERS[optimizer].adaptive
+    if OPTIMIZERS[optimizer].rest is not None and kind in ("mup", "spectral"):
+        what = "its learning rates are for updates by entry, and this optimizer's are by matrix"
+        raise inapplicable(f"model.parametrization={kind} optim={optimizer}", what, "use the standard one")
+    found = tuple(rule(layer, model.base_width, adaptive) for layer in layers)
+    if kind != "depth_mup":
+        return found
+    if adaptive:
+        what = "its learning rate is for updates that grow with the gradient"
+        raise inapplicable(f"model.parametrization={kind} optim={optimizer}", what, "use optim=sgd")
+    slower = math.sqrt(model.base_depth**3 / cubed_paths(model))
+    return tuple(replace(one, lr=one.lr * slower, bias_lr=one.bias_lr * slower) for one in found)
+
+
+def cubed_paths(model: ModelConfig) -> int:
+    """Sum over the paths from input to output of the cubed number of hidden layers on them: depth^3 for a plain net.
+
+    The largest learning rate at which one step changes a ReLU net's preactivations by a bounded amount falls as its
+    inverse square root: depth^(-3/2) (Jelassi et al. 2023, 2305.07810), and for sums of paths of a residual net that
+    starts by in-degree (Chen et al. 2024, 2402.17440).
+
+    >>> cubed_paths(ModelConfig(depth=4)), cubed_paths(ModelConfig("residual_mlp", depth=3, residual="indegree"))
+    (64, 28)
+    """
+    if model.residual in (None, "none"):
+        return model.depth**3
+    if model.residual != "indegree":
+        what = "its learning rate is for plain nets, and for residual nets that start by in-degree"
+        raise inapplicable("model.parametrization=depth_mup", what, "use model=mlp or model.residual=indegree")
+    count, k = (model.depth - 1) // model.branch, model.branch
+    return sum(math.comb(count, taken) * (1 + k * taken) ** 3 for taken in range(count + 1))
 
 
 def decay_factor(lr: float, optimizer: str) -> float:

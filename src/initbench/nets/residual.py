@@ -9,11 +9,12 @@ sees after a layer is that layer's preactivation z: of a branch's last layer, th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from initbench.config.groups import LayerSpec, ModelConfig
+from initbench.errors import inapplicable
 from initbench.sharing import Slot
 
 if TYPE_CHECKING:
@@ -32,24 +33,66 @@ class Branch:
     shifts: tuple[str, ...] = ()  # stored scalars added before each matrix of the branch, (R, 1)
 
 
+Blocks = Sequence[tuple[str, ...]]  # of each branch, the stored weights of its layers
+
+
+def undivided(blocks: Blocks) -> list[float]:
+    """Branches as they are."""
+    return [1.0] * len(blocks)
+
+
+def sqrt_depth(blocks: Blocks) -> list[float]:
+    """The square root of the number of branches."""
+    return [math.sqrt(len(blocks))] * len(blocks)
+
+
+def depth(blocks: Blocks) -> list[float]:
+    """The number of branches."""
+    return [float(len(blocks))] * len(blocks)
+
+
+def loops(blocks: Blocks) -> list[float]:
+    """N sqrt L: of L different blocks, this one used N times.
+
+    NotApplicable where two blocks share some of their weights: they are neither one nor two.
+
+    >>> loops([("a",), ("b",), ("a",), ("b",)])[0] == 2 * 2**0.5
+    True
+    """
+    different = list(dict.fromkeys(blocks))
+    for i, one in enumerate(different):
+        for two in different[:i]:
+            if set(one) & set(two):
+                raise inapplicable(
+                    "model.residual=looped",
+                    f"branches {blocks.index(two)} and {blocks.index(one)} share some of their weights, not all",
+                    "let whole branches share, e.g. sharing=all, or sharing=cycle with sharing.slots=model.branch",
+                )
+    return [blocks.count(block) * math.sqrt(len(different)) for block in blocks]
+
+
 @dataclass(frozen=True)
 class Rule:
     """What a residual rule fixes. `gain` and `gain_start`: one learned number per branch, or per unit."""
 
     skip: float = 1.0
     scale: float = 1.0
-    over_depth: bool = False  # branches divided by the square root of their number
+    over: Callable[[Blocks], list[float]] = undivided  # what each branch is divided by
     gain: str | None = None  # None | scalar | unit
     gain_start: float = 1.0
     shifts: bool = False
     fixup: bool = False
+    end: float = 1.0  # factor of a branch's last matrix at the start
 
 
 RULES: dict[str, Rule] = {
     "none": Rule(skip=0.0),  # no skip connection: the plain MLP in the same setting
     "plain": Rule(),  # u + F(u)
     "inv_sqrt2": Rule(skip=math.sqrt(0.5), scale=math.sqrt(0.5)),  # (u + F(u)) / sqrt 2
-    "inv_sqrt_depth": Rule(over_depth=True),  # u + F(u) / sqrt(branches)
+    "inv_sqrt_depth": Rule(over=sqrt_depth),  # u + F(u) / sqrt(branches)
+    "inv_depth": Rule(over=depth),  # u + F(u) / branches (CompleteP, Dey et al. 2025)
+    "looped": Rule(over=loops),  # u + lambda F(u) / (N sqrt L): L different blocks, this one used N times (2606.18524)
+    "indegree": Rule(end=math.sqrt(0.5)),  # u + F(u), a sum of two: the matrix into it starts at 1/sqrt 2 (Chen 2024)
     "skipinit": Rule(gain="scalar", gain_start=0.0),  # u + alpha F(u), alpha = 0 (De & Smith 2020)
     "rezero": Rule(gain="scalar", gain_start=0.0),  # the same in an MLP (Bachlechner et al. 2020)
     "zero_gamma": Rule(gain="unit", gain_start=0.0),  # a gain a unit, 0: the norm's zero gamma, without the norm
@@ -57,8 +100,9 @@ RULES: dict[str, Rule] = {
 }
 
 
-def branches(model: ModelConfig) -> tuple[Branch, ...]:
-    """The branches of a model; none for the plain MLP.
+def branches(model: ModelConfig, weight_slot: Sequence[Slot] = ()) -> tuple[Branch, ...]:
+    """The branches of a model; none for the plain MLP. `weight_slot`: the stored weight of each layer; without them each
+    layer has its own.
 
     >>> [(b.first, b.last) for b in branches(ModelConfig("residual_mlp", depth=5, residual="plain"))]
     [(1, 2), (3, 4)]
@@ -67,17 +111,19 @@ def branches(model: ModelConfig) -> tuple[Branch, ...]:
         return ()
     rule, k = RULES[model.residual], model.branch
     firsts = range(1, model.depth, k)
-    scale = rule.scale / math.sqrt(len(firsts)) if rule.over_depth else rule.scale
+    stored = [slot.name for slot in weight_slot] or [str(layer) for layer in range(model.depth)]
+    divisors = rule.over([tuple(stored[first : first + k]) for first in firsts])
+    scale = rule.scale * (model.residual_scale if model.residual == "looped" else 1.0)
     return tuple(
         Branch(
             first,
             first + k - 1,
             rule.skip,
-            scale,
+            scale / divisor,
             gain=f"gain_{first + k - 1:02d}" if rule.gain else None,
             shifts=tuple(f"shift_{layer:02d}" for layer in range(first, first + k)) if rule.shifts else (),
         )
-        for first in firsts
+        for first, divisor in zip(firsts, divisors)
     )
 
 
@@ -100,17 +146,18 @@ def starts(model: ModelConfig) -> dict[str, float]:
 def init_factors(model: ModelConfig, layers: Sequence[LayerSpec]) -> tuple[tuple[float, float], ...]:
     """Factor of each layer's weight and bias at the start.
 
-    fixup: L branches of k matrices: all but a branch's last times L^(-1/(2k-2)), the last and the head 0, biases 0.
+    indegree: a branch's last matrix 1/sqrt 2. fixup: L branches of k matrices: all but a branch's last times
+    L^(-1/(2k-2)), the last and the head 0, biases 0.
 
     >>> model = ModelConfig("residual_mlp", depth=9, residual="fixup")
     >>> [weight for weight, _ in init_factors(model, model.layers(3, 2))]
     [1.0, 0.5, 0.0, 0.5, 0.0, 0.5, 0.0, 0.5, 0.0, 0.0]
     """
-    if model.residual is None or not RULES[model.residual].fixup:
-        return ((1.0, 1.0),) * len(layers)
-    found = branches(model)
-    inner = len(found) ** (-1 / (2 * model.branch - 2)) if found and model.branch > 1 else 1.0
+    found, rule = branches(model), RULES[model.residual or "none"]
     ends = {b.last for b in found}
+    if not rule.fixup:
+        return tuple((rule.end if layer.index in ends else 1.0, 1.0) for layer in layers)
+    inner = len(found) ** (-1 / (2 * model.branch - 2)) if found and model.branch > 1 else 1.0
     inside = {layer for b in found for layer in range(b.first, b.last)}
     zero_bias = inside | ends | {len(layers) - 1}
     return tuple(

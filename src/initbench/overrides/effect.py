@@ -51,6 +51,8 @@ def unread(arm: ArmConfig) -> Mapping[str, tuple[str, str]]:
             else "choose a scheme that shares, e.g. sharing=all"
         )
         found[f"sharing.{key}"] = (f"sharing={s.name} does not use it", do)
+    if m.name == "module":
+        found["init.relative"] = ("which layers are first and last is the module's own business", "scale them in it")
     if arm.measure.name == "none" and arm.measure.metrics is None:
         found["measure.schedule"] = ("measure=none takes no measures", "choose measure=light or measure=full")
     return found
@@ -58,6 +60,8 @@ def unread(arm: ArmConfig) -> Mapping[str, tuple[str, str]]:
 
 MODEL_READERS = {
     "base_width": "set model.parametrization=mup as well",
+    "base_depth": "set model.parametrization=depth_mup as well",
+    "residual_scale": "set model.residual=looped as well",
     "branch": "choose model=residual_mlp",
     "residual": "choose model=residual_mlp",
     "target": "choose model=module",

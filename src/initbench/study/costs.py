@@ -9,6 +9,7 @@ from typing import Any
 from initbench.config.arm import ArmConfig
 from initbench.config.groups import LayerSpec
 from initbench.config.optimizers import OPTIMIZERS
+from initbench.nets.net import hidden_matrices
 from initbench.sharing import Scheme
 
 
@@ -38,14 +39,31 @@ def costs(
     >>> c["flops_per_step"], c["stored_parameters"], c["used_parameters"], c["state_bytes"]
     (2714, 37, 57, 296)
     """
-    stored, optimizer = scheme.stored_parameters + others, OPTIMIZERS[arm.optim.name]
+    stored = scheme.stored_parameters + others
+    update, state = optimizer_costs(arm.optim.name, scheme, stored)
     products = sum(layer.fan_in * layer.fan_out for layer in layers)
     itemsize = 8 if arm.model.dtype == "float64" else 4
     return {
-        "flops_per_step": 6 * batch * products + optimizer.flops * stored + scheme.flops,
+        "flops_per_step": 6 * batch * products + update + scheme.flops,
         "init_flops": None if sees_whole_net else 0,
         "stored_parameters": stored,
         "stored_biases": sum(prod(slot.shape) for slot in scheme.biases),
         "used_parameters": scheme.used_parameters + others,
-        "state_bytes": itemsize * stored * (2 + optimizer.state),
+        "state_bytes": itemsize * (2 * stored + state),
     }
+
+
+def optimizer_costs(name: str, scheme: Scheme, stored: int) -> tuple[int, int]:
+    """Operations of an update, and numbers of state.
+
+    muon: of a hidden matrix whose smaller side is s and larger l, five rounds of three products, 5 (4 s^2 l + 2 s^3).
+    """
+    optimizer = OPTIMIZERS[name]
+    if optimizer.rest is None:
+        return optimizer.flops * stored, optimizer.state * stored
+    names, rest = hidden_matrices(scheme), OPTIMIZERS[optimizer.rest]
+    sides = [sorted(slot.shape) for slot in scheme.weights if slot.name in names]
+    inside = sum(small * large for small, large in sides)
+    products = sum(5 * (4 * small**2 * large + 2 * small**3) for small, large in sides)
+    outside = stored - inside
+    return products + optimizer.flops * inside + rest.flops * outside, optimizer.state * inside + rest.state * outside

@@ -55,9 +55,11 @@ def parts_label(config: ArmConfig, sharing: str) -> str:
     """The parts of a setup in words, its sharing as given."""
     parts, m = [init_label(config), sharing], config.model
     if m.residual is not None:
-        parts.append(f"residual={m.residual}" if m.residual in ("none", "plain") else m.residual)
+        scale = f"({plain(m.residual_scale)})" if m.residual == "looped" and m.residual_scale != 1.0 else ""
+        parts.append(f"residual={m.residual}" if m.residual in ("none", "plain") else f"{m.residual}{scale}")
     if m.parametrization != "standard":
-        parts.append(f"mup({m.base_width})" if m.parametrization == "mup" else m.parametrization)
+        bases = {"mup": f"({m.base_width})", "depth_mup": f"({m.base_width},{m.base_depth})"}
+        parts.append(m.parametrization + bases.get(m.parametrization, ""))
     return " · ".join(parts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from initbench.initializers.bias import parse_rule
 from initbench.initializers.gains import activation, gaussian_nodes
 from initbench.initializers.registry import entry_of
 from initbench.measure.probe import PROBE_SAMPLES
+from initbench.nets.relative import relative_factors
 from initbench.sharing import Scheme
 from initbench.theory.moments import jacobian_square_scatter
 
@@ -46,7 +47,14 @@ def weight_laws(arm: ArmConfig, layers: Sequence[LayerSpec], scheme: Scheme) -> 
         return None
     start = Initializer.of(arm.init.target, arm.init.args, arm.init.bias)
     laws = [weight_law(arm, start, layer) for layer in layers]
-    return [law for law in laws if law is not None] if all(laws) else None
+    if not all(laws):
+        return None
+    scales = relative_factors(arm.init.relative, layers)
+    return [
+        replace(law, variance=law.variance * w**2, bias_variance=law.bias_variance * b**2)
+        for law, (w, b) in zip(laws, scales)
+        if law is not None
+    ]
 
 
 def weight_law(arm: ArmConfig, start: Initializer, layer: LayerSpec) -> WeightLaw | None:

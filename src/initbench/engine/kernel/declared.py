@@ -1,6 +1,6 @@
 """What the kernel lacks, for those that only ask; this imports neither torch nor Numba.
 
-It has every activation and every optimizer of the tables in config/.
+It has every activation of the table in config/, and every optimizer but those that its table says are not compiled.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from initbench.config.arm import ArmConfig
+from initbench.config.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from initbench.engine.material import Material
@@ -47,11 +48,15 @@ def refuses(arm: ArmConfig, material: Material) -> str:
         return f"model.dtype={model.dtype}: the kernel computes in float32"
     if model.name != "mlp":
         return f"model={model.name}: the kernel trains plain mlps"
+    if not OPTIMIZERS[optim.name].compiled:
+        return f"optim={optim.name}: its rule for whole matrices is not compiled"
     net = material.net
     if not net.is_plain:
         return f"model.parametrization={model.parametrization}: the kernel has the standard one"
     if not net.scheme.is_lookup:
         return f"sharing={arm.sharing.name}: in the kernel a layer looks its weight up, and nothing else is stored"
+    if material.loss.startswith("sigmoid"):
+        return f"train.loss={material.loss}: the kernel has no sigmoid output units"
     if optim.eps is not None and optim.eps < SMALLEST:
         return f"optim.eps={optim.eps}: is 0 in float32"
     return ""

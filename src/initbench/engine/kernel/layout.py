@@ -11,6 +11,7 @@ from torch import Tensor
 
 from initbench.config.groups import LayerSpec, OptimConfig
 from initbench.engine.kernel import places as at
+from initbench.engine.optim import betas_of, momentum_at
 from initbench.sharing import Scheme
 
 LANES = 16  # floats of a vector
@@ -130,8 +131,12 @@ def net_table(layers: Sequence[LayerSpec], scheme: Scheme, tensors: dict[str, Pl
 def constants(c: OptimConfig, steps: range) -> np.ndarray:
     """(T, 8): what an update rule uses at a step (see rules.py): weight decay, momentum, 1 - beta1, beta2 or alpha and
     1 - that, eps, and Adam's corrections for moments that start at 0, sqrt(1 - beta2^t) and 1 - beta1^t."""
-    beta1, beta2 = c.betas or (0.9, 0.999)
+    beta1, beta2 = betas_of(c)
     keep = (0.99 if c.alpha is None else c.alpha) if c.name == "rmsprop" else beta2
     eps = (1e-10 if c.name == "adagrad" else 1e-8) if c.eps is None else c.eps
-    fixed = [c.weight_decay, c.momentum or 0.0, 1 - beta1, keep, 1 - keep, eps]
-    return np.array([[*fixed, math.sqrt(1 - beta2 ** (t + 1)), 1 - beta1 ** (t + 1)] for t in steps])
+    fixed = [1 - beta1, keep, 1 - keep, eps]
+    rows = [
+        [c.weight_decay, momentum_at(c, t), *fixed, math.sqrt(1 - beta2 ** (t + 1)), 1 - beta1 ** (t + 1)]
+        for t in steps
+    ]
+    return np.array(rows)

@@ -102,6 +102,16 @@ def rmsprop(p, g, s, v, n, rate, c):
     return largest
 
 
+def lion(p, g, s, v, n, rate, c):
+    """p <- (1 - lr decay) p - lr sign(s + (1 - beta1) (g - s)); then s <- s + (1 - beta2) (g - s)."""
+    shrink, mean, fresh, largest = fma(-rate, c[DECAY], ONE), c[MEAN], c[NEW], np.int32(0)
+    for i in range(n):
+        new = p[i] * shrink - rate * np.sign(fma(mean, g[i] - s[i], s[i]))
+        s[i], p[i] = fma(fresh, g[i] - s[i], s[i]), new
+        largest = max(largest, bits(new) & MAGNITUDE)
+    return largest
+
+
 RULES: dict[str, Callable[..., int]] = {
     "sgd": sgd,
     "momentum": momentum,
@@ -110,4 +120,5 @@ RULES: dict[str, Callable[..., int]] = {
     "adamw": adamw,
     "adagrad": adagrad,
     "rmsprop": rmsprop,
+    "lion": lion,
 }
