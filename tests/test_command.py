@@ -155,7 +155,7 @@ def test_an_unreachable_server_leaves_the_study_on_disk(folder, capsys, monkeypa
     shown = capsys.readouterr()
     assert Path("outputs/s/report.html").is_file()
     assert Path("outputs/s/runs.parquet").is_file()
-    assert re.search(r"127.0.0.1:9 is incomplete: .*repeat the same command when it is back", shown.err)
+    assert re.search(r"127.0.0.1:9 is incomplete: .*completes it: python -m initbench.sync outputs/s\n", shown.err)
     assert main([*small, *OFF, "report.formats=[csv]"]) == 0
     assert "2 already stored, 0 to train" in capsys.readouterr().err
 

@@ -18,20 +18,20 @@ STUDY = (
     *("engine.workers=1", "engine.chunk=1", "report.formats=[csv,archive]", "study=s"),
 )  # fmt: skip
 UNTRACKED = (*STUDY, "track.uri=null")
-KILLS = 12
+KILLS = 12  # in two chains
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no list of processes to look at")
 sys.path.insert(0, str(ROOT))
-from benchmarks.faults import kills, rows  # noqa: E402
-from benchmarks.faults.forked import Forked, warmed  # noqa: E402
+from benchmarks.faults import kills, rows, tables  # noqa: E402
+from benchmarks.faults.__main__ import main as matrix  # noqa: E402
+from benchmarks.faults.forked import Forked  # noqa: E402
 
 sys.path.remove(str(ROOT))
 
 
 @pytest.fixture(scope="module")
 def at(tmp_path_factory):
-    """Gives new worlds; all that a command imports is imported here."""
-    warmed(STUDY, tmp_path_factory.mktemp("here"))
+    """Gives new worlds."""
     count = iter(range(1000))
     return lambda study=STUDY: Forked(study, tmp_path_factory.mktemp("faults") / str(next(count)))
 
@@ -44,32 +44,27 @@ def finished(at):
     return made
 
 
-def test_killed_at_random_moments_of_every_phase_it_ends_as_if_nothing_had_happened(at, monkeypatch):
-    undisturbed = at()
+G, P = kills.GROUP, kills.PARENT
+CHAINS = {
+    STUDY: (("training", G), ("MLflow", G), ("report", P), ("MLflow", P), ("end", G)),
+    UNTRACKED: (("planning", G), ("training", P), ("training", G), ("frames", G), ("archive", P), ("report", G), ("end", P)),
+}  # fmt: skip
+SHORT = {"planning": 0.1, "training": 0.08, "frames": 0.02, "report": 0.1, "MLflow": 0.1, "archive": 0.005, "end": 0.01}
+
+
+@pytest.mark.parametrize("study", CHAINS, ids=["tracked", "untracked"])
+def test_killed_at_random_moments_of_every_phase_it_ends_as_if_nothing_had_happened(study, at, monkeypatch):
+    undisturbed = at(study)
     assert undisturbed.run().status == 0
     truth = undisturbed.content()
-    assert truth["MLflow points"]
+    assert ("MLflow points" in truth) == (study is STUDY)
     monkeypatch.setattr(kills, "STATUS", 0)
-    short = {
-        "planning": 0.1,
-        "training": 0.08,
-        "frames": 0.02,
-        "report": 0.1,
-        "MLflow": 0.1,
-        "archive": 0.005,
-        "end": 0.01,
-    }
-    for phase, seconds in short.items():
-        monkeypatch.setitem(kills.PHASES, phase, seconds)
-    chains = []
-    for index in (0, 2):  # the two that need no workers
-        left = KILLS - len(kills.hits(chains))
-        chains.append(kills.chain(index, lambda study: truth, os.getpid(), left, lambda study: at()))
-    for one in chains:
-        assert (one.status, one.differs, one.leftovers) == (0, [], [])
-        assert [kill.orphans for kill in one.kills if kill.orphans] == []
-    assert len(kills.hits(chains)) >= KILLS - 2
-    assert len({kill.phase for kill in kills.hits(chains)}) >= 5
+    monkeypatch.setattr(kills, "CHAINS", [(CHAINS[study], None, study)])
+    monkeypatch.setattr(kills, "PHASES", SHORT)
+    ended = kills.chain(0, lambda study: truth, os.getpid(), KILLS, at)
+    assert (ended.status, ended.differs, ended.leftovers) == (0, [], [])
+    assert [kill.orphans for kill in ended.kills if kill.orphans] == []
+    assert sum(kill.hit for kill in ended.kills) >= len(CHAINS[study]) - 2
 
 
 @pytest.mark.parametrize("one", [one for one in rows.CASES if one.quick], ids=lambda one: one.name)
@@ -78,3 +73,32 @@ def test_a_fault_is_one_line_and_the_same_command_ends_as_if_nothing_had_happene
     row = rows.judged(quick, finished, finished.content(), at)
     assert row.fine, row
     assert row.said.isprintable()
+    assert row.status >= 0  # it has ended by itself
+
+
+def test_the_matrix_writes_its_table_into_the_page(tmp_path):
+    results, page = tmp_path / "faults.json", tmp_path / "durability.md"
+    page.write_text((ROOT / "docs" / "durability.md").read_text(encoding="utf-8"), encoding="utf-8")
+    before = page.read_text(encoding="utf-8").split("<!-- table")[0]
+    matrix(["--kills", "0", "--rows", "study.json emptied", "--results", str(results)])
+    matrix(["--results", str(results), "--doc", str(page)])
+    kept, table = page.read_text(encoding="utf-8").split("<!-- table")
+    assert kept == before
+    assert (
+        "| study.json emptied; `report` | 2 | `initbench.report: outputs/s/study.json: empty; run the study's command"
+        in table
+    )
+    assert table.rstrip().endswith("| the same bytes | nothing |")
+
+
+def test_the_page_shows_the_results_and_none_was_lost():
+    import json
+
+    done = json.loads((ROOT / "benchmarks" / "results" / "faults.json").read_text(encoding="utf-8"))
+    hits = [kill for chain in done["kills"] for kill in chain["kills"] if kill["hit"]]
+    assert len(hits) >= 200
+    assert all(kill["fine"] for kill in hits)
+    assert [row["name"] for row in done["rows"]] == [one.name for one in rows.CASES]
+    assert all(row["fine"] for row in done["rows"])
+    page = (ROOT / "docs" / "durability.md").read_text(encoding="utf-8")
+    assert page.endswith(f"{tables.MARK}\n\n{tables.table(done)}\n")

@@ -79,9 +79,10 @@ def test_hydra_reads_each_of_its_flags_from_our_parser():
         theirs = get_args_parser()
     except ValueError:
         pytest.skip("Hydra's own parser fails on this Python")
-    kinds = {action.dest: type(action) for action in flags.parser()._actions}
+    kinds, own = {action.dest: type(action) for action in flags.parser()._actions}, ("detach", "json")
+    assert [kinds.pop(name).__name__ for name in own] == ["_StoreTrueAction"] * 2
     assert kinds == {action.dest: type(action) for action in theirs._actions}
-    assert vars(flags.parser().parse_args([])) == vars(theirs.parse_args([]))
+    assert vars(flags.parser().parse_args([])) == vars(theirs.parse_args([])) | dict.fromkeys(own, False)
 
 
 def test_each_flag_works_with_the_argparse_of_python_3_14(checked, folder, capsys):

@@ -22,7 +22,8 @@ from initbench.startup import locks, scratch
 from initbench.store import judged, lock, parts
 from initbench.store.__main__ import main as store
 from initbench.store.study_file import text_of
-from initbench.study import launch
+from initbench.study import launch, places
+from initbench.study.command import plan
 
 ROOT = Path(__file__).parents[1]
 QUICK = [
@@ -106,6 +107,18 @@ def test_a_second_command_says_who_is_at_work_and_waits(both, capsys, monkeypatc
     assert other.wait() == 0
 
 
+def test_the_second_goes_on_when_the_first_has_ended(both):
+    released = "\n    Path('released').touch()\n"
+    other = elsewhere(HOLD.format(what='lock.running(Path("outputs/store"), "s", print)') + released)
+
+    def say(text: str) -> None:
+        threading.Timer(0.2, other.stdin.close).start()
+
+    with lock.running(Path("outputs/store"), "s", say):
+        assert Path("released").exists()
+    other.wait()
+
+
 def test_who_holds_a_lock_and_is_killed_holds_it_no_more(both, capsys):
     other = elsewhere(HOLD.format(what='lock.running(Path("outputs/store"), "s", print)'))
     other.kill()
@@ -162,6 +175,8 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_stays(
     with published(S / "runs.parquet") as new:
         shutil.copy(S / "runs.parquet", new)
         assert unfinished(S) == dead[:1]
+        with places.taken(plan(["init=eye,zeros", *QUICK, "study=s"]), print):
+            assert [path.exists() for path in dead] == [False, False]
         assert main(["init=eye,zeros", *QUICK, "study=s"]) == 0
         assert [path.exists() for path in (*dead, new, mine)] == [False, False, True, True]
 
@@ -266,7 +281,7 @@ def test_ls_tells_sizes_and_what_no_study_uses(both, capsys):
     assert re.fullmatch(r"outputs/s: 2 arms, 4 runs, [\d.]+ MB in the store, [\d.]+ MB in its folder", lines[-1])
     shutil.rmtree(S)
     _, lines = said(capsys, "ls")
-    assert lines[-2].startswith("no study uses 1 arm of it, ")
+    assert lines[-2].startswith("no study uses 1 arm, ")
 
 
 def test_verify_names_every_damaged_file(both, capsys):
@@ -290,19 +305,22 @@ def test_gc_removes_what_no_study_uses_and_asks_first(both, capsys):
                         r"python -m initbench.store gc --yes removes what no study uses", lines[0])  # fmt: skip
     left = Path("outputs/other/.0a1b2c3d-study.zip")
     left.write_text("half")
+    half = Path("outputs/.0a1b2c3d-killed")
+    shutil.copytree("outputs/other", half)
     before = set(Path("outputs").rglob("*"))
     status, lines = said(capsys, "gc")
     assert status == 0
     assert "2 runs" in lines[0]
-    assert lines[1] == f"{left}: left by a killed process"
+    assert sorted(lines[1:3]) == sorted(f"{path}: left by a killed process" for path in (left, half))
     assert re.fullmatch(
-        r"outputs: 2 files, [\d.]+ MB; nothing is removed yet: python -m initbench.store gc --yes removes them",
-        lines[2],
+        r"outputs: 3 files, [\d.]+ MB; nothing is removed yet: python -m initbench.store gc --yes removes them",
+        lines[3],
     )
     assert set(Path("outputs").rglob("*")) == before
-    assert said(capsys, "gc", "--yes")[1][-1].startswith("outputs: removed 2 files, ")
+    assert said(capsys, "gc", "--yes")[1][-1].startswith("outputs: removed 3 files, ")
     assert len(list(Path("outputs/store").glob("*/part-*.parquet"))) == 1
     assert not left.exists()
+    assert not half.exists()
     assert main(["init=eye", *QUICK, "study=other"]) == 0
     assert "2 already stored" in capsys.readouterr().err
 
@@ -336,6 +354,19 @@ def test_gc_keeps_what_a_killed_command_was_about_to_use(both, capsys):
         "initbench.store: outputs/killed: it has not ended, and decides on its way which arms it uses; "
     )
     assert said(capsys, "ls", "killed")[0] == 0
+
+
+def test_gc_leaves_a_store_that_others_may_use(both, capsys):
+    Path("outputs/store").rename("shared")
+    Path("outputs/store").symlink_to(Path("shared").absolute())
+    shutil.rmtree(S)
+    status, (line,) = said(capsys, "gc", "--yes")
+    assert status == 2
+    assert (
+        line
+        == "initbench.store: outputs/store: a link, so studies of other folders may use it; remove by hand what nobody needs"
+    )
+    assert len(list(Path("shared").glob("*/part-*"))) == 2
 
 
 def test_nothing_is_removed_while_a_command_is_at_work(both, capsys):

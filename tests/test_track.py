@@ -505,7 +505,8 @@ def test_unreachable_server(tmp_path, closed_port, name):
     assert filled.experiment_id is None
     assert "\n" not in filled.message
     assert "results are on disk" in filled.message
-    assert "repeat the same command" in filled.message
+    where = name.format(port=closed_port)
+    assert filled.message.endswith(f"completes it: python -m initbench.sync {tmp_path / 'demo'} --to {where}")
 
 
 def test_a_server_that_accepts_and_is_silent(tmp_path, monkeypatch):

@@ -10,13 +10,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from multiprocessing import process, resource_tracker
 from multiprocessing.util import _exit_function
 from pathlib import Path
 
-from benchmarks.faults.world import Running, World
+from benchmarks.faults.world import ALONE, Running, World
 
 
 class Child:
@@ -44,6 +44,7 @@ class Forked(World):
     """A world whose commands are forked from this process."""
 
     def start(self, *asked, module="initbench", env=None, before=lambda: None, streams=None, code=None):
+        warm()
         self.look()
         files = [self.folder / f"{len(self.begun)}.{name}" for name in ("out", "err")]
         for file in files:
@@ -88,15 +89,17 @@ class Forked(World):
         return import_module(f"{module}.__main__").main(list(asked))
 
 
-def warmed(study: Sequence[str], folder: Path) -> None:
-    """Import all that this study's commands need, by giving one here."""
+@cache
+def warm() -> None:
+    """Import all that a command needs, by giving one here."""
     from initbench.__main__ import main
 
     before, address = Path.cwd(), os.environ.pop("MLFLOW_TRACKING_URI", None)
-    os.chdir(folder)
-    try:
-        main(list(study))
-    finally:
-        os.chdir(before)
-        if address is not None:
-            os.environ["MLFLOW_TRACKING_URI"] = address
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            main(["init=eye", *ALONE[1:4], "train.steps=1", *ALONE[5:]])
+        finally:
+            os.chdir(before)
+            if address is not None:
+                os.environ["MLFLOW_TRACKING_URI"] = address

@@ -34,17 +34,17 @@ CHAINS: Sequence[tuple[Sequence[Step], Step | None, Sequence[str]]] = (
     ((), ("training", WORKER), STUDY),
     ((("training", GROUP), ("report", PARENT), ("MLflow", PARENT), ("frames", PARENT), ("planning", PARENT),
       ("archive", PARENT), ("end", PARENT)), None, ALONE),
-    ((("planning", GROUP),), ("report", REPORTER), STUDY),
+    ((("training", GROUP),), ("report", REPORTER), STUDY),
     ((("training", PARENT), ("frames", GROUP), ("MLflow", GROUP), ("report", GROUP), ("report", GROUP),
       ("MLflow", GROUP), ("end", GROUP)), None, ALONE),
-    ((("training", GROUP),), ("training", WORKER), STUDY),
+    ((("planning", GROUP), ("training", PARENT)), ("training", WORKER), STUDY),
     ((("planning", PARENT), ("training", GROUP), ("training", GROUP), ("MLflow", GROUP), ("frames", GROUP),
       ("report", GROUP), ("MLflow", PARENT), ("archive", GROUP)), None, ALONE),
-    ((("compiling", GROUP), ("training", GROUP)), ("frames", REPORTER), STUDY),
+    ((("compiling", GROUP), ("training", GROUP), ("report", PARENT)), ("frames", REPORTER), STUDY),
     ((("training", GROUP), ("frames", GROUP), ("frames", PARENT), ("report", GROUP), ("MLflow", GROUP),
       ("end", GROUP), ("planning", GROUP)), None, ALONE),
+    ((("MLflow", GROUP), ("frames", GROUP)), ("frames", REPORTER), STUDY),
     ((), ("training", SERVER), STUDY),
-    ((("training", PARENT), ("report", GROUP), ("MLflow", GROUP), ("frames", GROUP)), None, STUDY),
 )  # fmt: skip
 
 

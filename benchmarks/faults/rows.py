@@ -155,9 +155,7 @@ for numbers, whole, name in (
     ((signal.SIGTERM,), True, "SIGTERM to the whole group"),
     ((signal.SIGHUP,), True, "SIGHUP: the terminal is closed"),
 ):
-    CASES.append(
-        Case("signals", name, signalled(*numbers, whole=whole), study=BESIDE, quick="whole" in name or "HUP" in name)
-    )
+    CASES.append(Case("signals", name, signalled(*numbers, whole=whole), study=BESIDE, quick="whole" in name))
 CASES.append(Case("signals", "SIGSTOP, SIGCONT after 3 s", stopped, study=BESIDE))
 
 
@@ -225,14 +223,11 @@ def folder_instead(name: str) -> Act:
 
 
 for harm in HARMS:
-    CASES.append(Case("files", f"a part file {harm}", harmed_part(harm), finished=True, quick=harm == "torn"))
+    CASES.append(Case("files", f"a part file {harm}", harmed_part(harm), finished=True))
 for name in ("runs.parquet", "history.parquet", "study.json"):
     for harm in HARMS:
-        quick = harm == "emptied" and name == "study.json"
-        CASES.append(Case("files", f"{name} {harm}; `report`", harmed_file(harm, name), finished=True, quick=quick))
-    CASES.append(
-        Case("files", f"a folder in the place of {name}", folder_instead(name), finished=True, quick=name[0] == "r")
-    )
+        CASES.append(Case("files", f"{name} {harm}; `report`", harmed_file(harm, name), finished=True))
+    CASES.append(Case("files", f"a folder in the place of {name}", folder_instead(name), finished=True))
 
 
 @case("files", "the compiled kernel flipped", real=True)
@@ -469,18 +464,18 @@ sys.exit(as_process())
 CASES += [
     Case("surroundings", "an ascii terminal", under(env=ASCII), quick=True),
     Case("surroundings", "no HOME and no cache folder", under(env={"HOME": None, "XDG_CACHE_HOME": "/proc/none", "INITBENCH_CACHE": "/proc/none"}), real=True),
-    Case("surroundings", "64 file descriptors", under(before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))), quick=True),
+    Case("surroundings", "64 file descriptors", under(before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))), study=BESIDE, quick=True),
     Case("surroundings", "TMPDIR that is not there", under(env={"TMPDIR": "/nowhere"}), real=True),
     Case("surroundings", "the clock jumps back 400 days", under(code=JUMP), real=True),
 ]  # fmt: skip
 
 
-@case("surroundings", "closed stdout", quick=True)
+@case("surroundings", "closed stdout")
 def closed_stdout(world: World) -> Done:
     return world.run(before=lambda: os.close(1))
 
 
-@case("surroundings", "a reader that has gone (`| head -0`)", quick=True)
+@case("surroundings", "a reader that has gone (`| head -0`)")
 def gone(world: World) -> Done:
     reading, writing = os.pipe()
     os.close(reading)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,4 +50,5 @@ def order(kill: dict[str, Any]) -> tuple[int, int]:
 
 def cell(text: str) -> str:
     """A line in a cell of a table, as code."""
+    text = re.sub(r"([0-9a-f]{6})[0-9a-f]{10,}", r"\1…", text)  # keys and digests
     return "`" + text.replace("|", "\\|").replace("`", "'") + "`" if text else ""

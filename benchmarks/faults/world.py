@@ -39,6 +39,8 @@ class Done(NamedTuple):
     @property
     def said(self) -> str:
         """Its last line for a person."""
+        if self.status < 0:
+            return ""  # it was ended
         lines = [line for line in self.err.splitlines() if line.startswith("initbench")]
         return (lines or self.out.splitlines() or self.err.splitlines() or [""])[-1]
 

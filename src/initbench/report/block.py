@@ -17,7 +17,8 @@ from initbench.report.source import Source
 from initbench.report.svg import Styles, inline_svg
 from initbench.report.words import Sentence, plain
 
-MOST_SETTINGS = 6  # with figures; the tables hold all
+MOST_SETTINGS = 6  # that are each told and drawn; of more, FEW_SETTINGS are drawn, and the tables hold all
+FEW_SETTINGS = 3
 MOST_ARMS = 1000  # of the table of all arms, 1 MB of page
 
 
@@ -83,10 +84,15 @@ def in_table(board: pd.DataFrame, most: int = MOST_ARMS) -> pd.DataFrame:
     return board[(board["rank"] <= each) | (board["setup"] == board["baseline"])]
 
 
+def drawn_settings(source: Source) -> list[str]:
+    """The settings that get figures."""
+    return source.settings[: MOST_SETTINGS if len(source.settings) <= MOST_SETTINGS else FEW_SETTINGS]
+
+
 def settings_of(source: Source) -> Iterator[tuple[str, pd.DataFrame, str | None]]:
     """(setting, its leaderboard with each net once, its heading if there are several) for those that get figures."""
     several = len(source.settings) > 1
-    for setting in source.settings[:MOST_SETTINGS]:
+    for setting in drawn_settings(source):
         yield setting, stats.distinct(source.part(source.board, setting)), setting if several else None
 
 

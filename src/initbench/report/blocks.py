@@ -13,7 +13,7 @@ import pandas as pd
 from initbench import stats
 from initbench.report import judged, looked, overview, sentences, tables, why
 from initbench.report import numbers as num
-from initbench.report.block import MOST_SETTINGS, Block, Draw, Item, in_table, n_of, settings_of, thinned
+from initbench.report.block import Block, Draw, Item, drawn_settings, in_table, n_of, settings_of, thinned
 from initbench.report.figures import forest, steps, training
 from initbench.report.figures.common import picked
 from initbench.report.source import Source
@@ -26,9 +26,10 @@ def blocks(source: Source) -> tuple[list[Block], Draw]:
     """All blocks that have something to show, and what was drawn for them."""
     draw = Draw(source)
     shown = [make(source, draw) for make in BLOCKS]
-    left = len(source.settings) - MOST_SETTINGS
+    told = len(drawn_settings(source))
+    left = len(source.settings) - told
     for block in shown:
-        if left > 0 and len(block.items) >= MOST_SETTINGS:
+        if left > 0 and len(block.items) >= told:
             block.left_out = f"{num.plural(left, 'more setting')}: in the table of all arms and in leaderboard.csv."
     return [block for block in shown if block.items], draw
 
@@ -108,10 +109,11 @@ def fair_rates(source: Source, draw: Draw) -> Block:
         if not source.arrives(setting) or profile.empty:
             continue
         sentence = sentences.about_rates(board, profile)
-        figure = steps.rates(
-            board, profile, source.part(source.runs, setting), source.tau(setting), _halves(source, board)
-        )
-        svg = draw.svg(figure, "rates", setting, "Steps to target by learning rate", sentence)
+        svg = None
+        if len(board) <= steps.PANELS or profile["lr"].nunique() > 1:  # a strip of many arms at one rate shows nothing
+            part = source.part(source.runs, setting)
+            figure = steps.rates(board, profile, part, source.tau(setting), _halves(source, board))
+            svg = draw.svg(figure, "rates", setting, "Steps to target by learning rate", sentence)
         block.items.append(
             Item(
                 html(sentence),

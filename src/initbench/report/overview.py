@@ -9,14 +9,13 @@ import pandas as pd
 from initbench import stats
 from initbench.report import numbers as num
 from initbench.report.answer import answer as of_setting
-from initbench.report.block import MOST_SETTINGS, Block, Draw, Item
+from initbench.report.block import MOST_SETTINGS, Block, Draw, Item, drawn_settings
 from initbench.report.sentences import word_counts
 from initbench.report.source import Source
 from initbench.report.words import Bold, Sentence, html, join, listed, say
 
 MOST_ROWS = 200
-HEADS = ("Setting", "First", "Steps to target", "Arrived", "Ratio to the baseline", "Its verdict", "Could also be first",
-         "All verdicts")  # fmt: skip
+HEADS = ("Setting", "First", "Steps", "Arrived", "Ratio", "Verdict", "Near", "All verdicts")
 
 
 def is_many(source: Source) -> bool:
@@ -82,7 +81,7 @@ def settings(source: Source, draw: Draw) -> Block:
     """The table of all settings; nothing where each has its own answer."""
     block = Block("settings", "Settings", "Who is first in each setting?", [
         "The first of each setting's ranking, its median steps to the target, and its ratio to the setting's baseline with the 95% "
-        "interval. Could also be first: how many others some bootstrap draws put there, unless a verdict calls them slower. "
+        "interval. Near: how many others some bootstrap draws put there, unless a verdict calls them slower. "
         "Verdicts are corrected within each setting.",
     ])  # fmt: skip
     if is_many(source):
@@ -90,6 +89,6 @@ def settings(source: Source, draw: Draw) -> Block:
         left = len(source.settings) - len(found)
         rest = f"; {left:,} more in leaderboard.csv" if left else ""
         table = {"kind": "plain", "heads": HEADS, "rows": found, "text": {1, 5, 7}}
-        text = say("One row each; the figures below are of the first {}.", str(MOST_SETTINGS))
+        text = say("One row each; the figures below are of the first {}.", str(len(drawn_settings(source))))
         block.items.append(Item(html(text), table=table, n=num.plural(len(source.settings), "setting") + rest))
     return block

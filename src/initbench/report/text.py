@@ -10,7 +10,7 @@ import pandas as pd
 from initbench import stats
 from initbench.report import overview, tables
 from initbench.report.answer import four_numbers
-from initbench.report.block import MOST_SETTINGS
+from initbench.report.block import drawn_settings
 from initbench.report.looked import facts
 from initbench.report.notices import notices
 from initbench.report.page import rebuild_commands, where_it_ran
@@ -37,7 +37,7 @@ def report_markdown(source: Source) -> str:
     columns = [
         c for c in tables.leaderboard_columns(source) if c.head.title not in ("FLOPs to target", "Used params", "Runs")
     ]
-    for setting in source.settings[:MOST_SETTINGS]:
+    for setting in drawn_settings(source):
         board = source.part(source.board, setting)
         if len(source.settings) > 1:
             lines += [f"## {escape_markdown(setting)}", ""]
@@ -57,7 +57,10 @@ def report_markdown(source: Source) -> str:
             lines.append(f"- {len(said) - MOST_ROWS:,} more in comparisons.csv")
         lines.append("")
     if overview.is_many(source):
-        lines += [f"{len(source.settings) - MOST_SETTINGS:,} more settings in leaderboard.csv and comparisons.csv.", ""]
+        lines += [
+            f"{len(source.settings) - len(drawn_settings(source)):,} more settings in leaderboard.csv and comparisons.csv.",
+            "",
+        ]
     found = notices(source)
     if found:
         lines += ["**Read before you trust**", ""]

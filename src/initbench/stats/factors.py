@@ -65,14 +65,17 @@ def effects(
     table = runs.drop_duplicates("arm").set_index("arm")[list(levels)].astype(str)
     share = dict(zip(board["arm"], board["share"].astype(float)))
     rows: list[dict[str, Any]] = []
+    ranks = Ranks(arms)
     for factor in levels:
         reference = (references or {}).get(factor) or _reference(factor, levels[factor])
+        others = [name for name in levels if name != factor]
+        groups = _groups(table, factor, others)
         for level in levels[factor]:
             if level == reference:
                 continue
-            cells = _matched(table, factor, level, reference)
+            cells = _matched(groups, others, level, reference)
             if cells.arms:
-                rows += _of_level(factor, level, reference, cells, share, arms, list(levels))
+                rows += _of_level(factor, level, reference, cells, share, ranks, list(levels))
     return pd.DataFrame(rows, columns=EFFECT_COLUMNS)
 
 
@@ -80,28 +83,33 @@ def _reference(factor: str, levels: Sequence[str]) -> str:
     return "none" if factor == "sharing.name" and "none" in levels else levels[0]
 
 
-def _matched(table: pd.DataFrame, factor: str, level: str, reference: str) -> Cells:
-    others = [name for name in table.columns if name != factor]
-    groups: dict[tuple[str, ...], dict[str, str]] = {}
+Groups = dict[tuple[str, ...], dict[str, str]]  # levels of the other factors -> {level of this one: arm}
+
+
+def _groups(table: pd.DataFrame, factor: str, others: Sequence[str]) -> Groups:
+    groups: Groups = {}
     for arm, row in zip(table.index, table.to_dict("records")):
         groups.setdefault(tuple(row[name] for name in others), {}).setdefault(row[factor], str(arm))
+    return groups
+
+
+def _matched(groups: Groups, others: Sequence[str], level: str, reference: str) -> Cells:
     pairs = [(key, cell) for key, cell in groups.items() if level in cell and reference in cell]
     return Cells([(cell[level], cell[reference]) for _, cell in pairs], [dict(zip(others, key)) for key, _ in pairs])
 
 
 def _of_level(
-    factor: str, level: str, reference: str, cells: Cells, share: dict[str, float], arms: Arms, names: list[str]
+    factor: str, level: str, reference: str, cells: Cells, share: dict[str, float], ranks: Ranks, names: list[str]
 ) -> list[dict[str, Any]]:
     open_ = np.array([min(share.get(a, 0.0), share.get(b, 0.0)) >= GATE for a, b in cells.arms])
     scale = "steps" if open_.mean() >= FEWEST_OPEN else "rank"
     used = open_ if scale == "steps" else np.ones(len(open_), bool)
     pairs = [pair for pair, use in zip(cells.arms, used) if use]
     others = [other for other, use in zip(cells.others, used) if use]
-    seeds = arms.seeds(*{arm for pair in pairs for arm in pair})
+    seeds = ranks.arms.seeds(*{arm for pair in pairs for arm in pair})
     if not len(seeds):
         return []
-    everyone = [arm for arm in arms.panels if np.isin(seeds, arms.seeds(arm)).all()]
-    points, draws = _differences(pairs, seeds, scale, arms, everyone)  # (C,), (C, resamples)
+    points, draws = _differences(pairs, seeds, scale, ranks)  # (C,), (C, resamples)
     whole = np.ones(len(pairs), bool)
     where: list[tuple[str, np.ndarray]] = [("", whole)]
     for name in names:
@@ -133,23 +141,36 @@ def _of_level(
     return rows
 
 
-def _differences(
-    pairs: list[tuple[str, str]], seeds: np.ndarray, scale: str, arms: Arms, everyone: list[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Level minus reference in each cell: (C,) of the data and (C, resamples) of the bootstrap draws.
+class Ranks:
+    """Ranks among all arms with these seeds, 0 first, 1 last: of the data and of each bootstrap draw. The last are kept:
+    nearly all levels of a study have the same seeds."""
 
-    Ranks are those among `everyone`, all arms with these seeds.
-    """
-    names = everyone if scale == "rank" else list(dict.fromkeys(arm for pair in pairs for arm in pair))
-    fits = {arm: arms.on(arm, seeds)[1] for arm in names}
-    if scale == "steps":
-        points, draws = {a: fits[a].mean for a in names}, {a: fits[a].draws for a in names}
+    def __init__(self, arms: Arms) -> None:
+        self.arms = arms
+        self._last: tuple[bytes, dict[str, float], dict[str, np.ndarray]] = (b"none", {}, {})
+
+    def on(self, seeds: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """{arm: rank} and {arm: ranks by draw}."""
+        if self._last[0] != seeds.tobytes():
+            names = [arm for arm in self.arms.panels if np.isin(seeds, self.arms.seeds(arm)).all()]
+            fits = [self.arms.on(arm, seeds)[1] for arm in names]
+            mean = np.array([fit.mean for fit in fits]).round(10)
+            drawn = np.stack([fit.draws for fit in fits]).round(10)
+            most = max(1, len(names) - 1)
+            points = dict(zip(names, (sps.rankdata(mean) - 1) / most))
+            self._last = seeds.tobytes(), points, dict(zip(names, (sps.rankdata(drawn, axis=0) - 1) / most))
+        return self._last[1:]
+
+
+def _differences(
+    pairs: list[tuple[str, str]], seeds: np.ndarray, scale: str, ranks: Ranks
+) -> tuple[np.ndarray, np.ndarray]:
+    """Level minus reference in each cell: (C,) of the data and (C, resamples) of the bootstrap draws."""
+    if scale == "rank":
+        points, draws = ranks.on(seeds)
     else:
-        mean = np.array([fits[a].mean for a in names]).round(10)
-        drawn = np.stack([fits[a].draws for a in names]).round(10)
-        most = max(1, len(names) - 1)
-        points = dict(zip(names, (sps.rankdata(mean) - 1) / most))
-        draws = dict(zip(names, (sps.rankdata(drawn, axis=0) - 1) / most))
+        fits = {arm: ranks.arms.on(arm, seeds)[1] for pair in pairs for arm in pair}
+        points, draws = {a: fit.mean for a, fit in fits.items()}, {a: fit.draws for a, fit in fits.items()}
     return np.array([points[a] - points[b] for a, b in pairs]), np.stack([draws[a] - draws[b] for a, b in pairs])
 
 

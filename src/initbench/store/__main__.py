@@ -19,7 +19,7 @@ from initbench.errors import InputError, printable, refusal, shown
 from initbench.grammar import megabytes, plural
 from initbench.startup.processes import alone
 from initbench.store import lock
-from initbench.store.inventory import Inventory, StoredArm, StudyFolder
+from initbench.store.inventory import Inventory, StoredArm, StudyFolder, size_of
 
 GC = "python -m initbench.store gc"
 
@@ -122,7 +122,7 @@ def _unused_lines(unused: Sequence[StoredArm]) -> list[str]:
         lines.append(f"left behind by a newer NUMERICS_VERSION: {plural(len(older), 'arm')}, {size}")
     if unused:
         size = megabytes(sum(arm.size for arm in unused))
-        lines.append(f"no study uses {plural(len(unused), 'arm')} of it, {size}: {GC} lists them")
+        lines.append(f"no study uses {plural(len(unused), 'arm')}, {size}: {GC} lists them")
     return lines
 
 
@@ -142,12 +142,14 @@ def verify(found: Inventory, args: argparse.Namespace) -> int:
 
 def gc(found: Inventory, args: argparse.Namespace) -> int:
     """Remove what no study uses, while no command is at work."""
+    if found.root.is_symlink():
+        raise refusal(found.root, "a link, so studies of other folders may use it", "remove by hand what nobody needs")
     with lock.at_once(found.root / lock.FOLDER / "store", found.root):
         unused, useless = found.unused(), found.useless()
         own = {path for arm in unused for path in (*arm.parts, *arm.damaged, arm.folder / "failure.json")}
         paths = sorted({*own, *useless})
         paths = [path for path in paths if path.exists()]
-        size = megabytes(sum(path.stat().st_size for path in paths))
+        size = megabytes(sum(map(size_of, paths)))
         for arm in unused:
             _say(f"{arm.folder}: {plural(arm.runs, 'run')}, {megabytes(arm.size)}, no study uses it"
                  + (", of older numerics" if arm.older else ""))  # fmt: skip
@@ -164,7 +166,10 @@ def gc(found: Inventory, args: argparse.Namespace) -> int:
             )
         else:
             for path in paths:
-                path.unlink(missing_ok=True)
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
             for arm in unused:
                 if not any(arm.folder.iterdir()):  # else it holds notes of looks
                     arm.folder.rmdir()

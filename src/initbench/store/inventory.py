@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from initbench.config.arm import NUMERICS_VERSION
-from initbench.disk import unfinished
+from initbench.disk import HIDDEN, unfinished
 from initbench.errors import InputError, refusal
 from initbench.store import lock
 from initbench.store.parts import NUMERICS, Store, examined
@@ -134,10 +134,14 @@ class Inventory:
     @cached_property
     def studies(self) -> list[StudyFolder]:
         """The folders that hold a file of a study."""
-        folders = (path for path in sorted(self.outputs.iterdir()) if path.is_dir() and path != self.root)
+        folders = (path for path in self._folders if path != self.root and not HIDDEN.fullmatch(path.name))
         return [
             StudyFolder(path) for path in folders if any(os.path.lexists(path / name) for name in (*FILES, PLANNED))
         ]
+
+    @property
+    def _folders(self) -> list[Path]:
+        return [path for path in sorted(self.outputs.iterdir()) if path.is_dir()]
 
     def unused(self) -> list[StoredArm]:
         """Arms that no study uses. Raises InputError for a study of which that cannot be told."""
@@ -153,7 +157,8 @@ class Inventory:
         folders = [self.root, *(arm.folder for arm in self.arms), *(study.folder for study in self.studies)]
         figures = [study.folder / "figures" for study in self.studies]
         left = [path for folder in (*folders, *figures) for path in unfinished(folder)]
-        return [*(path for arm in self.arms for path in arm.damaged), *left]
+        removed = [path for path in self._folders if HIDDEN.fullmatch(path.name)]  # studies, by half
+        return [*(path for arm in self.arms for path in arm.damaged), *left, *removed]
 
     def checked(self) -> Iterator[tuple[Path, str]]:
         """Each file that has a checksum, with what is wrong with it in one line; empty where nothing is."""
@@ -178,5 +183,7 @@ class Inventory:
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder."""
+    """Bytes of a file, or of all files below a folder."""
+    if not folder.is_dir():
+        return folder.lstat().st_size
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())

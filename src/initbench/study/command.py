@@ -20,7 +20,7 @@ from initbench.errors import NotApplicable, every, masked, refusal
 from initbench.overrides.expand import Expanded, expand_study
 from initbench.overrides.read import key_of, texts
 from initbench.startup.plain import plain_start
-from initbench.startup.processes import Processes, cores, later, like_the_command
+from initbench.startup.processes import Processes, later, like_the_command
 from initbench.store.lock import writing
 from initbench.store.parts import Store, told
 from initbench.store.reading import FILES
@@ -28,7 +28,7 @@ from initbench.study import again, begun, looked
 from initbench.study.compared import baseline_of, family_of, merged_arms
 from initbench.study.described import Refused, describe
 from initbench.study.labels import labelled
-from initbench.study.launch import Training, functions, needs_hydra
+from initbench.study.launch import Training, functions, needs_hydra, workers_of
 from initbench.study.launchers import check_launcher, launcher_of
 from initbench.study.places import check_places, taken
 from initbench.study.plan import PlannedArm, planned
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from initbench.study.results import Results
     from initbench.track import Filled
 
-# operations that take less time in this process than other processes take to start
-SMALL_WORK = 2e10
 # the slowest imports of what comes after training: for verdicts, and for the report
 VERDICT_MODULES = ("scipy.stats",)
 REPORT_MODULES = ("initbench.report.blocks", *VERDICT_MODULES)
@@ -207,8 +205,9 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
         say_plan(study, sum(stored.values()))
         say_expected(study)
         say_estimate(expected(study, study.left(stored), started))
-        return None
     check_needs(study)
+    if study.config.dry_run:
+        return None
     with taken(study, warnings.warn):
         trainer = trainer_of(study)
         try:
@@ -252,13 +251,6 @@ def trainer_of(study: Study, stored: Mapping[str, int] | None = None) -> Trainin
         pool.start(functions(study.arms))
     begun.begin(study)  # while the workers start
     return Training(study.root, pool, rerun=study.config.rerun)
-
-
-def workers_of(study: Study, left: Mapping[str, int]) -> int:
-    """Processes that train: those asked for, else one a core, or none beside this one where there is little to do."""
-    work = sum(arm.costs()["flops_per_step"] * arm.config.train.steps * left[arm.key] for arm in study.arms)
-    small = work < SMALL_WORK and not study.config.decide.enabled
-    return study.arms[0].config.engine.workers or (1 if small else cores())
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from initbench.startup.processes import cores
 from initbench.study.calibrate import Calibration, calibrated, speed
-from initbench.study.launch import chunks_of
-from initbench.study.needs import Disk, Memory, disk_of, free, memory_of
+from initbench.study.launch import chunks_of, workers_of
+from initbench.study.needs import Disk, Memory, disk_of, free, has_help, memory_of
 from initbench.study.pace import counts, pace
 from initbench.study.plan import PlannedArm
 from initbench.study.sample import Weights, values_of
@@ -106,8 +106,6 @@ def totalled(parts: Mapping[str, float], digits: int | None = None) -> dict[str,
 
 def expected(study: Study, left: Mapping[str, int], started: float) -> Expected:
     """What a planned command will take. `left`: runs to train by arm key; `started`: when it began, by time.monotonic()."""
-    from initbench.study.command import workers_of
-
     planning = time.monotonic() - started + INTERPRETER
     training = [arm for arm in study.arms if left[arm.key]]
     workers = workers_of(study, left)
@@ -177,7 +175,7 @@ def phases(
     """The command's time, phase by phase, as far as one waits for the other."""
     slow, there = speed(), cores()
     one, two, all_of = (calibration.crowded(n, there) for n in (1, 2, workers))
-    beside = workers > 1 and there > 1  # a process that draws the report, see `command.beside`
+    beside = has_help(study) and there > 1
     values = sum(len(arm.config.runs) * values_of(arm) for arm in study.arms)
     frames = slow * (FRAMES + FRAMES_ARM * len(study.arms) + VALUE * values)
     report = slow * (REPORT + REPORT_ARM * len(study.arms))
@@ -185,7 +183,7 @@ def phases(
     imports = slow * ((MLFLOW if study.uri else 0.0) + IMPORTS)  # while others train
     training = 0.0
     if chunks:
-        training = POOL * beside + makespan(chunks, workers) * rounds[1] + rounds[0] * slow * LOOK
+        training = POOL * (workers > 1) + makespan(chunks, workers) * rounds[1] + rounds[0] * slow * LOOK
         if workers >= there:  # they take the cores of those that train
             training += imports / there
     waiting = max(0.0, imports / (1 + beside) - training * beside)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -15,12 +15,14 @@ from typing import Any
 from initbench.config.arm import Run
 from initbench.disk import naming, published
 from initbench.errors import InputError, NotApplicable
+from initbench.startup.processes import cores
 from initbench.store.parts import Store
 from initbench.study.pace import most_runs
 from initbench.study.plan import PlannedArm
 from initbench.study.pool import Pool, WorkerKilled, chunks
 
 Runs = Sequence[Run]
+SMALL_WORK = 2e10  # operations that take less time in this process than other processes take to start
 
 
 @dataclass
@@ -100,6 +102,14 @@ def functions(arms: Sequence[PlannedArm]) -> list[tuple[str, str]]:
         for name, trainer in found.items()
         for one in trainer.functions(arm.config for arm in arms if arm.trainer[0].name == name)
     ]
+
+
+def workers_of(study: Any, left: Mapping[str, int]) -> int:
+    """Processes that train so many runs of each arm: those asked for, else one a core, or none beside this one where
+    there is little to do."""
+    work = sum(arm.costs()["flops_per_step"] * arm.config.train.steps * left[arm.key] for arm in study.arms)
+    small = work < SMALL_WORK and not study.config.decide.enabled
+    return int(study.arms[0].config.engine.workers or (1 if small else cores()))
 
 
 def needs_hydra(plan: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from initbench.errors import InputError, refusal, shown
 from initbench.grammar import megabytes
 from initbench.memory import available, resident
-from initbench.study.launch import chunks_of, needs_hydra
+from initbench.study.launch import chunks_of, needs_hydra, workers_of
 from initbench.study.pace import PROBE
 from initbench.study.plan import PlannedArm, train_batch
 from initbench.study.sample import TABLES, Weights, values_of
@@ -63,10 +63,17 @@ def memory_of(study: Study, workers: int, left: Mapping[str, int]) -> Memory:
     """Memory that a command takes at its peak; of other machines, that jobs are sent to, nothing is known."""
     chunk = max((chunk_bytes(arm) for arm in study.arms if left[arm.key]), default=0.0)
     results = study.runs * RUN + len(study.arms) * ARM
-    if workers == 1:
+    if not has_help(study):
         return Memory(ALONE + chunk, ALONE + ALONE_TRACKED * bool(study.uri) + results)
-    here = 0 if needs_hydra(study) or not chunk else workers
-    return Memory(TRAINING + here * (WORKER + chunk), RESULTS + RESULTS_TRACKED * bool(study.uri) + results)
+    return Memory(
+        TRAINING + (workers * (WORKER + chunk) if workers > 1 and chunk else chunk),
+        RESULTS + RESULTS_TRACKED * bool(study.uri) + results,
+    )
+
+
+def has_help(study: Study) -> bool:
+    """Whether a process beside the command draws the report, see `__main__.sweep`."""
+    return study.arms[0].config.engine.workers != 1 and not needs_hydra(study)
 
 
 def check_needs(study: Study) -> None:
@@ -79,8 +86,6 @@ def check_needs(study: Study) -> None:
 
 def check(study: Study, left: Mapping[str, int]) -> None:
     """Raise InputError where training so many runs of each arm needs too much."""
-    from initbench.study.command import workers_of
-
     workers = workers_of(study, left)
     memory, there = memory_of(study, workers, left), available() + resident()
     if memory.total / MARGIN > there:

@@ -55,8 +55,10 @@ def taken(study: Study, say: Callable[[str], None]) -> Iterator[None]:
         return
     with lock.running(study.root, study.config.name, say):
         scratch.clear()
-        clear([study.folder, study.folder / "figures", *(study.root / arm.key for arm in study.arms)])
+        places = [study.folder, study.folder / "figures", *(study.root / arm.key for arm in study.arms)]
+        clear(places)
         yield
+        clear(places)  # a process beside this one may have been killed
 
 
 def check_writable(folder: Path) -> None:

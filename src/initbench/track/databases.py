@@ -78,7 +78,7 @@ def migrations() -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     spec = find_spec("mlflow")
     for folder in (spec.submodule_search_locations if spec else None) or []:
-        for path in Path(folder, "store", "db_migrations", "versions").glob("*.py"):
+        for path in Path(folder, "store", "db_migrations", "versions").glob("[!_]*.py"):
             before = re.search(r"^down_revision\b.*?[\"'](\w+)[\"']", path.read_text(encoding="utf-8"), re.MULTILINE)
             found[path.name.partition("_")[0]] = before[1] if before else None
     return found

@@ -44,13 +44,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
     }
     count.textContent = n > most ? `first ${most} of ${n}` : `${n} of ${all}`;
     rest.hidden = n <= most;
+    rest.textContent = `Show all ${n}`;
   };
   const everything = () => {
     most = all;
     show();
   };
   rest.type = "button";
-  rest.textContent = `Show all ${all}`;
   rest.addEventListener("click", everything);
   bar.append(rest);
   box.addEventListener("input", show);
