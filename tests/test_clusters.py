@@ -78,6 +78,16 @@ def test_a_job_is_what_a_person_could_type(folder):
     assert found == {arm.key: frozenset(arm.config.runs) - taken.get(arm.key, frozenset()) for arm in plan.arms}
 
 
+def test_overrides_that_refer_to_others_reach_a_job_as_typed():
+    from omegaconf import OmegaConf
+
+    from initbench.overrides.read import quoted
+
+    lines = [["outputs=${oc.env:HOME}/a b", 'study="x"', "data.path=a\\\\b"]]
+    text = parsed(f"hydra.sweeper.arms={quoted(jobs.written(lines))}")
+    assert jobs.read(OmegaConf.create({"arms": text}).arms) == lines
+
+
 def parsed(override: str) -> str:
     """The value of an override as Hydra reads it."""
     from initbench.overrides.read import parsed
