@@ -78,6 +78,16 @@ def test_a_job_is_what_a_person_could_type(folder):
     assert found == {arm.key: frozenset(arm.config.runs) - taken.get(arm.key, frozenset()) for arm in plan.arms}
 
 
+def test_overrides_that_refer_to_others_reach_a_job_as_typed():
+    from omegaconf import OmegaConf
+
+    from initbench.overrides.read import quoted
+
+    lines = [["outputs=${oc.env:HOME}/a b", 'study="x"', "data.path=a\\\\b"]]
+    text = parsed(f"hydra.sweeper.arms={quoted(jobs.written(lines))}")
+    assert jobs.read(OmegaConf.create({"arms": text}).arms) == lines
+
+
 def parsed(override: str) -> str:
     """The value of an override as Hydra reads it."""
     from initbench.overrides.read import parsed
@@ -251,10 +261,6 @@ def test_nothing_is_submitted_twice_and_what_is_there_is_collected(cluster, caps
     assert "job 2 TIMEOUT: what is missing is trained again" in capsys.readouterr().err
     assert len(cluster.submitted) == 3
     assert "init=zeros" in cluster.submitted[-1]
-    assert main([*DETACHED, "--detach"]) == 0
-    assert len(cluster.submitted) == 3
-    # it has died too, while a command waited
-    cluster.states["3"] = "OUT_OF_MEMORY"
     queue = json.loads(Path("outputs/s", FILE).read_text())
     assert [one["id"] for one in queue] == ["3"]
     assert list(queue[0]["runs"]) == [zeros.key]
@@ -277,7 +283,6 @@ def test_another_launcher_leaves_to_a_job_what_it_trains(cluster, capsys, monkey
     cluster.while_waiting = {"1": "CANCELLED", "2": "CANCELLED"}
     assert main(plain) == 1
     assert Store(Path("outputs/store")).parts(command.plan(plain).arms[0].key) == []
-    assert main(plain) == 0
 
 
 @pytest.mark.parametrize(
