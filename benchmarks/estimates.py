@@ -1,11 +1,11 @@
 """What `train.dry_run=true` expects beside what is then measured: wall and processor time, memory of all processes, disk, rows of MLflow.
 
-    python -m benchmarks.estimates [--only default,deep,...] [--rounds 1] [overrides of every study]
+    python -m benchmarks.estimates [--only default,deep,...] [--rounds 1] [--doc docs/performance.md] [overrides of every study]
 
 Each study is a dry run and then the command itself, tracked in SQLite, in an empty folder. Memory is measured as in
 benchmarks.size; disk is the folder of outputs, the database and MLflow's artifacts; rows are those of the tables runs,
 params, tags, metrics and latest_metrics. Processor time, of all processes, hardly depends on what else runs; wall time does, so
-the machine has to be idle for it, or equally busy throughout. Prints Markdown; a time that misses the factor of the estimate ends the program
+the machine has to be idle for it, or equally busy throughout. Prints Markdown, with --doc also into the page; a time that misses the factor of the estimate ends the program
 with status 1. Linux only, from the top of the repository.
 """
 
@@ -36,6 +36,11 @@ STUDIES = {
     ],
     "wide": ["init=kaiming_normal,orthogonal", "sharing=none", "model.width=512", "model.depth=4", "seeds=4"],
 }  # fmt: skip
+HEAD = (
+    "| study | time, s: expected / measured | ratio | processor, s | memory, MB | disk, MB | rows of MLflow |",
+    "|---|---|---|---|---|---|---|",
+)
+MARK = "<!-- benchmarks.estimates -->\n"
 TABLES = ("runs", "params", "tags", "metrics", "latest_metrics")
 
 
@@ -94,9 +99,10 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(STUDIES))
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--detail", action="store_true", help="also the parts of each estimate")
+    parser.add_argument("--doc", type=Path, help="a page with the table between two lines of its mark")
     args, more = parser.parse_known_args()
-    print("| study | time, s: expected / measured | ratio | processor, s | memory, MB | disk, MB | rows of MLflow |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    rows = list(HEAD)
+    print(*rows, sep="\n", flush=True)
     missed = 0
     for _ in range(args.rounds):
         for name in args.only.split(","):
@@ -106,10 +112,15 @@ def main() -> int:
                 command = [sys.executable, "-m", "initbench", *STUDIES[name], *more, *where]
                 said, told = expected(folder, command)
                 came = measured(folder, command)
-                print(beside(name, said, came), flush=True)
+                rows.append(beside(name, said, came))
+                print(rows[-1], flush=True)
                 if args.detail:
                     print(json.dumps(told), file=sys.stderr)
                 missed += not 1 / told["factor"] <= said.seconds / came.seconds <= told["factor"]
+    if args.doc:
+        page = args.doc.read_text(encoding="utf-8")
+        before, after = page.split(MARK)[0], page.split(MARK)[2]
+        args.doc.write_text(MARK.join([before, "\n".join(rows) + "\n", after]), encoding="utf-8")
     return 1 if missed else 0
 
 
