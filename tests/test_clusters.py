@@ -101,6 +101,7 @@ def test_more_seeds_are_new_jobs_of_the_new_seeds_only(folder):
         "hydra/launcher=submitit_slurm hydra.launcher.cpus_per_task=two": "hydra.launcher.cpus_per_task=two: not allowed",
         "hydra/launcher=submitit_slurm hydra.launcher.tasks=0": "hydra.launcher.tasks=0: not allowed",
         "hydra/launcher=submitit_slurm hydra.launcher.mem_gb=-1": "hydra.launcher.mem_gb=-1: not allowed",
+        "hydra/launcher=joblib hydra.launcher.n_job=2": "hydra.launcher.n_job=2: no such key; did you mean hydra.launcher.n_jobs? must be one of: hydra.launcher.n_jobs",
         "hydra/launcher=joblib hydra.launcher.n_jobs=0": "hydra.launcher.n_jobs=0: not allowed",
         "hydra/launcher=submitit_slurm": "hydra/launcher=submitit_slurm: no sbatch here; run it where",
         "--detach": "--detach: the jobs of hydra/launcher=basic end with the command; add hydra/launcher=submitit_slurm",
@@ -135,6 +136,10 @@ def test_workers_come_from_the_processors_of_a_job(monkeypatch):
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
     assert Launcher("slurm", {"_target_": SLURM, "cpus_per_task": None}).cpus == 3
     assert [Launcher("joblib", {"_target_": JOBLIB, "n_jobs": n}).cpus for n in (-1, 1, 2, 3, 20)] == [1, 8, 4, 2, 1]
+    assert [Launcher("joblib", {"_target_": JOBLIB, "n_jobs": 4}).tasks(arms) for arms in (1, 9)] == [4, 9]
+    local = next(target for target, (kind, _) in launchers.KINDS.items() if kind == "local")
+    assert Launcher("local", {"_target_": local, "cpus_per_task": 2, "tasks": None}).tasks(9) == 4
+    assert Launcher("basic").tasks(9) is None
 
 
 def test_an_option_file_of_ones_own_is_known_by_its_class(folder, monkeypatch):
@@ -145,7 +150,7 @@ def test_an_option_file_of_ones_own_is_known_by_its_class(folder, monkeypatch):
     monkeypatch.setattr(launchers.shutil, "which", lambda name: name)
     plan = command.plan(["init=eye,zeros", "sharing=none", "hydra/launcher=ours", *ONE], ["conf"])
     launcher = launchers.launcher_of(plan.hydra)
-    assert (launcher.kind, launcher.tasks, launcher.values["partition"]) == ("slurm", 100, "long")
+    assert (launcher.kind, launcher.tasks(2), launcher.values["partition"]) == ("slurm", 100, "long")
 
 
 def test_other_programs_in_this_process_keep_the_launchers_of_plugins(folder):
@@ -196,12 +201,13 @@ def test_a_number_that_another_process_has_by_now_is_no_job():
 
 @pytest.fixture
 def cluster(folder, monkeypatch):
-    """A cluster that only takes jobs: `.states` are theirs, `.submitted` the overrides of each."""
-    from hydra_plugins.initbench_jobs import PlannedJobs
-
-    made = SimpleNamespace(states={}, submitted=[])
+    """A cluster that only takes jobs: `.states` are theirs, `.submitted` the overrides of each; they become
+    `.while_waiting` when a command waits."""
+    made = SimpleNamespace(states={}, submitted=[], while_waiting={})
 
     def submit(argv):
+        from hydra_plugins.initbench_jobs import PlannedJobs  # as the command imports it: Hydra may have loaded it anew
+
         for job in PlannedJobs.jobs:
             number = str(len(made.submitted) + 1)
             made.submitted.append(job)
@@ -211,7 +217,8 @@ def cluster(folder, monkeypatch):
 
     monkeypatch.setattr(command_line, "hydra_main", submit)
     monkeypatch.setattr(submitted.queues, "states", lambda kind, ids: {job: made.states[job] for job in ids})
-    monkeypatch.setattr(submitted, "SOON", 0.01)
+    clock = SimpleNamespace(sleep=lambda seconds: made.states.update(made.while_waiting), monotonic=lambda: 0.0)
+    monkeypatch.setattr(submitted, "time", clock)
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     return made
 
@@ -244,10 +251,6 @@ def test_nothing_is_submitted_twice_and_what_is_there_is_collected(cluster, caps
     assert "job 2 TIMEOUT: what is missing is trained again" in capsys.readouterr().err
     assert len(cluster.submitted) == 3
     assert "init=zeros" in cluster.submitted[-1]
-    assert main([*DETACHED, "--detach"]) == 0
-    assert len(cluster.submitted) == 3
-    # it has died too, while a command waited
-    cluster.states["3"] = "OUT_OF_MEMORY"
     queue = json.loads(Path("outputs/s", FILE).read_text())
     assert [one["id"] for one in queue] == ["3"]
     assert list(queue[0]["runs"]) == [zeros.key]
@@ -255,9 +258,7 @@ def test_nothing_is_submitted_twice_and_what_is_there_is_collected(cluster, caps
 
 
 def test_a_job_that_dies_is_named_with_its_state(cluster, capsys, monkeypatch):
-    monkeypatch.setattr(
-        submitted.time, "sleep", lambda seconds: cluster.states.update({"1": "NODE_FAIL", "2": "FAILED"})
-    )
+    cluster.while_waiting = {"1": "NODE_FAIL", "2": "FAILED"}
     assert main(DETACHED) == 1
     said = capsys.readouterr()
     assert "  eye · none: job 1 NODE_FAIL; run the same command again" in said.err
@@ -269,12 +270,9 @@ def test_a_job_that_dies_is_named_with_its_state(cluster, capsys, monkeypatch):
 def test_another_launcher_leaves_to_a_job_what_it_trains(cluster, capsys, monkeypatch):
     assert main([*DETACHED, "--detach"]) == 0
     plain = [one for one in DETACHED if not one.startswith("hydra")]
-    monkeypatch.setattr(
-        submitted.time, "sleep", lambda seconds: cluster.states.update({"1": "CANCELLED", "2": "CANCELLED"})
-    )
+    cluster.while_waiting = {"1": "CANCELLED", "2": "CANCELLED"}
     assert main(plain) == 1
     assert Store(Path("outputs/store")).parts(command.plan(plain).arms[0].key) == []
-    assert main(plain) == 0
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_versions_and_licence_agree():
     assert re.search(r"\nlicense: Apache-2.0\n", citation)
 
 
-@pytest.mark.parametrize("script", ["check", ".ci/run"])
+@pytest.mark.parametrize("script", ["check", ".ci/run", ".ci/slurm"])
 def test_scripts_are_executable_bash(script):
     path = ROOT / script
     assert os.access(path, os.X_OK)

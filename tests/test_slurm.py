@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ENOUGH = 240.0  # seconds; everything here is far faster, but the machine may be busy
+ENOUGH = 600.0  # seconds; everything here is far faster, but the machine may be busy
 FRAMES = ("runs.parquet", "history.parquet", "leaderboard.csv", "comparisons.csv", "effects.csv", "summary.csv")
 HELD = ("killed", "cancelled", "late")
 OWN = """
@@ -46,7 +46,7 @@ STUDY = [
     *(f"init={INITS}", "sharing=none,all", "seeds=2", "optim.lr=[0.1,0.3]", "train.steps=4", "track.uri=null"),
     *("report.formats=[csv]", "study=s", "measure=none"),
 ]
-SLURM = ["hydra/launcher=submitit_slurm", "hydra.launcher.tasks=10", "hydra.launcher.cpus_per_task=1", "outputs=slurm",
+SLURM = ["hydra/launcher=submitit_slurm", "hydra.launcher.tasks=7", "hydra.launcher.cpus_per_task=1", "outputs=slurm",
          "hydra.launcher.mem_gb=1"]  # fmt: skip
 
 pytestmark = [pytest.mark.needs_slurm, pytest.mark.slow]
@@ -89,9 +89,17 @@ def done(folder: Path, env: dict[str, str], *more: str, status: int = 0) -> str:
     return made.stdout + made.stderr
 
 
-def test_faults_on_the_way_cost_nothing(slurm, tmp_path):
+@pytest.fixture(scope="module")
+def basic(slurm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The outputs of the basic launcher."""
+    folder = tmp_path_factory.mktemp("basic")
+    (folder / "held.py").write_text(OWN)
+    done(folder, slurm, "outputs=basic", "engine.workers=1")
+    return folder / "basic"
+
+
+def test_faults_on_the_way_cost_nothing(slurm, basic, tmp_path):
     (tmp_path / "held.py").write_text(OWN)
-    done(tmp_path, slurm, "outputs=basic", "engine.workers=1")
 
     def ask(*command: str) -> str:
         return subprocess.run(
@@ -131,15 +139,27 @@ def test_faults_on_the_way_cost_nothing(slurm, tmp_path):
     records = json.loads((tmp_path / "slurm" / "s" / "study.json").read_text())["arms"]
     lost = [arm for arm in records if arm["status"] != "done"]
     assert {"held.killed", "held.cancelled", "held.late"} <= {arm["init"] for arm in lost}
-    assert len(lost) <= 6  # the arms of three jobs
+    assert len(lost) <= 9  # the arms of three jobs
     assert not (tmp_path / "slurm" / "s" / ".jobs.json").exists()
     (tmp_path / "released").touch()
     again = done(tmp_path, slurm, *SLURM)
     assert f"study s: 20 arms, 80 runs, {80 - 4 * len(lost)} already stored" in again
-    for more in (["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "outputs=joblib"],
-                 ["hydra/launcher=submitit_local", "hydra.launcher.tasks=2", "outputs=local"]):  # fmt: skip
-        done(tmp_path, slurm, *more)
-    for launcher in ("slurm", "joblib", "local"):
-        for name in FRAMES:
-            mine, basic = (tmp_path / folder / "s" / name for folder in (launcher, "basic"))
-            assert mine.read_bytes() == basic.read_bytes(), (launcher, name)
+    assert_same(tmp_path / "slurm", basic)
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [["joblib", "hydra.launcher.n_jobs=2"], ["submitit_local", "hydra.launcher.tasks=2"]],
+    ids=lambda one: one[0],
+)
+def test_launchers_on_this_machine_give_the_same(launcher, slurm, basic, tmp_path):
+    (tmp_path / "held.py").write_text(OWN)
+    name, *more = launcher
+    done(tmp_path, slurm, f"hydra/launcher={name}", *more, "outputs=other")
+    assert_same(tmp_path / "other", basic)
+
+
+def assert_same(outputs: Path, basic: Path) -> None:
+    """The frames and tables of the study have the bytes that the basic launcher's have."""
+    for name in FRAMES:
+        assert (outputs / "s" / name).read_bytes() == (basic / "s" / name).read_bytes(), name

@@ -183,7 +183,7 @@ def trained(
     from initbench.cli.display import Display
     from initbench.study import launch
     from initbench.study.saying import say_ended, say_waiting
-    from initbench.study.submitted import Queue, counted
+    from initbench.study.submitted import Queue
     from initbench.study.tally import Tally
 
     asked = plan.arms if arms is None else arms
@@ -206,8 +206,7 @@ def trained(
             trainer.given = {key: set(runs) for key, runs in queue.taken.items()}  # a job trains them
             trainer.train(asked)
         if not detach:
-            say_waiting(counted(queue.alive))
-            queue.wait(tick)
+            queue.wait(tick, say_waiting)
         tally.watched.look()
     absent = replace(queue.absent(plan.root), launcher=failed)
     if not queue.alive:
@@ -227,7 +226,7 @@ def by_launcher(plan: Study, config_dirs: list[str], queue: Queue, arms: Sequenc
     from initbench.study.submitted import submitted
 
     launcher = launcher_of(plan.hydra)
-    made = jobs(plan, arms, queue.taken, launcher.tasks)
+    made = jobs(plan, arms, queue.taken, launcher.tasks(len(plan.arms if arms is None else arms)))
     if not made:
         return ""
     PlannedJobs.jobs, PlannedJobs.not_for_launcher = [job.overrides for job in made], OWN_KEYS

@@ -107,12 +107,17 @@ def unknown_key(key: str, given: Sequence[Any], compose: Any) -> InputError:
     text = next((typed(o) for o in given if o.key_or_group == key), key)
     if key == "engine.path":
         return refusal(shown(text), "no longer a key", "write engine=auto, kernel, stacked or single")
-    groups = [o.input_line for o in given if o.key_or_group in ("init", "data", "sharing", "optim", "model")]
+    groups = [
+        o.input_line for o in given if o.key_or_group in ("init", "data", "sharing", "optim", "model", "hydra/launcher")
+    ]
     try:
         cfg = compose.raw([line for line in groups if not line.startswith(f"{key}=")])
     except Exception:  # another of them is wrong as well
         cfg = compose.raw([])
-    known = keys({str(name): plain(cfg[name]) for name in cfg if name != "hydra"})
+    parts = {name: cfg[name] for name in cfg if name != "hydra"}
+    if key.startswith("hydra.launcher."):
+        parts = {"hydra.launcher": cfg.hydra.launcher}
+    known = keys({str(name): plain(part) for name, part in parts.items()})
     parent = key.rpartition(".")[0]
     known = [name for name in known if not name.endswith(("._target_", ".name"))]  # the option's own
     siblings = [name for name in known if name.rpartition(".")[0] == parent] or [n for n in known if "." not in n]

@@ -59,9 +59,9 @@ def pieces(plan: Any, arms: Sequence[PlannedArm] | None, taken: Runs) -> list[Pi
     for arm in plan.arms if arms is None else arms:
         done = set() if plan.config.rerun else store.runs(arm.key)
         left = set(arm.config.runs) - done - taken.get(arm.key, frozenset())
-        each = arm.costs()["flops_per_step"] * arm.config.train.steps
         for line, runs in [(plain(arm.job), left)] if arms is None else round_lines(arm, left):
             if runs:
+                each = arm.costs()["flops_per_step"] * arm.config.train.steps
                 known = found.get(line, Piece(line, {}, 0.0))
                 more = {arm.key: known.runs.get(arm.key, frozenset()) | runs}
                 found[line] = replace(
@@ -141,11 +141,11 @@ def packed(found: Sequence[Piece], tasks: int) -> list[list[Piece]]:
     [['a'], ['b', 'c']]
     """
     packs: list[list[Piece]] = [[] for _ in range(min(tasks, len(found)))]
-    lightest = [(0.0, i) for i in range(len(packs))]
+    lightest = [(0.0, 0, i) for i in range(len(packs))]  # by pieces where they are no work: train.steps=0
     for piece in sorted(found, key=lambda one: -one.operations):
-        work, i = heapq.heappop(lightest)
+        work, count, i = heapq.heappop(lightest)
         packs[i].append(piece)
-        heapq.heappush(lightest, (work + piece.operations, i))
+        heapq.heappush(lightest, (work + piece.operations, count + 1, i))
     return packs
 
 

@@ -45,27 +45,25 @@ class Launcher:
         return self.kind in ("local", "slurm")
 
     @property
-    def cpus(self) -> int:
-        """Processors of one of its jobs, asked in that job: never more than it may use.
+    def at_once(self) -> int:
+        """How many jobs of joblib run at once."""
+        asked = self.values.get("n_jobs") or 1
+        return cores() if asked < 0 else asked
 
-        >>> Launcher("joblib", {"_target_": next(iter(KINDS)), "n_jobs": -1}).cpus
-        1
-        """
+    @property
+    def cpus(self) -> int:
+        """Processors of one of its jobs, asked in that job: never more than it may use."""
         asked = self.values.get("cpus_per_task")
         if self.kind == "joblib":
-            at_once = self.values.get("n_jobs") or 1
-            return max(1, cores() // (cores() if at_once < 0 else at_once))
+            return max(1, cores() // self.at_once)
         if self.kind == "slurm":
             asked = asked or int(os.environ.get("SLURM_CPUS_PER_TASK", 1))
         return min(asked or cores(), cores())
 
-    @property
-    def tasks(self) -> int | None:
-        """How many jobs share the arms; None: one for each."""
-        asked = self.values.get("tasks")
-        if asked is None and self.kind == "local":
-            return max(1, cores() // self.cpus)
-        return asked
+    def tasks(self, arms: int) -> int | None:
+        """How many jobs share so many arms; None: one for each."""
+        usual = {"local": max(1, cores() // self.cpus), "joblib": max(arms, self.at_once)}
+        return self.values.get("tasks") or usual.get(self.kind)
 
 
 def launcher_of(hydra: Any) -> Launcher:

@@ -11,6 +11,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from initbench.study.queues import GONE, NoAnswer
 
 FILE = ".jobs.json"
 SOON, LATE = 1.0, 15.0  # seconds between two looks at the queue, at first and later
+TOLD = 60.0  # seconds between two lines about the states of jobs
+SHOWN = 3  # jobs that are named of those in one state
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,10 @@ class Queue:
         known: dict[str, str] = {}
         for kind in {job.kind for job in self.alive}:
             known |= queues.states(kind, [job.id for job in self.alive if job.kind == kind])
-        self.jobs = [replace(job, state=known[job.id]) if job.id in known else job for job in self.jobs]
+        jobs = [replace(job, state=known.get(job.id, job.state)) for job in self.jobs]
+        if jobs != self.jobs:
+            self.jobs = jobs
+            self.note()  # Slurm forgets how a job has ended
 
     def add(self, jobs: Iterable[Submitted]) -> None:
         """Note jobs that have been submitted."""
@@ -124,17 +130,19 @@ class Queue:
         with published(path) as new:
             new.write_text(json.dumps([content_of(job) for job in self.jobs], indent=1) + "\n", "utf-8")
 
-    def wait(self, tick: Callable[[], None] = lambda: None) -> None:
-        """Wait until every job has ended; Slurm may be out of reach meanwhile."""
-        pause = SOON
+    def wait(self, tick: Callable[[], None], say: Callable[[str], None]) -> None:
+        """Wait until every job has ended; Slurm may be out of reach meanwhile. `say`: told of other states now and then."""
+        pause, told, then = SOON, counted(self.alive), time.monotonic()
+        say(told)
         while self.alive:
             time.sleep(pause)
             pause = min(LATE, pause * 1.2)
             tick()
-            try:
+            with suppress(NoAnswer):
                 self.look()
-            except NoAnswer:
-                continue
+            if counted(self.alive) != told and time.monotonic() - then > TOLD:
+                told, then = counted(self.alive), time.monotonic()
+                say(told)
 
     def missing(self, root: Path) -> dict[str, list[Submitted]]:
         """Arm key -> the jobs that have not trained all of its runs that they were asked for (yet)."""
@@ -161,17 +169,28 @@ def reason(jobs: Sequence[Submitted]) -> str:
 
 
 def said(jobs: Sequence[Submitted]) -> str:
-    """Jobs with their states, and where to read more.
+    """Jobs by their state, and where to read more.
 
-    >>> said([Submitted("17_3", "slurm", {}, "a.err", "TIMEOUT"), Submitted("17_4", "slurm", {}, "b.err", "PENDING")])
-    'job 17_3 TIMEOUT, job 17_4 PENDING'
+    >>> said([Submitted(f"17_{i}", "slurm", {}, "a.err", state) for i, state in enumerate(["TIMEOUT"] * 5 + ["FAILED"])])
+    'jobs 17_0, 17_1, 17_2 and 2 more TIMEOUT, job 17_5 FAILED (see a.err)'
     """
-    return ", ".join(f"job {job.id} {job.state}{'' if known(job) else f' (see {job.log})'}" for job in jobs)
+    by_state: dict[str, list[Submitted]] = {}
+    for job in jobs:
+        by_state.setdefault(job.state, []).append(job)
+    return ", ".join(of_state(state, some) for state, some in by_state.items())
+
+
+def of_state(state: str, jobs: Sequence[Submitted]) -> str:
+    """Jobs of one state in words."""
+    named = ", ".join(job.id for job in jobs[:SHOWN])
+    more = f" and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else ""
+    see = "" if known(jobs[0]) else f" (see {jobs[0].log})"
+    return f"{'job' if len(jobs) == 1 else 'jobs'} {named}{more} {state}{see}"
 
 
 def known(job: Submitted) -> bool:
     """Whether the state of a job says all."""
-    return job.state not in (GONE, "FAILED", "COMPLETED")
+    return job.alive or job.state not in (GONE, "FAILED", "COMPLETED")
 
 
 def counted(jobs: Sequence[Submitted]) -> str:

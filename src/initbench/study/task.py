@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,3 +119,6 @@ def ending_quietly() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGTERM)
+    except Exception:  # no arm's: Hydra would keep it in a file that nobody reads, and Slurm would say COMPLETED
+        traceback.print_exc()
+        sys.exit(1)
