@@ -1,10 +1,11 @@
-"""What `train.dry_run=true` expects beside what is then measured: time, memory of all processes, disk, rows of MLflow.
+"""What `train.dry_run=true` expects beside what is then measured: wall and processor time, memory of all processes, disk, rows of MLflow.
 
-    python -m benchmarks.estimates [--only default,deep,...] [--rounds 1] [overrides of every study]
+    python -m benchmarks.estimates [--only default,deep,...] [--rounds 1] [--doc docs/performance.md] [overrides of every study]
 
 Each study is a dry run and then the command itself, tracked in SQLite, in an empty folder. Memory is measured as in
 benchmarks.size; disk is the folder of outputs, the database and MLflow's artifacts; rows are those of the tables runs,
-params, tags, metrics and latest_metrics. Prints Markdown; a time that misses the factor of the estimate ends the program
+params, tags, metrics and latest_metrics. Processor time, of all processes, hardly depends on what else runs; wall time does, so
+the machine has to be idle for it, or equally busy throughout. Prints Markdown, with --doc also into the page; a time that misses the factor of the estimate ends the program
 with status 1. Linux only, from the top of the repository.
 """
 
@@ -35,6 +36,11 @@ STUDIES = {
     ],
     "wide": ["init=kaiming_normal,orthogonal", "sharing=none", "model.width=512", "model.depth=4", "seeds=4"],
 }  # fmt: skip
+HEAD = (
+    "| study | time, s: expected / measured | ratio | processor, s | memory, MB | disk, MB | rows of MLflow |",
+    "|---|---|---|---|---|---|---|",
+)
+MARK = "<!-- benchmarks.estimates -->\n"
 TABLES = ("runs", "params", "tags", "metrics", "latest_metrics")
 
 
@@ -42,6 +48,7 @@ class Found(NamedTuple):
     """Of one command: seconds, bytes, rows."""
 
     seconds: float
+    processor: float
     memory: float
     disk: float
     rows: float
@@ -51,18 +58,18 @@ def expected(folder: Path, command: list[str]) -> tuple[Found, dict[str, Any]]:
     """What the dry run says."""
     done = run(folder, [*command, "train.dry_run=true", "--json"])
     told = json.loads(done.stdout)
-    totals = (told[name]["total"] for name in ("seconds", "memory_bytes", "disk_bytes", "mlflow_rows"))
-    return Found(*totals), told
+    memory, disk, rows = (told[name]["total"] for name in ("memory_bytes", "disk_bytes", "mlflow_rows"))
+    return Found(told["seconds"]["total"], told["processor_seconds"], memory, disk, rows), told
 
 
 def measured(folder: Path, command: list[str]) -> Found:
     """What the command then takes."""
     with watched() as peak:
-        _, wall, _ = clock.spent(lambda: run(folder, command))
+        _, wall, cpu = clock.spent(lambda: run(folder, command))
     with closing(sqlite3.connect(folder / "mlflow.db")) as database:
         rows = sum(database.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in TABLES)
     disk = held(folder / "outputs") + held(folder / "mlruns") + (folder / "mlflow.db").stat().st_size
-    return Found(wall, peak().memory, disk, rows)
+    return Found(wall, cpu, peak().memory, disk, rows)
 
 
 def run(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -79,6 +86,7 @@ def beside(name: str, said: Found, came: Found) -> str:
     cells = [
         f"{said.seconds:.1f} / {came.seconds:.1f}",
         f"{said.seconds / came.seconds:.2f}",
+        f"{said.processor:.1f} / {came.processor:.1f}",
         f"{said.memory / 1e6:,.0f} / {came.memory / 1e6:,.0f}",
         f"{said.disk / 1e6:,.1f} / {came.disk / 1e6:,.1f}",
         f"{said.rows:,} / {came.rows:,}",
@@ -91,9 +99,10 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(STUDIES))
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--detail", action="store_true", help="also the parts of each estimate")
+    parser.add_argument("--doc", type=Path, help="a page with the table between two lines of its mark")
     args, more = parser.parse_known_args()
-    print("| study | time, s: expected / measured | ratio | memory, MB | disk, MB | rows of MLflow |")
-    print("|---|---|---|---|---|---|", flush=True)
+    rows = list(HEAD)
+    print(*rows, sep="\n", flush=True)
     missed = 0
     for _ in range(args.rounds):
         for name in args.only.split(","):
@@ -103,10 +112,15 @@ def main() -> int:
                 command = [sys.executable, "-m", "initbench", *STUDIES[name], *more, *where]
                 said, told = expected(folder, command)
                 came = measured(folder, command)
-                print(beside(name, said, came), flush=True)
+                rows.append(beside(name, said, came))
+                print(rows[-1], flush=True)
                 if args.detail:
                     print(json.dumps(told), file=sys.stderr)
                 missed += not 1 / told["factor"] <= said.seconds / came.seconds <= told["factor"]
+    if args.doc:
+        page = args.doc.read_text(encoding="utf-8")
+        before, after = page.split(MARK)[0], page.split(MARK)[2]
+        args.doc.write_text(MARK.join([before, "\n".join(rows) + "\n", after]), encoding="utf-8")
     return 1 if missed else 0
 
 

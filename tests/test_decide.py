@@ -324,8 +324,8 @@ def left_behind(folder: Path = S) -> dict[str, object]:
         path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".csv", ".parquet")
     }
     content = json.loads((folder / "study.json").read_text())
-    for name in ("created", "elapsed"):
-        del content[name]
+    for name in ("created", "elapsed", "whole"):
+        content.pop(name)
     for one in content.get("decide", {}).get("rounds", []):
         del one["seconds"]
     return found | {"study": content}

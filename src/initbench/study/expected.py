@@ -33,6 +33,7 @@ POOL = 0.3  # until workers train
 COMPILING = 25.0  # the kernel's functions
 CHUNK = 0.02  # of a chunk: its way to a worker, its part file
 IMPORTS = 1.3  # what frames and report need, by a process beside
+BESIDE = 2.1  # that process, and what others are forked from, in all
 FRAMES, FRAMES_ARM, VALUE = 0.15, 5e-3, 1.5e-7  # and for each value of the history
 REPORT, REPORT_ARM = 0.85, 0.1
 MLFLOW, TRACKED, ROW = 1.7, 0.3, 8.5e-6  # its import, the study, and each row
@@ -67,6 +68,7 @@ class Expected:
     run_steps: int
     operations: float
     core_seconds: float
+    processor_seconds: float  # of the whole command, all processes
     seconds: Seconds
     memory: Memory
     disk: Disk
@@ -86,6 +88,7 @@ class Expected:
             "run_steps": self.run_steps,
             "operations": self.operations,
             "core_seconds": round(self.core_seconds, 2),
+            "processor_seconds": round(self.processor_seconds, 2),
             "seconds": totalled(asdict(self.seconds), 2),
             "memory_bytes": {**totalled(asdict(self.memory)), "total": round(self.memory.total)},
             "disk_bytes": totalled(asdict(self.disk)),
@@ -106,7 +109,7 @@ def totalled(parts: Mapping[str, float], digits: int | None = None) -> dict[str,
 
 def expected(study: Study, left: Mapping[str, int], started: float) -> Expected:
     """What a planned command will take. `left`: runs to train by arm key; `started`: when it began, by time.monotonic()."""
-    planning = time.monotonic() - started + INTERPRETER
+    planning, planned = time.monotonic() - started + INTERPRETER, time.process_time()
     training = [arm for arm in study.arms if left[arm.key]]
     workers = workers_of(study, left)
     calibration = calibrated(training)
@@ -123,6 +126,7 @@ def expected(study: Study, left: Mapping[str, int], started: float) -> Expected:
         run_steps=sum(left[arm.key] * arm.config.train.steps for arm in training),
         operations=operations,
         core_seconds=sum(chunks) * more,
+        processor_seconds=planned + sum(chunks) * more + besides(study, rows),
         seconds=phases(study, planning, chunks, (rounds, more), workers, rows, calibration),
         memory=memory_of(study, workers, left),
         disk=disk,
@@ -163,6 +167,21 @@ def rounds_of(study: Study) -> tuple[int, float]:
     return len(rounds), sum(work for *_, work in rounds) / max(rounds[0][2], 1e-9)
 
 
+def besides(study: Study, rows: Mapping[str, int]) -> float:
+    """Processor seconds of all that is neither plan nor training."""
+    frames, report, records = results(study, rows)
+    imports = (BESIDE if has_help(study) else IMPORTS) + (MLFLOW if study.uri else 0.0) + END
+    return frames + report + records + speed() * imports
+
+
+def results(study: Study, rows: Mapping[str, int]) -> tuple[float, float, float]:
+    """Processor seconds of frames, of the report, and of MLflow's records."""
+    slow, arms = speed(), len(study.arms)
+    values = sum(len(arm.config.runs) * values_of(arm) for arm in study.arms)
+    records = slow * (TRACKED + ROW * sum(rows.values())) if study.uri else 0.0
+    return slow * (FRAMES + FRAMES_ARM * arms + VALUE * values), slow * (REPORT + REPORT_ARM * arms), records
+
+
 def phases(
     study: Study,
     planning: float,
@@ -176,10 +195,7 @@ def phases(
     slow, there = speed(), cores()
     one, two, all_of = (calibration.crowded(n, there) for n in (1, 2, workers))
     beside = has_help(study) and there > 1
-    values = sum(len(arm.config.runs) * values_of(arm) for arm in study.arms)
-    frames = slow * (FRAMES + FRAMES_ARM * len(study.arms) + VALUE * values)
-    report = slow * (REPORT + REPORT_ARM * len(study.arms))
-    records = slow * (TRACKED + ROW * sum(rows.values())) if study.uri else 0.0
+    frames, report, records = results(study, rows)
     imports = slow * ((MLFLOW if study.uri else 0.0) + IMPORTS)  # while others train
     training = 0.0
     if chunks:
