@@ -4,7 +4,7 @@
 
 A cell is arms x runs of each, made of real axes; each is one command with its default report and with MLflow in SQLite.
 Memory is the sum of the proportional set sizes (what processes share counts once) of the command and all its processes,
-sampled five times a second; times of phases are those at which the last part, the frames, the report and the database
+sampled twice a second; times of phases are those at which the last part, the frames, the report and the database
 were written (report and MLflow go on side by side). Then `python -m initbench.report` makes the report once more, alone.
 Overrides are added to every cell. Linux only, from the top of the repository.
 """
@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from benchmarks import clock
 
-EVERY = 0.2  # seconds between two looks at the memory
+EVERY = 0.5  # seconds between two looks at the memory
 TINY = ["model.width=8"]
 TEN = "torch_default,xavier_uniform,xavier_normal,kaiming_normal,kaiming_uniform,lecun_normal,orthogonal,eye,sparse,normal_001"
 STDS = ",".join(f"{0.01 * 1.04**k:.4g}" for k in range(125))
@@ -33,11 +33,11 @@ CELLS = {
     # one arm
     "1x10000": ["init=kaiming_normal", "sharing=none", "seeds=2000", "optim.lr=[0.01,0.03,0.1,0.3,1.0]"],
     # five settings of 40 setups
-    "200x50": [f"init={TEN}", "sharing=none,all,cycle,sandwich", "model.depth=3,4,6,8,12"],
+    "200x50": [f"init={TEN}", "sharing=none,all,cycle,sandwich", "model.depth=4,5,6,8,12"],
     # one setting of 1,000 setups, and 25 settings of 40
     "1000x2": ["init=normal,trunc_normal", f"init.std={STDS}", "sharing=none,all,cycle,sandwich", "seeds=2", "optim.lr=0.1"],
     "25x40x2": [
-        f"init={TEN}", "sharing=none,all,cycle,sandwich", "model.depth=3,4,5,6,8", "model.width=4,6,8,10,12",
+        f"init={TEN}", "sharing=none,all,cycle,sandwich", "model.depth=4,5,6,8,12", "model.width=4,6,8,10,12",
         "seeds=2", "optim.lr=0.1",
     ],
 }  # fmt: skip

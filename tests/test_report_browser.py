@@ -66,6 +66,31 @@ def test_filtering_counts(page: browser.Page):
     assert page.run(script, "") == "5 of 5"
 
 
+def test_a_long_table_shows_its_first_hundred_until_asked(page: browser.Page, tmp_path: Path):
+    here = Path(page.run("return decodeURIComponent(location.pathname)"))
+    text = here.read_text(encoding="utf-8")
+    row = re.findall(r'<tr id="arm-0">.*?</tr>', text, re.DOTALL)[0]
+    more = "".join(row.replace('"arm-0"', f'"arm-{k}"') for k in range(5, 305))
+    last = text.index("</tbody>", text.index('<table class="sortable">'))
+    long = tmp_path / "long.html"
+    long.write_text(text[:last] + more + text[last:], encoding="utf-8")
+    shown = "return [document.querySelector('.filter output').textContent, [...document.querySelectorAll('.sortable tbody tr')].filter((r) => !r.hidden).length]"
+    try:
+        page.open(long)
+        assert page.run(shown) == ["first 100 of 305", 100]
+        page.run("document.querySelector('.sortable thead button').click()")
+        assert page.run(shown) == ["first 100 of 305", 100]
+        script = "const b = document.querySelector('.filter input'); b.value = arguments[0]; b.dispatchEvent(new Event('input'));"
+        page.run(script, "all never")
+        assert page.run(shown) == ["1 of 305", 1]
+        page.run(script, "")
+        page.run("location.hash = 'arm-304'")
+        page.wait("return !document.getElementById('arm-304').hidden")
+        assert page.run(shown) == ["305 of 305", 305]
+    finally:
+        page.open(here)
+
+
 @pytest.mark.parametrize("width", [400, 1600])
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_runs_off_the_side_and_dark_is_dark(page: browser.Page, width: int, dark: bool):

@@ -683,6 +683,8 @@ def test_notes_and_view_fit_into_tags(tmp_path):
     given = study(tmp_path, arms=tuple(f"a_rather_long_name_of_an_initializer_{i}" for i in range(120)), seeds=1)
     parents = [arm.parent for arm in arms_of(given, "none")]
     assert len(pages.study_note(given.study, parents)) < 5000
+    swept = given.study | {"command": f"python -m initbench init.std={','.join(map(str, range(5000)))}"}
+    assert "| # | arm | lr |" in pages.study_note(swept, parents)
     assert len(pages.report_note("word\n" * 9000)) < 5000
     names = {name for parent in parents for name in parent.points.key}
     many = {f"quantity_{i}{q}/layer_{layer:02d}" for i in range(40) for q in ("", "_p10") for layer in range(50)}

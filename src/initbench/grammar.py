@@ -1,6 +1,7 @@
 """Numbers and other values as words, for the terminal and the report alike."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 READ_AS_OTHER = ("", "null", "true", "false", "nan", "inf", "-inf", "none")
@@ -12,6 +13,24 @@ def plural(n: int, word: str, more: str | None = None) -> str:
     ('1 arm', '2 arms', '0 studies')
     """
     return f"{n:,} {word if n == 1 else more or word + 's'}"
+
+
+def together(reasons: Iterable[tuple[str, str]], most: int = 3) -> list[tuple[str, str]]:
+    """(arm, reason) with the arms of a reason that more than `most` have in one.
+
+    >>> together([("a", "x"), ("b", "x"), ("c", "y"), ("d", "x")], most=2)
+    [('3 arms (a, b and 1 more)', 'x'), ('c', 'y')]
+    """
+    arms_of: dict[str, list[str]] = {}
+    for arm, reason in reasons:
+        arms_of.setdefault(reason, []).append(arm)
+    out = []
+    for reason, arms in arms_of.items():
+        rest = f"{', '.join(arms[:most])} and {len(arms) - most:,} more"
+        out += (
+            [(f"{plural(len(arms), 'arm')} ({rest})", reason)] if len(arms) > most else [(arm, reason) for arm in arms]
+        )
+    return out
 
 
 def number(value: float) -> str:

@@ -15,7 +15,7 @@ from rich.table import Table
 from initbench.cli import streams
 from initbench.errors import printable
 from initbench.grammar import number as exact
-from initbench.grammar import plural
+from initbench.grammar import plural, together
 
 
 class Terminal(Console):
@@ -120,7 +120,9 @@ def trouble(arms: Sequence[tuple[str, str]]) -> None:
     if not arms:
         return
     err.print(f"{plural(len(arms), 'arm')} without results:", style="bold")
-    listed([f"  {label}: {reason}" for label, reason in arms], "  {} more in study.json, each with its reason")
+    listed(
+        [f"  {label}: {reason}" for label, reason in together(arms)], "  {} more in study.json, each with its reason"
+    )
 
 
 def listed(lines: Sequence[str], rest: str) -> None:

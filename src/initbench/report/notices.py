@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from initbench import stats
+from initbench.grammar import together
 from initbench.report import nets
 from initbench.report import numbers as num
 from initbench.report.commands import axes_of, command_of
@@ -79,7 +80,8 @@ def _about_arms(source: Source) -> list[Notice]:
     skipped = [a for a in source.arms if a.get("status") == "not applicable"]
     for arms, title in ((failed, "failed"), (skipped, "did not apply")):
         if arms:
-            reasons = [f"{a['label']}: {a.get('reason') or 'no reason was stored'}" for a in arms]
+            why = [(str(a["label"]), str(a.get("reason") or "no reason was stored")) for a in arms]
+            reasons = [f"{label}: {reason}" for label, reason in together(why)]
             out.append(Notice(f"{num.plural(len(arms), 'arm')} {title}", say("{}", listed(reasons, 8))))
     crashed = source.board[(source.board["failed"] > 0) & ~source.board["arm"].isin([a["label"] for a in failed])]
     if len(crashed):

@@ -17,6 +17,7 @@ VIEW = "initbench"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 # characters; MLflow refuses more than 5,000 in an experiment's tag (older servers), 8,000 in a run's
 NOTE_LIMIT = 4500
+COMMAND_LIMIT = 600  # of them: a sweep of hundreds of values leaves room for the leaderboard; study.json has it whole
 
 
 def arm_note(info: Mapping[str, Any], lrs: pd.DataFrame, study: Mapping[str, Any]) -> str:
@@ -48,8 +49,9 @@ def arm_note(info: Mapping[str, Any], lrs: pd.DataFrame, study: Mapping[str, Any
 
 def study_note(study: Mapping[str, Any], arms: Iterable[Any]) -> str:
     """The description of the experiment: command, target, leaderboard. `arms`: parent records, best first."""
+    command = printable(study.get("command", ""))
     lines = [
-        f"`{printable(study.get('command', ''))}`",
+        f"`{command if len(command) <= COMMAND_LIMIT else command[:COMMAND_LIMIT] + '…'}`",
         "",
         f"Target: {_target(study)}. One run an arm, best first (below it its single runs); the run `report` "
         "holds the report and the data.",
