@@ -449,14 +449,10 @@ def under(**how: Any) -> Act:
 
 ASCII = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
 JUMP = """
-import sys, time, datetime
-began, real, now = time.time(), time.time, datetime.datetime
-jumped = lambda: -86400 * 400 if real() - began > 0.5 else 0
-time.time = lambda: real() + jumped()
-class Clock(now):
-    @classmethod
-    def now(cls, tz=None): return now.fromtimestamp(time.time(), tz)
-datetime.datetime = Clock
+import sys, time
+began, real = time.time(), time.time
+time.time = lambda: real() - (86400 * 400 if real() - began > 0.5 else 0)
+time.time_ns = lambda: int(time.time() * 1e9)
 from initbench.__main__ import as_process
 sys.argv[0] = "initbench"
 sys.exit(as_process())
