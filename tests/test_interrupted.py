@@ -107,6 +107,29 @@ def test_a_worker_that_loops_ends_with_the_command(start):
     assert until(lambda: not alive(process.pid)), alive(process.pid)
 
 
+SWALLOWED = """
+import os, signal, time, weakref
+from initbench.startup.processes import interrupt_twice
+interrupt_twice()
+class Thing: pass
+thing = Thing()
+reference = weakref.ref(thing, lambda gone: os.kill(os.getpid(), signal.SIGINT))
+try:
+    del thing  # Python drops what is raised in there
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("heard")
+"""
+
+
+def test_one_that_python_drops_comes_again():
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED], capture_output=True, text=True, preexec_fn=listening, timeout=ENOUGH
+    )
+    assert "Exception ignored" in done.stderr
+    assert (done.returncode, done.stdout) == (0, "heard\n")
+
+
 def test_the_second_one_ends_also_what_took_the_first(start, tmp_path):
     process = start("never_listens", 1)
     os.killpg(process.pid, signal.SIGINT)

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.faults.kills import Eye
 from benchmarks.faults.world import Done, Running, World, differences
 
 SMALL = (
@@ -306,20 +307,22 @@ def disk(world: World, size: int) -> Iterator[None]:
         subprocess.run(["umount", "-l", str(world.place)], check=False)
 
 
-def full(room: int) -> Act:
-    """The disk is full but for `room` bytes, while nothing, parts, frames, report or records are written."""
+def full(phase: str | None) -> Act:
+    """The disk is full before the command starts, or fills up when it comes to a phase."""
 
     def act(world: World) -> Done:
         keep = world.folder / "kept"
         with disk(world, 2**23):
             ballast = world.place / "ballast"
-            with suppress(OSError), ballast.open("wb") as file:
+            eye = Eye(world)
+            running = None if phase is None else world.start()
+            zipped = world.made / "study.zip"  # after which MLflow's records are written, into a file made before
+            while running and running.alive and not (zipped.exists() if phase == "MLflow" else eye.sees(str(phase))):
+                time.sleep(0.001)
+            with suppress(OSError), ballast.open("wb", buffering=0) as file:
                 while True:
                     file.write(b"0" * 4096)
-                    file.flush()
-            with ballast.open("r+b") as file:
-                file.truncate(max(0, ballast.stat().st_size - room))
-            done = world.run()
+            done = (running or world.start()).done()
             ballast.unlink()
             shutil.copytree(world.place, keep)
         shutil.copytree(keep, world.place, dirs_exist_ok=True)
@@ -337,8 +340,9 @@ def limited(size: int) -> Act:
     return act
 
 
-for room in (0, 20_000, 60_000, 120_000, 300_000, 700_000):
-    CASES.append(Case("disk", f"full but for {room // 1000} kB", full(room), study=TRACKED))
+CASES.append(Case("disk", "the disk is full", full(None), study=TRACKED))
+for phase in ("training", "frames", "report", "MLflow"):
+    CASES.append(Case("disk", f"the disk fills up: {phase}", full(phase), study=TRACKED))
 for size in (9_000, 24_000, 60_000):
     CASES.append(Case("disk", f"files of at most {size // 1000} kB", limited(size)))
 
@@ -449,14 +453,10 @@ def under(**how: Any) -> Act:
 
 ASCII = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii", "PYTHONCOERCECLOCALE": "0"}
 JUMP = """
-import sys, time, datetime
-began, real, now = time.time(), time.time, datetime.datetime
-jumped = lambda: -86400 * 400 if real() - began > 0.5 else 0
-time.time = lambda: real() + jumped()
-class Clock(now):
-    @classmethod
-    def now(cls, tz=None): return now.fromtimestamp(time.time(), tz)
-datetime.datetime = Clock
+import sys, time
+began, real = time.time(), time.time
+time.time = lambda: real() - (86400 * 400 if real() - began > 0.5 else 0)
+time.time_ns = lambda: int(time.time() * 1e9)
 from initbench.__main__ import as_process
 sys.argv[0] = "initbench"
 sys.exit(as_process())

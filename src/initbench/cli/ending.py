@@ -45,6 +45,7 @@ def answered(name: str, body: Callable[[], int], goes_on: bool = False) -> int:
         then = f": {STORED}" if goes_on else ""
         return ended(f"{name}: {disk_said(error)}{then}", 1 if goes_on else 2, error)
     except KeyboardInterrupt as error:
+        getattr(error, "heard", lambda: None)()
         then = f"; {STORED}, the same command goes on" if goes_on else ""
         return ended(f"{name}: {str(error) or 'interrupted'}{then}", 128 + getattr(error, "number", 2), error)
     finally:

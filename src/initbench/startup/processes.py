@@ -33,6 +33,11 @@ class Stopped(KeyboardInterrupt):
         super().__init__()
         self.number = number
 
+    def heard(self) -> None:
+        """It has come through."""
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
     def __str__(self) -> str:
         return "interrupted" if self.number == signal.SIGINT else f"ended by {signal.Signals(self.number).name}"
 
@@ -164,6 +169,7 @@ def interrupt_twice() -> None:
 
     def first(number: int, frame: Any) -> None:
         end_at_once()
+        insist(number)
         raise Stopped(number)
 
     for name in ENDING:
@@ -171,6 +177,23 @@ def interrupt_twice() -> None:
         # not ignored, as under nohup
         if number is not None and signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
             signal.signal(number, first)
+
+
+def insist(number: int) -> None:
+    """Raise it once more, every half second, unless it is being handled: Python drops an exception here and there, e.g. in
+    the callback of a weak reference while a module is imported."""
+
+    def again(*args: Any) -> None:
+        error = sys.exc_info()[1]
+        while error is not None:
+            if isinstance(error, Stopped):
+                return
+            error = error.__context__
+        raise Stopped(number)
+
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, again)
+        signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)
 
 
 def end_at_once() -> None:
