@@ -15,7 +15,7 @@ import pandas as pd
 
 from initbench.stats.curves import grouped_quantiles
 
-QUANTILES = (("", 0.5), ("p10", 0.1), ("p90", 0.9))
+QUANTILES: tuple[tuple[str, float], ...] = (("", 0.5), ("p10", 0.1), ("p90", 0.9))
 MEDIAN = QUANTILES[:1]
 ENDS = ("first", "middle", "last")  # layers of a net that stand for all
 HIGHER_IS_BETTER = ("accuracy",)  # a diverged run ranks as -inf there, as +inf elsewhere
