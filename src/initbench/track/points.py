@@ -15,7 +15,7 @@ import pandas as pd
 
 from initbench.stats.curves import grouped_quantiles
 
-QUANTILES = (("", 0.5), ("p10", 0.1), ("p90", 0.9))
+QUANTILES: tuple[tuple[str, float], ...] = (("", 0.5), ("p10", 0.1), ("p90", 0.9))
 MEDIAN = QUANTILES[:1]
 ENDS = ("first", "middle", "last")  # layers of a net that stand for all
 HIGHER_IS_BETTER = ("accuracy",)  # a diverged run ranks as -inf there, as +inf elsewhere
@@ -297,3 +297,16 @@ def bands(
         for g, (a, b) in enumerate(pairwise(bounds)):
             parts[g].append(Points(keys[a:b], steps[a:b], values[a:b]))
     return [Points.concat(p) for p in parts]
+
+
+def trained_share(steps: np.ndarray, grid: np.ndarray) -> Points:
+    """Share of all seeds that have reached the target by each step of the grid; NaN (never, failed) never counts.
+
+    Without the points between two alike: a line goes through them.
+    """
+    if not len(steps) or not len(grid):
+        return Points.scalars({})
+    share = (steps[:, None] <= grid[None, :]).mean(axis=0)  # (seeds, steps) -> (steps,); NaN <= x is False
+    changes = np.diff(share) != 0
+    keep = np.r_[True, changes] | np.r_[changes, True]
+    return Points(np.full(keep.sum(), "trained_share", dtype=object), grid[keep], share[keep])

@@ -34,6 +34,7 @@ from initbench.track.points import (
     per_run,
     shortened,
     thinned,
+    trained_share,
 )
 
 LATEST, COPIES = 60_000, 16  # ms, and how many of them the arms of one rank share
@@ -296,7 +297,7 @@ def _arm_record(
     scalars = {k: np.nan if v is None else v for k, v in scalars.items()}
     points = [curves, Points.scalars(scalars)]
     if study.get("target") or best["steps_to_target"].notna().any():
-        points.append(_trained_share(best, grid))
+        points.append(trained_share(best["steps_to_target"].to_numpy(float), grid))
     params |= {"setup": _text(info.get("setup", info["label"])), "setting": _text(info.get("setting", ""))}
     tags = _common_tags("arm", study) | {
         ARM: str(info["arm_key"]),
@@ -382,17 +383,6 @@ def _evaluation_steps(history: History, arm_of: np.ndarray, arms: int) -> list[n
     cells = np.unique(arm_of[rows.run].astype(np.int64) * rows.span + rows.step)
     bounds = np.searchsorted(cells, np.arange(arms + 1) * rows.span)
     return [cells[a:b] % rows.span for a, b in pairwise(bounds)]
-
-
-def _trained_share(best: pd.DataFrame, grid: np.ndarray) -> Points:
-    """Share of all seeds that have reached the target by each step; NaN (never, failed) never counts."""
-    steps = best["steps_to_target"].to_numpy(float)
-    if not len(steps) or not len(grid):
-        return Points.scalars({})
-    share = (steps[:, None] <= grid[None, :]).mean(axis=0)  # (seeds, steps) -> (steps,); NaN <= x is False
-    changes = np.diff(share) != 0
-    keep = np.r_[True, changes] | np.r_[changes, True]  # a line goes through the rest
-    return Points(np.full(keep.sum(), "trained_share", dtype=object), grid[keep], share[keep])
 
 
 def _later(place: Mapping[str, Any] | None) -> int:
