@@ -16,7 +16,6 @@ from typing import Any
 from initbench.disk import published
 from initbench.track import template
 from initbench.track.bulk import BulkStore
-from initbench.track.patience import Silent
 from initbench.track.store import ClientStore, Told
 from initbench.track.uri import sqlite_file, sqlite_uri
 
@@ -46,7 +45,7 @@ def failures() -> tuple[type[Exception], ...]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    return MlflowException, SQLAlchemyError, CommandError, OSError, Silent
+    return MlflowException, SQLAlchemyError, CommandError, OSError
 
 
 @contextmanager
