@@ -109,7 +109,7 @@ def assert_is_there(server, uri: str, folder: Path, seeds: int) -> None:
 
 def test_two_sweeps_at_once_into_one_database_of_2000_runs(server, database, tmp_path):
     said = two_at_once(database, tmp_path, seeds=167)
-    assert said == ["2 arms and 1002 runs in MLflow, 1004 written now"] * 2
+    assert said == ["2 arms and 1,002 runs in MLflow, 1,004 written now"] * 2
     assert_is_there(server, database, tmp_path, seeds=167)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from initbench.errors import InputError, masked
+from initbench.grammar import plural
 from initbench.track import pages
 from initbench.track.answers import said, unreachable
 from initbench.track.databases import PORTS
@@ -129,7 +130,9 @@ def fill(
             f"{sync_command(results.folder, uri)}"
         )
         return Filled(uri, at[0] if at else None, link(uri, at[0]) if at else None, False, message)
-    return filled(uri, at[0], f"{len(arms)} arms and {runs} runs in MLflow, {tally.written} written now")
+    return filled(
+        uri, at[0], f"{plural(len(arms), 'arm')} and {plural(runs, 'run')} in MLflow, {tally.written:,} written now"
+    )
 
 
 def _attempted(attempt: Callable[[Callable[[], None]], None], uri: str) -> str | None:
