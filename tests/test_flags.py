@@ -101,7 +101,7 @@ def test_each_flag_works_with_the_argparse_of_python_3_14(checked, folder, capsy
     assert (folder / "outputs/s/leaderboard.csv").is_file()
 
 
-@pytest.mark.parametrize("name", ["report.__main__", "inspect", "predict", "reproduce", "catalogue"])
+@pytest.mark.parametrize("name", ["report.__main__", "sync.__main__", "inspect", "predict", "reproduce", "catalogue"])
 def test_each_command_s_help_works_with_the_argparse_of_python_3_14(name, checked, capsys):
     with pytest.raises(SystemExit) as end:
         import_module(f"initbench.{name}").main(["--help"])
@@ -122,14 +122,19 @@ def test_hydra_too_reads_flags_anywhere(folder, capsys):
     assert capsys.readouterr().out.split()[-1] == "7"
 
 
-COMMANDS = {"report": "initbench.report", "inspect": "initbench.inspect", "predict": "initbench.predict",
+COMMANDS = {"report": "initbench.report", "sync": "initbench.sync", "inspect": "initbench.inspect", "predict": "initbench.predict",
             "reproduce": "initbench", "catalogue": "initbench"}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_refuses_a_wrong_line_in_one_line(name, folder, capsys):
-    command = import_module(f"initbench.{name}{'.__main__' if name == 'report' else ''}").main
-    lines = [["--nonsense"], ["a", "--nonsense", "b"], ["--\x1b[31m"], *([[]] if name in ("report", "predict") else [])]
+    command = import_module(f"initbench.{name}{'.__main__' if name in ('report', 'sync') else ''}").main
+    lines = [
+        ["--nonsense"],
+        ["a", "--nonsense", "b"],
+        ["--\x1b[31m"],
+        *([[]] if name in ("report", "sync", "predict") else []),
+    ]
     for line in lines:
         assert command(line) == 2
         shown = capsys.readouterr()

@@ -46,11 +46,11 @@ def database(server):
     return track.resolve_uri(server.new(template=server.tables.rpartition("/")[2]))
 
 
-def points(server, uri: str) -> dict[tuple[str, str], list[tuple]]:
-    """{(run key, metric): its points} of all runs, by SQL."""
+def points(server, uri: str, name: str) -> dict[tuple[str, str], list[tuple]]:
+    """{(run key, metric): its points} of all runs of a study, by SQL."""
     rows = server.run(
-        "SELECT tags.value, metrics.key, step, metrics.value FROM metrics JOIN tags USING (run_uuid) "
-        "WHERE tags.key = 'initbench.run' ORDER BY 1, 2, 3",
+        "SELECT tags.value, metrics.key, step, metrics.value FROM metrics JOIN tags USING (run_uuid) JOIN runs USING (run_uuid) "
+        f"JOIN experiments USING (experiment_id) WHERE tags.key = 'initbench.run' AND experiments.name = '{name}' ORDER BY 1, 2, 3",
         uri.replace("+psycopg2", ""),
     )
     found: dict[tuple[str, str], list[tuple]] = {}
@@ -91,8 +91,8 @@ def assert_is_there(server, uri: str, folder: Path, seeds: int) -> None:
                         "WHERE runs.lifecycle_stage = 'active' GROUP BY 1, 2 ORDER BY 1", plain)  # fmt: skip
     each = 2 * (1 + 3 * seeds)
     assert counts == [("one", "FINISHED", each), ("two", "FINISHED", each)]
-    there = points(server, uri)
-    for one in given.values():
+    for name, one in given.items():
+        there = points(server, uri, name)
         history = one.history[one.history["layer"].isna() & one.history["metric"].str.startswith(("loss", "accuracy"))]
         values = {(run, metric, step): value for run, metric, step, value in
                   zip(history["run"], history["metric"], history["step"], history["value"])}  # fmt: skip
@@ -101,16 +101,15 @@ def assert_is_there(server, uri: str, folder: Path, seeds: int) -> None:
             assert ((row.run, "steps_to_target") in there) == (row.steps_to_target == row.steps_to_target)
             if row.steps_to_target == row.steps_to_target:
                 assert there[row.run, "steps_to_target"] == [(0, row.steps_to_target)]
-        mine = {key: found for key, found in there.items() if key[0] in set(one.runs["run"])}
-        assert {run for run, _ in mine} == set(one.runs["run"])
-        for (run, metric), found in mine.items():
+        assert {run for run, _ in there} == set(one.runs["run"])
+        for (run, metric), found in there.items():
             if "/" in metric:
                 assert found == [(step, values[run, metric, step]) for step, _ in found]
 
 
 def test_two_sweeps_at_once_into_one_database_of_2000_runs(server, database, tmp_path):
     said = two_at_once(database, tmp_path, seeds=167)
-    assert said == ["2 arms and 1002 runs in MLflow, 1004 written now"] * 2
+    assert said == ["2 arms and 1,002 runs in MLflow, 1,004 written now"] * 2
     assert_is_there(server, database, tmp_path, seeds=167)
 
 

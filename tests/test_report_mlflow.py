@@ -56,7 +56,9 @@ def test_a_store_without_mlflow_s_tables_is_refused_and_left_as_it_is(given, fol
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     line = assert_template(main_error(["mlflow:x", *given], capsys).removesuffix("\n"))
     if "other.db" in " ".join(given):
-        assert line.endswith("--uri=sqlite:///other.db: not a database of MLflow; move it away, or set --uri to another file")
+        assert line.endswith(
+            "--uri=sqlite:///other.db: not a database of MLflow; move it away, or set --uri to another file"
+        )
     else:
         assert "no database at /" in line
         assert line.endswith("; repeat the study with track.uri on, or name its store with --uri")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from dataclasses import replace
+from glob import glob
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import initbench as ib
+import mlflow_server
 from conftest import assert_template
+from initbench import track
 from initbench.__main__ import main
 from initbench.errors import InputError
 from initbench.report.__main__ import main as report
@@ -366,3 +371,42 @@ def test_archives_are_merged_too(parts, folder):
     assert report(["first/study.zip", "rest/study.zip", "--merge", "--format", "csv"]) == 0
     for name in FILES:
         assert Path("first/s-merged", name).read_bytes() == (parts / "whole/s" / name).read_bytes(), name
+
+
+# --- docs/tracking.md ----------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[1] / "docs/tracking.md").read_text(encoding="utf-8")
+LINES = [line for block in re.findall(r"^```bash\n(.*?)^```$", PAGE, re.M | re.S) for line in block.splitlines()]
+COMMANDS = {"initbench": main, "initbench.report": report, "initbench.sync": sync}
+TINY = ["optim.lr=0.1", "train.steps=2", "engine.workers=1", "measure=none", "report.formats=[csv]"]
+
+
+def test_every_command_of_the_page_on_tracking_runs(folder, capsys):
+    import click
+    from mlflow import cli
+
+    kinds = []
+    track.warm_up(f"sqlite:///{folder}/server.db")
+    with mlflow_server.serving(f"sqlite:///{folder}/server.db", folder / "artifacts") as (where, _):
+        for line in LINES:
+            words = shlex.split(line.replace("http://localhost:5000", where))
+            if words[0] == "mlflow":
+                command_of = cli.cli.get_command(click.Context(cli.cli), words[1])
+                context = command_of.make_context(words[1], words[2:])
+                assert context.params["backend_store_uri"].startswith("postgresql://")
+                kinds.append("mlflow")
+                continue
+            assert words[:2] == ["python", "-m"]
+            kinds.append(words[2])
+            if words[2] == "pip":
+                assert line == "python -m pip install -c constraints.txt -e '.[postgresql]'"
+                continue
+            arguments = [found for word in words[3:] for found in (sorted(glob(word)) if "*" in word else [word])]
+            if words[2] == "initbench":
+                small = [*TINY, *([] if "seeds=" in line else ["seeds=2"])]
+                arguments = [*arguments, *small] + (["study=quick"] if "experiment=quick" in line else [])
+            assert COMMANDS[words[2]](arguments) == 0, line
+    assert set(kinds) == {"mlflow", "pip", *COMMANDS}
+    assert len(ib.load("outputs/both").runs) == 20
+    said = capsys.readouterr().out
+    assert f"complete: 1 study in {where}" in said

@@ -49,6 +49,8 @@ def _synced(arguments: argparse.Namespace) -> int:
     uri = track.resolve_uri(arguments.to, "--to")
     assert uri is not None
     folders = list(dict.fromkeys(Path(name) for name in arguments.study))
+    if len(folders) > 1:
+        folders = [folder for folder in folders if folder.name != "store"]  # of outputs/*/
     for folder in folders:
         if folder.suffix == ".zip":
             raise refusal(

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from initbench.errors import InputError, masked
+from initbench.grammar import plural
 from initbench.track import pages
 from initbench.track.answers import said, unreachable
 from initbench.track.databases import PORTS
 from initbench.track.opening import failures, opened, prepare, quiet, ready
-from initbench.track.patience import patiently
+from initbench.track.patience import Silent, patiently
 from initbench.track.records import Arm, arms_of, created_ms
 from initbench.track.store import ClientStore, Found
 from initbench.track.uri import link, resolve_uri
@@ -123,26 +124,31 @@ def fill(
         with quiet():
             prepare()
             why = _attempted(attempt, uri)
-            if why is not None and _comes_back(uri):
-                why = _attempted(attempt, uri)
     if why is not None:
         message = (
             f"tracking to {masked(uri)} is incomplete: {why}; the results are on disk, and this completes it: "
             f"{sync_command(results.folder, uri)}"
         )
         return Filled(uri, at[0] if at else None, link(uri, at[0]) if at else None, False, message)
-    return filled(uri, at[0], f"{len(arms)} arms and {runs} runs in MLflow, {tally.written} written now")
+    return filled(
+        uri, at[0], f"{plural(len(arms), 'arm')} and {plural(runs, 'run')} in MLflow, {tally.written:,} written now"
+    )
 
 
 def _attempted(attempt: Callable[[Callable[[], None]], None], uri: str) -> str | None:
-    """Why a fill broke off; None if it is complete."""
-    try:
-        if uri.partition(":")[0].partition("+")[0] in PORTS:  # where nothing but this ends an endless wait
-            patiently(attempt, SILENCE)
-        else:
-            attempt(lambda: None)
-    except failures() as error:
-        return said(error)
+    """Why a fill broke off, also when it was tried again; None if it is complete."""
+    for again in (True, False):
+        try:
+            if uri.partition(":")[0].partition("+")[0] in PORTS:  # where nothing but this ends an endless wait
+                patiently(attempt, SILENCE)
+            else:
+                attempt(lambda: None)
+            return None
+        except Silent as error:
+            return said(error)
+        except failures() as error:
+            if not (again and _comes_back(uri)):
+                return said(error)
     return None
 
 

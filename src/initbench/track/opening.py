@@ -17,7 +17,6 @@ from initbench.disk import published
 from initbench.startup import scratch
 from initbench.track import template
 from initbench.track.bulk import BulkStore
-from initbench.track.patience import Silent
 from initbench.track.store import ClientStore, Told
 from initbench.track.uri import sqlite_file, sqlite_uri
 
@@ -47,7 +46,7 @@ def failures() -> tuple[type[Exception], ...]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    return MlflowException, SQLAlchemyError, CommandError, OSError, Silent
+    return MlflowException, SQLAlchemyError, CommandError, OSError
 
 
 @contextmanager
