@@ -6,7 +6,6 @@ refused in one line.
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
@@ -23,6 +22,7 @@ from initbench.errors import InputError, refusal
 from initbench.grammar import plural
 from initbench.store.joined import Joined, Part, check_doubles, merged_runs
 from initbench.store.reading import digests
+from initbench.store.study_file import text_of
 
 JUDGED = ("target", "rerun", "dry_run")  # keys of train that change no number of a run
 
@@ -61,7 +61,7 @@ def save(folder: Path, runs: pd.DataFrame, history: Joined, study: dict[str, Any
         runs.to_parquet(new, index=False, compression="zstd")
     study["frames"] = digests(folder)
     with published(folder / "study.json") as new:
-        new.write_text(json.dumps(study, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        new.write_text(text_of(study), encoding="utf-8")
 
 
 # ------------------------------------------------------------------------------------------- what cannot be merged
