@@ -162,7 +162,7 @@ def test_an_argument_without_a_value_is_wrong_input(capsys, mine):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("xavir", "did you mean xavier_normal"),
+        ("xavir", "xavier_normal?"),
         ("no_module_here.f", "no module named"),
         ("zzz", "name an entry, an option of init, or module.function"),
     ],

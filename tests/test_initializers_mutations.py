@@ -280,7 +280,7 @@ def notice(which):
     return noticed, module, f"{module}.{name}: {value} in line {line}"
 
 
-@pytest.mark.parametrize("which", random.Random(0).sample(list(all_constants()), 8))
+@pytest.mark.parametrize("which", random.Random(3).sample(list(all_constants()), 8))  # none that takes minutes
 def test_a_few_broken_constants_are_noticed(which):
     noticed, _, where = notice(which)
     assert noticed, where

@@ -140,7 +140,7 @@ def orthogonalized(update: Tensor) -> Tensor:
 def muon(p: Tensor, g: Tensor, state: State, lr: Tensor, t: int, c: OptimConfig) -> None:
     """v <- v + (1 - mu) (g - v); p <- (1 - lr weight_decay) p - lr sqrt(max(1, m/n)) O, O the orthogonalized g + mu (v - g).
 
-    Matrices (R, m, n), orthogonalized run by run: a batched product in bfloat16 may add up in another order.
+    Matrices (R, m, n), orthogonalized run by run: batched products of bfloat16 were seen to add up in another order.
     """
     mu, (m, n) = momentum_at(c, t - 1), p.shape[1:]
     v = slot(state, "momentum", p).lerp_(g, 1 - mu)

@@ -253,17 +253,17 @@ def sigmoid_cross_entropy(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
     logits (R, k, B), y (R, k, B) in 0..1; returns (R, B) and (R, k, B), in nats.
     """
-    return binary_entropies(logits, y), (torch.sigmoid(logits) - y).div_(logits.shape[1])
+    return binary_entropies(logits, y), (sigmoid(logits) - y).div_(logits.shape[1])
 
 
 def binary_entropies(logits: Tensor, y: Tensor) -> Tensor:
     """max(z, 0) - z y + log(1 + exp(-|z|)), mean over outputs (R, B)."""
-    return (logits.clamp_min(0) - logits * y + logits.abs().neg_().exp_().log1p_()).mean(1)
+    return (logits.clamp_min(0) - logits * y + ACTIVATIONS["softplus"].phi(-logits.abs())).mean(1)
 
 
 def sigmoid_squared_error(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean over outputs of (s - y)^2, s = sigmoid(logits), and its gradient 2 (s - y) s (1 - s) / k; shapes as above."""
-    s = torch.sigmoid(logits)
+    s = sigmoid(logits)
     difference = s - y
     return difference.square().mean(1), difference.mul_(s).mul_(1 - s).mul_(2 / logits.shape[1])
 
@@ -279,5 +279,5 @@ LOSS_VALUES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross_entropy": lambda logits, y: of_class(torch.log_softmax(logits, dim=1), y).neg_(),
     "squared_error": lambda outputs, y: (outputs - y).square().mean(1),
     "sigmoid_cross_entropy": binary_entropies,
-    "sigmoid_squared_error": lambda logits, y: (torch.sigmoid(logits) - y).square().mean(1),
+    "sigmoid_squared_error": lambda logits, y: (sigmoid(logits) - y).square().mean(1),
 }
