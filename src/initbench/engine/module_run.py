@@ -35,7 +35,7 @@ class OwnModule:
     def penalty(self) -> float:
         return 0.0
 
-    def begin(self, step: int, stepper: torch.optim.Optimizer) -> None:
+    def updated(self, updates: int, stepper: torch.optim.Optimizer) -> None:
         """Nothing changes on the way."""
 
     def randomness(self) -> AbstractContextManager[None]:

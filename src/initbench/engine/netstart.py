@@ -79,7 +79,7 @@ def own_start(wiring: Net) -> dict[str, Tensor]:
 def check_net(name: str, wiring: Net) -> None:
     """NotApplicable for nets whose weights at the start are not what the initializer leaves in each layer."""
     scheme = wiring.scheme
-    if scheme.formulas or scheme.extras or scheme.fills:
+    if scheme.formulas or scheme.bias_formulas or scheme.extras or scheme.fills:
         raise inapplicable(
             f"init={name}",
             "it sees the net as it starts, but the sharing computes weights",

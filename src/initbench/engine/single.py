@@ -46,8 +46,8 @@ class Trainable(Protocol):
         """What is added to the loss."""
         ...
 
-    def begin(self, step: int, stepper: torch.optim.Optimizer) -> None:
-        """What happens to the net before the forward pass of a step."""
+    def updated(self, updates: int, stepper: torch.optim.Optimizer) -> None:
+        """What happens to the net after so many updates."""
         ...
 
     def stored(self) -> dict[str, Tensor]:
@@ -127,7 +127,6 @@ class Single:
     def loss(self, step: int) -> Tensor:
         """Mean loss on the next batch, in training mode."""
         x, y = self.seeds.samples(next(self.batches))
-        self.net.begin(step, self.stepper)
         if not self.goes_on(step):
             return self.blank()
         self.net.module.train()
@@ -151,6 +150,7 @@ class Single:
             torch.nn.utils.clip_grad_norm_(self.net.module.parameters(), arm.optim.clip)
         set_rates(self.stepper, arm.optim, step, arm.train.steps)
         self.stepper.step()
+        self.net.updated(step + 1, self.stepper)
 
     def keep(self, places: Tensor) -> Tensor:
         """A lone run stays or leaves."""

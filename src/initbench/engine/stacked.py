@@ -135,9 +135,11 @@ class Stack:
         if not self.at_once:
             dws, dbs, _, rest = self.net.backward(weights, self.stored, trace, dlogits, self.room)
             grads = self.wanted({**self.scheme.stored_grads(dws, dbs, self.stored), **rest}, step)
-            for name in self.stored:
+            for name in self.scheme.trained:
                 self.apply(name, grads[name], lr, step)
             self.looked_up = None
+            if self.scheme.ties and step + 1 == self.scheme.tie_at:
+                self.tie()
             return
         if self.sums is None:
             self.sums = UseSums(self.scheme, self.stored)
@@ -147,6 +149,18 @@ class Stack:
                 self.apply(name, g, lr, step)
         for name, g in own.items():
             self.apply(name, g, lr, step)
+
+    def tie(self) -> None:
+        """From now on the members of a tie are one: the average of their values, and of their optimizer's state."""
+        for group in self.scheme.ties:
+            states = [self.state[name] for name in group]
+            for values in ([self.stored[name] for name in group], *([one[key] for one in states] for key in states[0])):
+                total = values[0].clone()
+                for value in values[1:]:
+                    total += value
+                total /= len(values)
+                for value in values:
+                    value.copy_(total)
 
     @cached_property
     def at_once(self) -> bool:

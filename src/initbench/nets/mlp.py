@@ -7,7 +7,7 @@ equation, Z = W H + b, and a softmax over classes runs along contiguous samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -149,9 +149,14 @@ def affine(w: Tensor, b: Tensor | None, h: Tensor, out: Tensor | None = None) ->
 
 
 def forward(
-    weights: Sequence[Tensor], biases: Sequence[Tensor | None], x: Tensor, activation: str, room: Room | None = None
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
+    x: Tensor,
+    activation: str,
+    room: Room | None = None,
+    injected: Mapping[int, Tensor] | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Z_l = W_l H_l + b_l, H_{l+1} = phi(Z_l), the output layer linear.
+    """Z_l = W_l H_l + b_l, H_{l+1} = phi(Z_l), the output layer linear; `injected` (R, m, B) are added to some Z_l.
 
     x (R, n, B); returns the preactivations Z_0..Z_depth, each (R, m, B), the last being the logits, and the layer
     inputs H_0 = x .. H_depth, each (R, n, B). In a `room` they last until its next use, and Z_l may be H_{l+1}.
@@ -165,6 +170,8 @@ def forward(
     zs, hs = [], [x]
     for i, (w, b) in enumerate(zip(weights, biases)):
         z = affine(w, b, hs[-1], None if room is None else room.zs[i])
+        if injected and i in injected:
+            z = z.add_(injected[i])
         zs.append(z)
         if i < len(weights) - 1:
             hs.append(phi(z, out=None if room is None else room.hs[i]))

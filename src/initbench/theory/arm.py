@@ -42,7 +42,7 @@ def weight_laws(arm: ArmConfig, layers: Sequence[LayerSpec], scheme: Scheme) -> 
     if arm.model.name != "mlp" or arm.model.parametrization != "standard":
         return None
     tied = any(len(slot.layers) > 1 or slot.origin != slot.layers[0] for slot in scheme.weights + scheme.biases)
-    if tied or scheme.formulas or scheme.own:
+    if tied or scheme.formulas or scheme.bias_formulas or scheme.injections or scheme.own:
         return None
     start = Initializer.of(arm.init.target, arm.init.args, arm.init.bias)
     laws = [weight_law(arm, start, layer) for layer in layers]
