@@ -6,10 +6,9 @@ Such a start may cost seconds, so it is kept: all learning rates of a seed share
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
-from pkgutil import resolve_name
 
 import numpy as np
 import torch
@@ -17,27 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from initbench import rng
-from initbench.config.activations import ACTIVATIONS
 from initbench.config.arm import ArmConfig, digest
 from initbench.data import Dataset, inputs_of, split, targets_of
 from initbench.errors import inapplicable
 from initbench.initializers import Initializer, initialize_net, source_hash
+from initbench.nets.mlp import torch_function
 from initbench.nets.net import Net
 
 BATCH_SAMPLES = 512  # samples of the training part that an initializer sees; all, if fewer
 KEPT = 512  # starts kept in a process
 
 _kept: OrderedDict[str, tuple[dict[str, Tensor], float]] = OrderedDict()
-
-
-def torch_function(activation: str) -> Callable[[Tensor], Tensor]:
-    """An activation as torch has it.
-
-    >>> torch_function("relu") is torch.relu
-    True
-    """
-    found: Callable[[Tensor], Tensor] = resolve_name(ACTIVATIONS[activation].torch)
-    return found
 
 
 class PlainNet(nn.Module):

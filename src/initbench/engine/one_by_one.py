@@ -19,7 +19,7 @@ from initbench.engine.single import run_one
 from initbench.store.chunk import Chunk, joined
 
 # measures that multiply the layers' own Jacobians: your own module may put anything between its layers
-OF_A_CHAIN = ("jacobian_",)
+OF_A_CHAIN = ("jacobian_", "input_jacobian_")
 
 
 def run_chunk(arm: ArmConfig, runs: Sequence[Run], data: Dataset, progress: Progress = lambda done: None) -> Chunk:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from initbench.engine.material import Material, start_of_seed
 from initbench.engine.oracle_sharing import BIASES, FORMULAS
 from initbench.engine.single import sample_losses
-from initbench.measure import Probe
+from initbench.measure import Probe, Start
 
 PHI: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -245,7 +245,7 @@ class Oracle:
     def randomness(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def probe(self, x: Tensor, y: Tensor, previous: dict[str, Tensor] | None, start: Sequence[Tensor] | None) -> Probe:
+    def probe(self, x: Tensor, y: Tensor, previous: dict[str, Tensor] | None, start: Start | None) -> Probe:
         """By autograd: every use of a weight is a node of its own, so that its gradient is seen."""
         net, material = self.module, self.material
         n = len(material.layers)
@@ -265,6 +265,6 @@ class Oracle:
             dws=[g[None] for g in grads[:n]],
             dbs=[g[None] for g in grads[2 * n :]],
             dzs=[g.T[None] for g in grads[n : 2 * n]],
-            start_outputs=start,
+            start=start,
             net=material.net,
         )

@@ -22,7 +22,7 @@ from initbench.engine.material import Material, Seeds
 from initbench.engine.recorder import Recorder
 from initbench.engine.schedule import Schedule
 from initbench.engine.sums import UseSums
-from initbench.measure import Probe, measure
+from initbench.measure import Probe, Start, measure
 from initbench.nets.mlp import LOSS_VALUES, LOSSES, Room, right
 from initbench.nets.residual import Trace
 from initbench.store.chunk import Chunk
@@ -61,7 +61,7 @@ class Stack:
         self.state: dict[str, optim.State] = {name: {} for name in self.stored}
         self.rules = {name: self.rule_of(name) for name in self.stored}
         self.diverged_at = torch.full((len(row),), -1, dtype=torch.int64, device=row.device)
-        self.start_outputs: list[Tensor] | None = None
+        self.start: Start | None = None
         self.room: Room | None = None
         self.sums: UseSums | None = None
         self.looked_up: tuple[list[Tensor], list[Tensor | None]] | None = None
@@ -205,8 +205,8 @@ class Stack:
         self.row, self.lr, self.diverged_at = self.row[kept], self.lr[kept], self.diverged_at[kept]
         (x, y), cut = self.held
         self.held = (x[kept], y[kept]), cut
-        if self.start_outputs is not None:  # measured: there is a probe batch
-            self.start_outputs = [outputs[kept] for outputs in self.start_outputs]
+        if self.start is not None:  # measured: there is a probe batch
+            self.start = self.start.kept(kept)
             self.probed = (self.probed[0][kept], self.probed[1][kept])
         if self.previous is not None:
             self.previous = {name: value[kept] for name, value in self.previous.items()}
@@ -227,7 +227,9 @@ class Stack:
 
     def measure(self, step: int, names: Sequence[str]) -> dict[str, Tensor]:
         """Measures on the probe batch, (R, k) each."""
-        return measure(self.probe(self.probed, *self.weights(), self.previous), names)
+        probe = self.probe(self.probed, *self.weights(), self.previous)
+        rate = optim.rate_at(self.arm.optim, step, self.arm.train.steps)
+        return measure(replace(probe, step=step, lr=self.lr * rate), names)
 
     def probe(
         self,
@@ -251,9 +253,11 @@ class Stack:
             dws=dws,
             dbs=dbs,
             dzs=dzs,
-            start_outputs=self.start_outputs,
+            start=self.start,
             net=self.net,
+            targets=y,
+            loss=self.material.loss,
         )
-        if self.start_outputs is None:
-            self.start_outputs = probe.outputs
+        if self.start is None:
+            self.start = Start.of(probe)
         return probe

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pkgutil import resolve_name
 
 import torch
 from torch import Tensor
 
+from initbench.config.activations import ACTIVATIONS as FACTS
 from initbench.config.activations import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 
 VECTORS = 64  # entries that whole vectors hold, also where torch takes four at a time
@@ -119,6 +121,22 @@ ACTIVATIONS: dict[str, Stacked] = {
 ACTIVATIONS |= {name: each_run_alike(ACTIVATIONS[name]) for name in ("gelu", "silu", "elu", "selu", "softplus")}
 
 
+def torch_function(activation: str) -> Callable[[Tensor], Tensor]:
+    """An activation as torch has it.
+
+    >>> torch_function("relu") is torch.relu
+    True
+    """
+    found: Callable[[Tensor], Tensor] = resolve_name(FACTS[activation].torch)
+    return found
+
+
+def phi_of(activation: str) -> Callable[..., Tensor]:
+    """phi(z, out) as in ACTIVATIONS; of a z that autograd looks at, as torch has it."""
+    ours, theirs = ACTIVATIONS[activation].phi, torch_function(activation)
+    return lambda z, out=None: theirs(z) if z.requires_grad else ours(z, out=out)
+
+
 @dataclass(frozen=True)
 class Room:
     """Memory that every training step of a stack writes over, so that training takes none and stays in cache.
@@ -166,7 +184,7 @@ def forward(
     >>> z[1][0, 0, 0].item()
     12.0
     """
-    phi = ACTIVATIONS[activation].phi
+    phi = phi_of(activation)
     zs, hs = [], [x]
     for i, (w, b) in enumerate(zip(weights, biases)):
         z = affine(w, b, hs[-1], None if room is None else room.zs[i])

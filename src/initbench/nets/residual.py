@@ -143,9 +143,9 @@ def forward(
     injected: Mapping[int, Tensor] | None = None,
 ) -> Trace:
     """The residual net on x (R, n, B); `own` are the stored gains and shifts, `injected` (R, m, B) part of some y."""
-    from initbench.nets.mlp import ACTIVATIONS, affine
+    from initbench.nets.mlp import affine, phi_of
 
-    phi = ACTIVATIONS[activation].phi
+    phi = phi_of(activation)
     ends = {b.last: b for b in found}
     shift = {b.first + i: name for b in found for i, name in enumerate(b.shifts)}
     trace = Trace([], [], [], [])

@@ -129,7 +129,7 @@ class Training:
         longest = max(1, LONGEST // int(self.plan.values[at.BATCH]))
         for first, last in pairwise(bounds(steps, stops, longest)):
             if first in stops:
-                recorder.add(first, self.measure())
+                recorder.add(first, self.measure(first))
                 self.previous = None
             if last in stops:
                 self.previous = self.parameters.clone()
@@ -172,14 +172,14 @@ class Training:
         compiled.entry()(plan.values.ctypes.data)
         return torch.from_numpy(losses), torch.from_numpy(values)
 
-    def measure(self) -> dict[str, Tensor]:
+    def measure(self, step: int) -> dict[str, Tensor]:
         """The measures of a stack in torch on the runs' present parameters."""
         stack = self.stack
         if self.previous is not None:
             stack.previous = {name: tensor.view(self.previous).contiguous() for name, tensor in self.tensors.items()}
         for name, tensor in self.tensors.items():
             stack.stored[name].copy_(tensor.view(self.parameters))
-        return stack.measure(0, self.schedule.measures)
+        return stack.measure(step, self.schedule.measures)
 
 
 def stopped_early(chunk: Chunk, stopped: np.ndarray, evaluated: frozenset[int]) -> Chunk:
