@@ -7,9 +7,11 @@ update belongs to one run, so a run's bits depend neither on its stack-mates nor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,17 +35,37 @@ EVALUATION_BLOCK = 4  # runs evaluated at once: their activations on 1,000 sampl
 def run_chunk(arm: ArmConfig, runs: Sequence[Run], data: Dataset, progress: Progress = lambda done: None) -> Chunk:
     """Train the runs (seed, lr) of an arm at once. `progress(n)` is told of n more run-steps now and then."""
     material = Material(arm, data)
+    schedule = Schedule.of(arm, data.classes is not None)
+    stack = stack_of(material, runs)
+    recorder = Recorder(material.scheme, runs, len(stack.row), arm.engine.device)
+    with without_gradients(material):
+        train(stack, schedule, recorder, progress)
+    return recorder.chunk(schedule.goal is not None)
+
+
+def stored_after(arm: ArmConfig, run: Run, data: Dataset, updates: int) -> dict[str, np.ndarray]:
+    """Every stored tensor of one run after so many updates."""
+    material = Material(arm, data)
+    stack = stack_of(material, [run])
+    with without_gradients(material):
+        for step in range(updates):
+            stack.loss(step)
+            stack.update(step)
+    return {name: value[0].cpu().numpy().copy() for name, value in stack.stored.items()}
+
+
+def stack_of(material: Material, runs: Sequence[Run]) -> Stack:
+    """The runs at their start."""
     # A lone run takes another path through BLAS and other bits; so it trains beside a copy of itself.
     padded = list(runs) if len(runs) > 1 else [runs[0], runs[0]]
     seeds = Seeds(material, tuple(sorted({seed for seed, _ in padded})))
-    row = torch.tensor([seeds.seeds.index(seed) for seed, _ in padded], device=arm.engine.device)
-    schedule = Schedule.of(arm, data.classes is not None)
-    recorder = Recorder(material.scheme, runs, len(padded), arm.engine.device)
-    stack = Stack(material, seeds, row, torch.tensor([lr for _, lr in padded], dtype=material.dtype))
-    # Inference mode makes each call of torch 2 us cheaper than no_grad; in it no formula could be pulled back by autograd.
-    with torch.inference_mode() if material.scheme.looks_up else torch.no_grad():
-        train(stack, schedule, recorder, progress)
-    return recorder.chunk(schedule.goal is not None)
+    row = torch.tensor([seeds.seeds.index(seed) for seed, _ in padded], device=material.arm.engine.device)
+    return Stack(material, seeds, row, torch.tensor([lr for _, lr in padded], dtype=material.dtype))
+
+
+def without_gradients(material: Material) -> AbstractContextManager[None]:
+    """Inference mode makes each call of torch 2 us cheaper than no_grad; in it no formula could be pulled back by autograd."""
+    return torch.inference_mode() if material.scheme.looks_up else torch.no_grad()
 
 
 class Stack:
