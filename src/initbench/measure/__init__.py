@@ -1,4 +1,5 @@
-"""What is measured inside the nets: a dict of pure functions of a `Probe`, taken on a schedule.
+"""What is measured inside the nets: a dict of pure functions of a `Probe`, taken on a schedule. Gradients are of the mean
+loss on the probe, not on the training batch.
 
 Each function returns `(R, k)`, k being what the measure is `over`: every layer, hidden layers, layers after the
 first, slots, layers or slots that share, modes of the data; or `(R,)` where it is one number a run. A new measure is one

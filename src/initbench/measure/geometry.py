@@ -167,6 +167,7 @@ def activation_participation_ratio(p: Probe) -> Tensor:
 def unit_spread(p: Probe) -> Tensor:
     """Largest difference between two units of a layer on one sample, over the layer's largest output.
 
-    0: the units are identical, and stay so under gradient descent. NaN where all outputs are 0.
+    0: the units are identical, and stay so under gradient descent. NaN where all outputs are 0: there is no size to
+    compare with, though such units are identical too.
     """
     return stack([(h.amax(1) - h.amin(1)).amax(1) / h.abs().amax((1, 2)) for h in p.outputs])
