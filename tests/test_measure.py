@@ -17,6 +17,7 @@ from initbench import data
 from initbench.config.arm import ArmConfig
 from initbench.engine import one_by_one, stacked
 from initbench.engine.material import Material, Seeds, start_of_seed
+from initbench.engine.oracle import MLP
 from initbench.measure import MEASURES, SETS
 from initbench.measure.geometry import mean_absolute_correlation, mean_pair_cosine
 from initbench.measure.probe import singular_values
@@ -305,6 +306,35 @@ def test_linear_nets_are_one_matrix():
     assert set(train(classes, list(classes.runs)).series) & LINEAR == {"mode_strength"}
     bent = replace(classes, model=replace(classes.model, activation="tanh"))
     assert not set(train(bent, list(bent.runs)).series) & LINEAR
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sharing": {"name": "input_injection"}},
+        {"sharing": {"name": "input_injection"}, "model": {"name": "residual_mlp", "residual": "skipinit", "depth": 3}},
+        {"model": {"parametrization": "ntk"}},
+    ],
+    ids=["injected", "injected residual", "ntk"],
+)
+def test_jacobians_by_the_input_are_those_of_the_whole_net(change):
+    """Of the logits, by autograd through the oracle's module, after three steps that have moved every gain."""
+    names = ["input_jacobian_sv_max", "input_jacobian_sv_min", "input_jacobian_sv_mean_square"]
+    arm = small_arm(**change, train={"steps": 3}, optim={"lr": [0.1]}, measure={"metrics": names}, seeds=(0, 1))
+    material = Material(arm, data.load(arm.data))
+    series = train(arm, list(arm.runs)).series
+    for row, (seed, lr) in enumerate(arm.runs):
+        held = stacked.stored_after(arm, (seed, lr), material.data, 3)
+        net = MLP(material, {name: torch.from_numpy(value) for name, value in held.items()})
+        x = Seeds(material, (seed,)).probe()[0][0]
+        spectra = [
+            np.linalg.svd(
+                torch.autograd.functional.jacobian(lambda v, net=net: net(v[None])[0], x[s]), compute_uv=False
+            )
+            for s in range(4)
+        ]
+        for name, of in zip(names, (np.max, np.min, lambda s: np.mean(s**2))):
+            assert series[name].values[row, -1, -1] == pytest.approx(np.mean([of(s) for s in spectra]), rel=1e-9)
 
 
 def test_nothing_is_faked_where_it_is_undefined():

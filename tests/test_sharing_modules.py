@@ -400,3 +400,24 @@ def test_wrong_parts_are_refused_in_one_line(monkeypatch, parts, said):
     monkeypatch.setitem(build.BUILDERS, "mine", made)
     with pytest.raises(InputError, match=said):
         scheme(SharingConfig("mine"), layers)
+
+
+class Added(Formula):
+    """W_1 = W_1 + W_2, where layer 2 looks W_2 up."""
+
+    names = ("weight_01", "weight_02")
+
+    def weight(self, stored):
+        return stored["weight_01"] + stored["weight_02"]
+
+
+def test_a_formula_may_read_what_a_later_layer_looks_up(monkeypatch):
+    """Its part of the gradient is not lost."""
+    layers = ModelConfig(depth=3, width=4).layers(4, 4)
+    made = lambda config, layers: Parts(main_slots([[0], [1], [2], [3]], layers), formulas={1: Added()})  # noqa: E731
+    monkeypatch.setitem(build.BUILDERS, "mine", made)
+    s = scheme(SharingConfig("mine"), layers)
+    stored = {slot.name: torch.zeros(2, *slot.shape) for slot in s.slots}
+    grads = s.stored_grads([torch.full((2, 4, 4), float(i + 1)) for i in range(4)], [torch.zeros(2, 4)] * 4, stored)
+    assert grads["weight_01"].unique().tolist() == [2.0]
+    assert grads["weight_02"].unique().tolist() == [5.0]

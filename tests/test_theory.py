@@ -280,12 +280,12 @@ def test_predictions_leave_open_what_theory_leaves_open():
 # ---------------------------------------------------------------------------------------------- the loss at the start
 
 
-@pytest.mark.parametrize("classes", [2, 3, 10, 100])
-@pytest.mark.parametrize("q", [1e-4, 0.01, 1 / 3, 1.0, 2.0, 5.0, 40.0])
+@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize("q", [1e-4, 0.01, 1.0, 5.0, 40.0])
 def test_the_loss_of_independent_logits_is_that_of_a_sample(q, classes):
-    """Against a million drawn logits; for small q against the expansion ln C + q (C - 1) / (2 C)."""
+    """Against 300,000 drawn logits; for small q against the expansion ln C + q (C - 1) / (2 C)."""
     found = theory.cross_entropy_at_start(q, classes)
-    z = np.random.default_rng(0).standard_normal((1_000_000 // classes, classes)) * math.sqrt(q)
+    z = np.random.default_rng(0).standard_normal((300_000 // classes, classes)) * math.sqrt(q)
     losses = special.logsumexp(z, axis=1) - z[:, 0]
     assert abs(losses.mean() - found) < 4.5 * losses.std() / math.sqrt(len(losses))
     if q <= 0.01:

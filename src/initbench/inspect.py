@@ -184,7 +184,7 @@ def table_of(arm: PlannedArm, s: Signals) -> pd.DataFrame:
                 "slot": slot.name,
                 "uses": len(slot.layers),
                 "shape": f"{layer.fan_out}x{layer.fan_in}",
-                "stored": 0 if slot.name in seen else math.prod(slot.shape),
+                "stored": 0 if slot.name in seen | arm.scheme.frozen else math.prod(slot.shape),
                 "mean": columns["weight_mean"].get(i, math.nan),
                 "std": columns["weight_std"].get(i, math.nan),
                 "norm": columns["weight_norm"].get(i, math.nan),

@@ -48,7 +48,6 @@ def mode_strength(p: Probe) -> Tensor | None:
     y = p.targets
     if not y.is_floating_point():
         y = one_hot(y, p.zs[-1].shape[1]).transpose(1, 2).to(w.dtype)
-    x = p.hs[0]
-    covariance = torch.bmm(y - y.mean(2, keepdim=True), (x - x.mean(2, keepdim=True)).transpose(1, 2)) / x.shape[2]
+    covariance = torch.bmm(y - y.mean(2, keepdim=True), p.hs[0].transpose(1, 2))  # times P
     u, _, vt = torch.linalg.svd(covariance, full_matrices=False)
     return torch.bmm(u.transpose(1, 2), torch.bmm(w, vt.transpose(1, 2))).diagonal(dim1=1, dim2=2)

@@ -196,6 +196,10 @@ class Scheme:
         Of the mean loss alone: the soft penalty has `penalty_grads`.
         """
         grads: dict[str, Tensor] = {}
+
+        def add(name: str, part: Tensor) -> None:
+            grads[name] = grads[name] + part if name in grads else part
+
         for slots, formulas, use_grads, layer_grads in (
             (self.weights, self.formulas, self.use_grads, weight_grads),
             (self.biases, self.bias_formulas, self.bias_use_grads, bias_grads),
@@ -204,14 +208,12 @@ class Scheme:
                 if slot.layers[0] in formulas:
                     for layer in slot.layers:
                         for name, part in use_grads(layer_grads[layer], layer, stored).items():
-                            grads[name] = grads[name] + part if name in grads else part
+                            add(name, part)
                     continue
                 total = layer_grads[slot.layers[0]]
                 for layer in slot.layers[1:]:
                     total = total + layer_grads[layer]
-                if self.reduce == "mean" and len(slot.layers) > 1:
-                    total = total / len(slot.layers)
-                grads[slot.name] = total
+                add(slot.name, total / len(slot.layers) if self.reduce == "mean" and len(slot.layers) > 1 else total)
         return grads
 
     def penalty(self, stored: Mapping[str, Tensor]) -> Tensor | None:
