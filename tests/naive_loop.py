@@ -16,15 +16,16 @@ from initbench.data import load
 from initbench.engine.material import Material, Seeds, start_of_seed
 
 
-def naive(arm: ArmConfig, seed: int, lr: float, goal: float, untie_at: int | None = None) -> dict[str, object]:
-    """One run of SGD on a ReLU net, until it reaches train accuracy `goal` or an evaluation finds it diverged."""
+def naive(arm: ArmConfig, seed: int, lr: float, goal: float, ties: range = range(0)) -> dict[str, object]:
+    """One run of SGD on a ReLU net, until it reaches train accuracy `goal` or an evaluation finds it diverged. `ties`: the
+    updates at which the hidden-to-hidden layers are one; the average of what they were before, if that is not from the start."""
     material = Material(arm, load(arm.data))
     seeds, start = Seeds(material, (seed,)), start_of_seed(material, seed)
     ws, bs = (
         [nn.Parameter(start[f"{kind}_{i:02d}"].clone()) for i in range(len(material.layers))]
         for kind in ("weight", "bias")
     )
-    tied = list(range(1, len(ws) - 1)) if untie_at is not None else []
+    tied = list(range(1, len(ws) - 1)) if ties else []
 
     def net(x: torch.Tensor) -> torch.Tensor:
         for i, (w, b) in enumerate(zip(ws, bs)):
@@ -52,20 +53,24 @@ def naive(arm: ArmConfig, seed: int, lr: float, goal: float, untie_at: int | Non
             return {"curve": curve, "diverged": diverged, "stopped": step if step < arm.train.steps else -1}
         grads = list(torch.autograd.grad(loss, [*ws, *bs]))
         for at in (tied, [len(ws) + i for i in tied]):  # one weight and one bias, the mean over their uses
-            if tied and step < untie_at:
+            if tied and step in ties:
                 mean = torch.stack([grads[i] for i in at]).mean(0)
                 grads = [mean if i in at else g for i, g in enumerate(grads)]
         if arm.optim.clip is not None:
-            norm = torch.cat([grads[i].flatten() for i in distinct(len(ws), tied, step, untie_at)]).norm()
+            norm = torch.cat([grads[i].flatten() for i in distinct(len(ws), tied if step in ties else [])]).norm()
             grads = [g * min(1.0, arm.optim.clip / (float(norm) + 1e-6)) for g in grads]
         rate = lr * 0.5 * (1 + math.cos(math.pi * step / arm.train.steps)) if arm.optim.schedule == "cosine" else lr
         with torch.no_grad():
             for p, g in zip((*ws, *bs), grads):
                 p -= rate * g
+            if step + 1 == ties.start:
+                for one in (ws, bs):
+                    mean = torch.stack([one[i].detach() for i in tied]).mean(0)
+                    for i in tied:
+                        one[i].copy_(mean)
     raise AssertionError("the last step returns")
 
 
-def distinct(layers: int, tied: list[int], step: int, untie_at: int | None) -> list[int]:
+def distinct(layers: int, tied: list[int]) -> list[int]:
     """Numbers of the parameters that are there: of tied ones the first."""
-    copies = tied[1:] if untie_at is not None and step < untie_at else []
-    return [k for k in range(2 * layers) if k % layers not in copies]
+    return [k for k in range(2 * layers) if k % layers not in tied[1:]]

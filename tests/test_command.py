@@ -172,3 +172,24 @@ def test_an_unreachable_server_leaves_the_study_on_disk(folder, capsys, monkeypa
 def test_a_measuring_schedule_replaces_the_usual_one(given, schedule):
     (arm,) = expand(["init=eye", "sharing=none", *given])
     assert arm.measure.schedule == schedule
+
+
+def test_without_a_target_nothing_arrives_or_never_does(folder, capsys):
+    """A study of the start alone has no column of arrivals and no `never`; with a target it has both."""
+    small = [
+        "init=eye",
+        "sharing=none",
+        "seeds=2",
+        "optim.lr=0.1",
+        "model.depth=1",
+        "measure=none",
+        "engine.workers=1",
+        *OFF,
+    ]
+    assert main([*small, "train.steps=0", "train.target=null", "report.formats=[csv]"]) == 0
+    shown = capsys.readouterr().out
+    assert "0 steps: no target" in shown
+    assert not re.search(r"never|arrived|steps  |0/2", shown)
+    assert re.search(r"lr +n +x base +verdict +loss", shown)
+    assert main([*small, "train.steps=0", "report.formats=[csv]"]) == 0
+    assert re.search(r"arrived +steps(.|\n)+0/2 +never", capsys.readouterr().out)

@@ -27,6 +27,7 @@ from initbench.store.parts import Store
 LOOK_UPS = (
     *({"name": name} for name in ("none", "all", "pairs", "sandwich")),
     *({"name": name, "slots": 2} for name in ("sequence", "cycle", "cycle_rev")),
+    *({"name": name, "slots": 1} for name in ("middle_cycle", "middle_sequence")),
     {"name": "explicit", "groups": [[1, 3]]},
     {"name": "all", "bias": "only"},
 )
@@ -41,6 +42,13 @@ FORMULAS = (
     {"name": "hashed", "ratio": 0.7, "groups": [[0], [2, 4]]},
     {"name": "circulant", "groups": [[0, 1, 4]]},
     {"name": "block_circulant", "block": 4, "groups": [[0, 1, 2, 3, 4]]},
+    {"name": "hashed_global", "ratio": 0.4, "groups": [[0, 2], [3, 4]], "bias": "untied"},
+    {"name": "shared_basis", "rank": 3},
+    {"name": "permuted"},
+    {"name": "rotated", "groups": [[1, 3]]},
+    {"name": "intrinsic", "dimension": 20},
+    {"name": "intrinsic", "dimension": 20, "projection": "sparse"},
+    {"name": "input_injection", "groups": [[1, 3]]},
 )
 SHARINGS = (
     *LOOK_UPS,
@@ -48,6 +56,7 @@ SHARINGS = (
     {"name": "soft", "strength": 0.1},
     {"name": "tied_at_init"},
     {"name": "tie_then_untie", "step": 6},
+    {"name": "untie_then_tie", "step": 6},
 )
 SIGMOIDS = ("sigmoid_cross_entropy", "sigmoid_squared_error")
 MODELS = (
@@ -346,7 +355,13 @@ def test_use_gradients_sum_to_the_stored_gradient(reduce):
         for layer, grad in enumerate(probe.dws):
             for name, part in probe.scheme.use_grads(grad, layer, probe.stored).items():
                 total[name] = total.get(name, 0) + part
+        for layer in probe.scheme.bias_formulas:
+            for name, part in probe.scheme.bias_use_grads(probe.dbs[layer], layer, probe.stored).items():
+                total[name] = total.get(name, 0) + part
+        fixed = {slot.name for slot in probe.scheme.extras} & probe.scheme.frozen
         for slot in probe.scheme.weights + probe.scheme.extras:
+            if slot.name in fixed:
+                continue
             assert torch.allclose(total[slot.name], probe.grads[slot.name], rtol=0, atol=1e-10), (sharing, slot)
             assert torch.allclose(total[slot.name], autograd[slot.name], rtol=0, atol=1e-10), (sharing, slot)
         for slot in probe.scheme.weights:
@@ -368,6 +383,7 @@ def probe_and_autograd(arm: ArmConfig):
     for i in range(len(material.layers)):
         weight, bias = material.scheme.weight(stored, i), material.scheme.bias(stored, i)
         h = weight @ h + bias.unsqueeze(2)
+        h = h + sum(stored[slot.name] @ x for slot in material.scheme.injections if i in slot.layers)
         h = torch.tanh(h) if i < len(material.layers) - 1 else h
     loss = sum(nn.functional.cross_entropy(one.T, target) for one, target in zip(h, y))
     grads = dict(zip(stored, torch.autograd.grad(loss, list(stored.values()))))

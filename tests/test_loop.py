@@ -42,7 +42,9 @@ CASES = {
     "cosine": ({}, {"schedule": "cosine"}),
     "untie": ({"name": "tie_then_untie", "step": 7}, {}),
     "untie clipped": ({"name": "tie_then_untie", "step": 7}, {"clip": 0.5}),
+    "tie clipped": ({"name": "untie_then_tie", "step": 7}, {"clip": 0.5}),
 }
+TIES = {"tie_then_untie": range(7), "untie_then_tie": range(7, STEPS)}
 
 
 @pytest.mark.parametrize("trainer", [stacked, one_by_one])
@@ -53,7 +55,7 @@ def test_the_loop_is_the_naive_one(case, trainer):
     chunk = trainer.run_chunk(arm, arm.runs, data.load(arm.data))
     ends = set()
     for i, (seed, lr) in enumerate(arm.runs):
-        theirs = naive(arm, seed, lr, GOAL, sharing.get("step"))
+        theirs = naive(arm, seed, lr, GOAL, TIES.get(sharing.get("name"), range(0)))
         assert (chunk.diverged_at[i], chunk.stopped_at[i]) == (theirs["diverged"], theirs["stopped"]), (seed, lr)
         ours = dict(zip(chunk.series["loss/train"].steps, chunk.series["loss/train"].values[i]))
         alive = {t: v for t, v in theirs["curve"].items() if not 0 <= theirs["diverged"] <= t}

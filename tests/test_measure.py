@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from initbench import data
 from initbench.config.arm import ArmConfig
 from initbench.engine import one_by_one, stacked
 from initbench.engine.material import Material, Seeds, start_of_seed
+from initbench.engine.oracle import MLP
 from initbench.measure import MEASURES, SETS
 from initbench.measure.geometry import mean_absolute_correlation, mean_pair_cosine
 from initbench.measure.probe import singular_values
@@ -30,6 +34,11 @@ SHARING = {
 PHI = {"relu": torch.relu, "tanh": torch.tanh, "abs": torch.abs}
 
 
+# of the loss around the net, not of the net: in test_landscape.py
+LANDSCAPE = {"sharpness", "step_sharpness", "gradient_noise_scale", "kernel_change"}
+LINEAR = {"product_eigenvalue_max", "product_eigenvalue_min", "mode_strength"}  # below, of linear nets
+
+
 def tiny(sharing: str, activation: str = "relu", **more) -> ArmConfig:
     """Six layers of 6 units; one step of plain gradient descent on the whole training part."""
     return small_arm(
@@ -37,7 +46,7 @@ def tiny(sharing: str, activation: str = "relu", **more) -> ArmConfig:
         sharing=SHARING[sharing],
         optim={"lr": [LR], "batch_size": None},
         train={"steps": 1},
-        measure={"name": "full"},
+        measure={"metrics": [name for name in SETS["full"] if name not in LANDSCAPE]},
         **more,
     )
 
@@ -120,9 +129,12 @@ def expected(sharing: str, activation: str, seed: int, after: int) -> dict[str, 
     out["weight_norm"] = [np.linalg.norm(v) for v in w]
     out["weight_spectral_norm"] = [np.linalg.norm(v, 2) for v in w]
     out["weight_stable_rank"] = [(np.linalg.norm(v) / np.linalg.norm(v, 2)) ** 2 for v in w]
+    out["weight_sv_min"] = [np.linalg.svd(v, compute_uv=False).min() for v in w]
+    out["weight_condition"] = [np.linalg.cond(v) for v in w]
     out["bias_norm"] = [np.linalg.norm(stored[s.name]) for s in scheme.biases]
     total = {s.name: sum(dw[i] for i in s.layers) for s in scheme.weights}
     out["grad_norm"] = [np.linalg.norm(total[s.name]) for s in scheme.weights]
+    out["weight_grad_product"] = [np.sum(stored[s.name].numpy() * total[s.name]) for s in scheme.weights]
     out["grad_std"] = [total[s.name].std() for s in scheme.weights]
     out["bias_grad_norm"] = [np.linalg.norm(sum(db[i] for i in s.layers)) for s in scheme.biases]
     tied = [s for s in scheme.weights if len(s.layers) > 1]
@@ -142,6 +154,10 @@ def expected(sharing: str, activation: str, seed: int, after: int) -> dict[str, 
     out["preactivation_msq"] = [np.mean(v**2) for v in z]
     out["activation_msq"] = [np.mean(v**2) for v in h]
     out["activation_mean"] = [v.mean() for v in h]
+    for name, values in (("preactivation", z), ("activation", h)):
+        lengths = [[np.mean(sample**2) for sample in v] for v in values]
+        out[f"{name}_msq_std"] = [np.std(one) for one in lengths]
+        out[f"{name}_msq_first"] = [one[0] for one in lengths]
     if activation != "tanh":
         slope = {"relu": lambda v: v > 0, "abs": lambda v: v != 0}[activation]
         out["dead_fraction"] = [np.mean([not slope(column).any() for column in v.T]) for v in z[:-1]]
@@ -159,6 +175,14 @@ def expected(sharing: str, activation: str, seed: int, after: int) -> dict[str, 
     out["jacobian_sv_mean_square"] = [np.mean([np.mean(s**2) for s in one]) for one in spectra]
     out["jacobian_sv_max"] = [np.mean([s.max() for s in one]) for one in spectra]
     out["jacobian_sv_min"] = [np.mean([s.min() for s in one]) for one in spectra]
+    out["jacobian_sv_median"] = [np.mean([np.median(s) for s in one]) for one in spectra]
+    through = [
+        [torch.autograd.functional.jacobian(lambda v, to=layer: signals(uses, v, phi)[0][to], x[s]) for s in range(4)]
+        for layer in range(6)
+    ]
+    from_x = [[np.linalg.svd(j, compute_uv=False) for j in one] for one in through]
+    for name, of in (("max", np.max), ("min", np.min), ("median", np.median), ("mean_square", lambda s: np.mean(s**2))):
+        out[f"input_jacobian_sv_{name}"] = [np.mean([of(s) for s in one]) for one in from_x]
     with np.errstate(invalid="ignore"):  # 0/0 of a sample that no unit passes on
         out["jacobian_sv_square_var"] = [np.mean([np.var(s**2) / np.mean(s**2) ** 2 for s in one]) for one in spectra]
     out["cosine_similarity"] = [np.mean([cosine(v[i], v[j]) for i, j in pairs(len(v)) if v[i].any() and v[j].any()])
@@ -171,6 +195,10 @@ def expected(sharing: str, activation: str, seed: int, after: int) -> dict[str, 
     out["unit_spread"] = [max(v[p, i] - v[p, j] for p in range(len(v)) for i in range(v.shape[1])
                               for j in range(v.shape[1])) / np.abs(v).max() for v in h]  # fmt: skip
     if after:
+        out["distance_from_start"] = [
+            np.linalg.norm(v - before[s.name].numpy()) / np.linalg.norm(before[s.name])
+            for v, s in zip(w, scheme.weight_slot)
+        ]
         out["update_ratio"] = [np.linalg.norm(stored[s.name] - before[s.name]) / np.linalg.norm(stored[s.name])
                                for s in scheme.weights]  # fmt: skip
         first = signals([leaf_pair(scheme, before, i) for i in range(6)], x, phi)[1]
@@ -218,6 +246,8 @@ def test_both_engines_give_all_measures():
 def test_full_holds_everything_and_light_no_decomposition():
     assert set(SETS["full"]) == set(MEASURES)
     heavy = {n for n in MEASURES if n.startswith(("jacobian", "weight_s", "cosine", "unit", "activation_part"))}
+    heavy |= {n for n in MEASURES if n.startswith(("input_jacobian", "weight_condition", "weight_grad", "distance"))}
+    heavy |= LANDSCAPE | LINEAR | {n for n in MEASURES if n.endswith(("_msq_std", "_msq_first"))}
     assert set(SETS["light"]) == set(MEASURES) - heavy - {"preactivation_cosine"} | {"weight_std"}
 
 
@@ -242,13 +272,86 @@ def test_use_gradients_of_every_measured_step_sum_to_the_stored_gradient():
 # ------------------------------------------------------------------------------------------------- exact cases
 
 
+def test_linear_nets_are_one_matrix():
+    """Its eigenvalues and its strengths on the modes of the data, from the product of the weights; also over a skip
+    connection. Other nets, and nets that are not square, have none."""
+    square = {"name": "linear", "modes": [3.0, 2.0], "samples": 60, "inputs": 4, "outputs": 4}
+    for model in ({"depth": 2}, {"name": "residual_mlp", "residual": "inv_sqrt_depth", "depth": 3, "branch": 1}):
+        arm = small_arm(
+            data=square,
+            model={"activation": "linear", "width": 5, "bias": False, **model},
+            measure={"metrics": sorted(LINEAR)},
+            train={"steps": 2},
+            seeds=(0, 1),
+        )
+        material = Material(arm, data.load(arm.data))
+        for engine in (stacked, one_by_one):
+            series = train(arm, list(arm.runs), engine).series
+            assert series["mode_strength"].layers == (0, 1, 2, 3)
+            assert series["product_eigenvalue_max"].layers is None
+            for row, (seed, _) in enumerate(arm.runs):
+                w = [v.numpy() for v in start_of_seed(material, seed).values()]
+                inner = w[1] if "residual" not in model else (np.eye(5) + w[2] / 2**0.5) @ (np.eye(5) + w[1] / 2**0.5)
+                whole = w[-1] @ inner @ w[0]
+                moduli = np.abs(np.linalg.eigvals(whole))
+                assert series["product_eigenvalue_max"].values[row, 0] == pytest.approx(moduli.max(), rel=1e-9)
+                assert series["product_eigenvalue_min"].values[row, 0] == pytest.approx(moduli.min(), rel=1e-7)
+                x, y = (t[0].numpy() for t in Seeds(material, (seed,)).probe())
+                u, s, vt = np.linalg.svd((y - y.mean(0)).T @ (x - x.mean(0)))
+                assert s[1] > 2 * s[2]  # two modes: the others are not determined
+                assert series["mode_strength"].values[row, 0, :2] == pytest.approx(np.diag(u.T @ whole @ vt.T)[:2])
+    classes = small_arm(
+        model={"activation": "linear", "depth": 1}, measure={"metrics": sorted(LINEAR)}, train={"steps": 0}
+    )
+    assert set(train(classes, list(classes.runs)).series) & LINEAR == {"mode_strength"}
+    bent = replace(classes, model=replace(classes.model, activation="tanh"))
+    assert not set(train(bent, list(bent.runs)).series) & LINEAR
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sharing": {"name": "input_injection"}},
+        {"sharing": {"name": "input_injection"}, "model": {"name": "residual_mlp", "residual": "skipinit", "depth": 3}},
+        {"model": {"parametrization": "ntk"}},
+    ],
+    ids=["injected", "injected residual", "ntk"],
+)
+def test_jacobians_by_the_input_are_those_of_the_whole_net(change):
+    """Of the logits, by autograd through the oracle's module, after three steps that have moved every gain."""
+    names = ["input_jacobian_sv_max", "input_jacobian_sv_min", "input_jacobian_sv_mean_square"]
+    arm = small_arm(**change, train={"steps": 3}, optim={"lr": [0.1]}, measure={"metrics": names}, seeds=(0, 1))
+    material = Material(arm, data.load(arm.data))
+    series = train(arm, list(arm.runs)).series
+    for row, (seed, lr) in enumerate(arm.runs):
+        held = stacked.stored_after(arm, (seed, lr), material.data, 3)
+        net = MLP(material, {name: torch.from_numpy(value) for name, value in held.items()})
+        x = Seeds(material, (seed,)).probe()[0][0]
+        spectra = [
+            np.linalg.svd(
+                torch.autograd.functional.jacobian(lambda v, net=net: net(v[None])[0], x[s]), compute_uv=False
+            )
+            for s in range(4)
+        ]
+        for name, of in zip(names, (np.max, np.min, lambda s: np.mean(s**2))):
+            assert series[name].values[row, -1, -1] == pytest.approx(np.mean([of(s) for s in spectra]), rel=1e-9)
+
+
 def test_nothing_is_faked_where_it_is_undefined():
     """Zero weights: no direction, no rank, no angle; but sizes are known, and they are zero."""
     arm = small_arm(init="zeros", init_bias=0.0, measure={"name": "full"}, train={"steps": 0}, seeds=(0, 1))
     series = train(arm, list(arm.runs)).series
-    for name in ("weight_stable_rank", "unit_correlation", "cosine_similarity", "unit_spread", "update_ratio"):
+    undefined = ("weight_condition", "kernel_change", "distance_from_start")
+    for name in (
+        "weight_stable_rank",
+        "unit_correlation",
+        "cosine_similarity",
+        "unit_spread",
+        "update_ratio",
+        *undefined,
+    ):
         assert name not in series or np.isnan(series[name].values).all(), name
-    for name in ("weight_norm", "preactivation_msq", "weight_spectral_norm", "jacobian_sv_max"):
+    for name in ("weight_norm", "preactivation_msq", "weight_spectral_norm", "jacobian_sv_max", "weight_sv_min"):
         assert (series[name].values == 0).all(), name
     assert (series["dead_fraction"].values == 1).all()
 
@@ -327,3 +430,18 @@ def test_uses_of_a_formula_are_seen_in_stored_space(sharing):
 def uses_of(arm: ArmConfig, first: int) -> tuple[int, ...]:
     scheme = Material(arm, data.load(arm.data)).scheme
     return next(slot.layers for slot in scheme.weights if slot.layers[0] == first)
+
+
+def test_the_page_of_measures_has_every_measure_and_what_it_is_over():
+    page = (Path(__file__).resolve().parent.parent / "docs" / "measures.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split(" | ")] for line in page.splitlines() if line.startswith("| `")]
+    told: dict[str, tuple[str, bool]] = {}
+    for names, over, light, *_ in rows:
+        first, *others = re.findall(r"`(\w+)`", names)
+        stem = first.removesuffix("_max")
+        for name in [first, *(stem + one if one.startswith("_") else one for one in others)]:
+            told[name] = over, light == "light"
+    assert set(told) == set(MEASURES)
+    for name, (over, light) in told.items():
+        assert light == MEASURES[name].light, name
+        assert MEASURES[name].over.split("_")[-1] in over, name

@@ -63,6 +63,12 @@ USED_BIAS = ENDS_BIAS + 4 * 6
         ({"name": "tie_then_untie"}, 4 * 36, 24),
         ({"name": "explicit", "groups": [[1, 3], [2, 4]]}, 2 * 36, 12),
         ({"name": "transposed", "groups": [[1, 4]], "bias": "untied"}, 3 * 36, 24),
+        ({"name": "middle_cycle", "slots": 2}, 4 * 36, 24),
+        ({"name": "middle_sequence", "slots": 1}, 3 * 36, 18),
+        ({"name": "shared_basis", "rank": 2, "bias": "untied"}, 6 * 2 + 4 * 2 * 6, 24),  # m r + L r n
+        ({"name": "permuted"}, 36, 6),
+        ({"name": "rotated", "bias": "untied"}, 36, 24),
+        ({"name": "untie_then_tie"}, 4 * 36, 24),
     ],
     ids=lambda c: "-".join(map(str, c.values())) if isinstance(c, dict) else "",
 )
@@ -75,7 +81,8 @@ def test_stored_and_used_parameters_are_exact(config, hidden, hidden_biases):
 @pytest.mark.parametrize("name", [n for n in BUILDERS if n not in ("explicit", "transposed")])
 def test_counts_are_those_of_the_plain_module(name):
     """The reference engine's nn.Module has as many parameters, once all ties that end have ended."""
-    material = Material(small_arm(sharing={"name": name, "rank": 2, "block": 4}), data.load(VALUES))
+    arm = small_arm(sharing={"name": name, "rank": 2, "block": 4}, model={"depth": 5})
+    material = Material(arm, data.load(VALUES))
     net = MLP(material, start_of_seed(material, 0))
     copies = sum(net.tensor(name).numel() for name in net.copy_of)
     assert sum(p.numel() for p in net.parameters()) + copies == material.scheme.stored_parameters
@@ -105,13 +112,16 @@ def test_laws_of_the_rules(n, slots):
     """Every rule gives L slots from 0 on without a gap; sequence and the cycles use exactly M."""
     slots = min(n, slots)
     for name, rule in RULES.items():
-        if name == "sandwich" and n < 3:
+        if (name == "sandwich" and n < 3) or (name.startswith("middle") and n < slots + 2):
             continue
         chosen = rule(n, slots)
         assert len(chosen) == n
         assert set(chosen) == set(range(max(chosen) + 1)), name
         if name in ("sequence", "cycle", "cycle_rev"):
             assert set(chosen) == set(range(slots)), name
+        if name.startswith("middle"):
+            assert set(chosen[1:-1]) == set(range(1, slots + 1)), name
+            assert (chosen[0], chosen[-1]) == (0, slots + 1)
         if name == "sequence":
             assert chosen == sorted(chosen)
             sizes = np.bincount(chosen)
@@ -127,6 +137,9 @@ def test_rules_as_printed():
     ]
     assert RULES["cycle_rev"](7, 3) == [0, 1, 2, 0, 2, 1, 0]
     assert RULES["sequence"](12, 5) == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 4]
+    assert RULES["middle_cycle"](8, 3) == [0, 1, 2, 3, 1, 2, 3, 4]
+    assert RULES["middle_sequence"](8, 3) == [0, 1, 1, 2, 2, 3, 3, 4]
+    assert all(RULES["middle_cycle"](n, 1) == RULES["sandwich"](n, 1) for n in range(3, 9))
 
 
 # ---------------------------------------------------------------------------------------------- structure and start
@@ -330,6 +343,17 @@ def test_soft_pulls_the_layers_together():
         ({"name": "transposed", "groups": [[1, 2, 3]]}, 6, "pairs [encoder, decoder]"),
         ({"name": "scaled", "bias": "only"}, 6, "must be one of: tied, untied"),
         ({"name": "cycel"}, 6, "did you mean cycle?"),
+        (
+            {"name": "middle_cycle", "slots": 2},
+            6,
+            "at least 4 hidden-to-hidden layers, got 3; set model.depth=5 or more",
+        ),
+        ({"name": "shared_basis", "rank": 7}, 6, "at most 6"),
+        ({"name": "intrinsic", "dimension": 500}, 6, "201 weights and biases; must be at most 201"),
+        ({"name": "input_injection", "groups": [[0, 1]]}, 8, "layer 0 receives the input already"),
+        ({"name": "input_injection"}, [5, 6, 6, 6], "layer 1 has shape (6, 5) and layer 2 (6, 6)"),
+        ({"name": "input_injection", "groups": [[2, 3]]}, [5, 6, 6, 6], "layer 0 has 5 units and layer 2 6"),
+        ({"name": "intrinsic", "bias": "only"}, 6, "must be one of: tied, untied"),
     ],
     ids=lambda v: "-".join(map(str, v.values())) if isinstance(v, dict) else "",
 )
@@ -348,7 +372,8 @@ def test_unequal_biases_cannot_be_tied():
 def test_too_shallow_nets_have_nothing_to_share():
     layers = ModelConfig(depth=1, width=6).layers(8, 3)
     assert counts(layers=layers, name="none") == (48 + 18 + 9, 48 + 18 + 9)
-    for name in set(BUILDERS) - {"none", "explicit", "transposed"}:
+    assert counts(layers=layers, name="intrinsic", dimension=9) == (9, 48 + 18 + 9)  # it is of the whole net
+    for name in set(BUILDERS) - {"none", "explicit", "transposed", "intrinsic"}:
         with pytest.raises(NotApplicable, match="no hidden-to-hidden layers"):
             scheme(SharingConfig(name), layers)
 
@@ -428,7 +453,9 @@ def test_the_key_of_an_arm_holds_what_its_scheme_reads():
     assert key(name="cycle") == key(name="cycle", rank=9, controls=True)
     for name, read in SHARING_KEYS.items():
         for one in read:
-            other = {"groups": [[1, 2]], "ratio": 0.3, "strength": 0.3, "start": "ones"}.get(one, 3)
+            other = {"groups": [[1, 2]], "ratio": 0.3, "strength": 0.3, "start": "ones", "projection": "sparse"}.get(
+                one, 3
+            )
             assert key(name=name) != key(name=name, **{one: other}), (name, one)
 
 

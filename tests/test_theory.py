@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 from scipy.integrate import dblquad
 
 from conftest import small_arm
@@ -274,3 +275,54 @@ def test_predictions_leave_open_what_theory_leaves_open():
     assert found["jacobian_sv_square_var"][1:] == [None, None]
     assert len(found["preactivation_msq"]) == 4
     assert len(found["backward_factor"]) == 3
+
+
+# ---------------------------------------------------------------------------------------------- the loss at the start
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+@pytest.mark.parametrize("q", [1e-4, 0.01, 1.0, 5.0, 40.0])
+def test_the_loss_of_independent_logits_is_that_of_a_sample(q, classes):
+    """Against 300,000 drawn logits; for small q against the expansion ln C + q (C - 1) / (2 C)."""
+    found = theory.cross_entropy_at_start(q, classes)
+    z = np.random.default_rng(0).standard_normal((300_000 // classes, classes)) * math.sqrt(q)
+    losses = special.logsumexp(z, axis=1) - z[:, 0]
+    assert abs(losses.mean() - found) < 4.5 * losses.std() / math.sqrt(len(losses))
+    if q <= 0.01:
+        assert found == pytest.approx(math.log(classes) + q * (classes - 1) / (2 * classes), abs=q**2)
+
+
+def test_the_loss_of_two_classes_is_one_integral():
+    """E ln(1 + e^d), d ~ N(0, 2 q), by another quadrature."""
+    x, w = np.polynomial.hermite_e.hermegauss(120)
+    for q in (0.1, 1.0, 4.0):
+        expected = (w / w.sum()) @ np.logaddexp(0, math.sqrt(2 * q) * x)
+        assert theory.cross_entropy_at_start(q, 2) == pytest.approx(expected, abs=1e-9)
+    assert theory.cross_entropy_at_start(0.0, 7) == math.log(7)
+    for wrong in ((-1.0, 10), (math.nan, 10), (1.0, 0)):
+        with pytest.raises(InputError, match="must be a variance"):
+            theory.cross_entropy_at_start(*wrong)
+
+
+@pytest.mark.parametrize(("init", "q"), [("kaiming_normal", 2.0), ("lecun_normal", None), ("xavier_uniform", None)])
+def test_a_classifier_starts_at_the_loss_that_theory_says(init, q):
+    """Over 40 nets, within 5 standard errors or 1%; He's q is 2 on inputs of unit mean square."""
+    arm = small_arm(
+        data={"name": "digits"},
+        model={"depth": 3, "width": 200},
+        init=option(init),
+        train={"steps": 0, "eval_samples": 256},
+        measure={"name": "none"},
+        seeds=range(40),
+        optim={"lr": [0.1], "batch_size": 8},
+    )
+    material = Material(arm, data.load(arm.data))
+    losses = stacked.run_chunk(arm, list(arm.runs), material.data).series["loss/train"].values[:, 0]
+    expected = theory.start_loss(arm, material.layers, material.scheme, material.data)
+    assert abs(losses.mean() - expected) < max(5 * losses.std() / math.sqrt(40), 0.01 * expected)
+    if q is not None:
+        assert expected == pytest.approx(theory.cross_entropy_at_start(q, 10), rel=0.02)
+    tied = replace(arm, sharing=replace(arm.sharing, name="all"))
+    assert theory.start_loss(tied, material.layers, Material(tied, material.data).scheme, material.data) is None
+    squared = replace(arm, train=replace(arm.train, loss="squared_error"))
+    assert theory.start_loss(squared, material.layers, material.scheme, material.data) is None

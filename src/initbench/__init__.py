@@ -15,7 +15,8 @@ if sys.argv[:1] == ["-m"]:  # a command: nothing else is imported yet
 
 __version__ = "0.1.0"
 __all__ = [
-    *("InputError", "NotApplicable", "Results", "build", "load", "run"),
+    *("InputError", "NotApplicable", "Results", "build", "load", "run", "weights"),
+    *("stats", "theory"),
     *(
         "constant_table",
         "count_uses",
@@ -35,6 +36,7 @@ _HOME = {
     "build": "initbench.study.build",
     "load": "initbench.study.results",
     "Results": "initbench.study.results",
+    "weights": "initbench.study.weights",
     "InputError": "initbench.errors",
     "NotApplicable": "initbench.errors",
     **dict.fromkeys(
@@ -48,6 +50,10 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("stats", "theory"):
+        from importlib import import_module
+
+        return import_module(f"initbench.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'initbench' has no attribute {name!r}; it has {', '.join(__all__)}")
     from importlib import import_module

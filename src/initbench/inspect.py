@@ -44,6 +44,7 @@ class Inspection:
     diagnosis: str
     signals: Signals
     notes: tuple[str, ...] = ()  # what to know of the net before trusting the table
+    loss: str = ""  # the loss at the start beside what theory expects; empty where no theory holds
 
 
 def look(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[Inspection]:
@@ -102,9 +103,20 @@ def inspect_arm(arm: PlannedArm) -> Inspection:
         names = list(dict.fromkeys(arm.material.structure.names))
         line = line.replace("no trouble seen", f"no trouble seen in {', '.join(names[:6])}{' …' * (len(names) > 6)}", 1)
         line += "; nothing else was looked at"
+    notes = tuple(str(one) for one in cautions)
     return Inspection(
-        arm.label, arm.setting, table_of(arm, signals), trouble, line, signals, tuple(str(one) for one in cautions)
+        arm.label, arm.setting, table_of(arm, signals), trouble, line, signals, notes, loss_line(arm, signals)
     )
+
+
+def loss_line(arm: PlannedArm, signals: Signals) -> str:
+    """The loss at the start beside its closed form for independent logits, and beside that of equal chances."""
+    from initbench import theory
+
+    expected = theory.start_loss(arm.config, arm.layers, arm.scheme, arm.data)
+    if expected is None:
+        return ""
+    return f"loss: {np.mean(signals.loss):.4g}, in theory {expected:.4g}; ln(classes) = {signals.guess:.4g} is that of a zero head"
 
 
 def signals_of(arm: PlannedArm) -> Signals:
@@ -188,7 +200,7 @@ def table_of(arm: PlannedArm, s: Signals) -> pd.DataFrame:
                 "slot": slot.name,
                 "uses": len(slot.layers),
                 "shape": f"{layer.fan_out}x{layer.fan_in}",
-                "stored": 0 if slot.name in seen else math.prod(slot.shape),
+                "stored": 0 if slot.name in seen | arm.scheme.frozen else math.prod(slot.shape),
                 "mean": columns["weight_mean"].get(i, math.nan),
                 "std": columns["weight_std"].get(i, math.nan),
                 "norm": columns["weight_norm"].get(i, math.nan),
@@ -297,6 +309,8 @@ def show(one: Inspection) -> None:
         table.add_row(*(cell(value) for value in row.values()))
     console.print(table)
     console.print(SIZES)
+    if one.loss:
+        console.print(one.loss)
     for note in one.notes:
         console.print(f"note: {note}")
     console.print(f"{'trouble' if one.trouble else 'diagnosis'}: {one.diagnosis}")

@@ -63,10 +63,11 @@ def leaderboard(board: Any, target: Any) -> None:
             box=SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
         )
-        for name in ("", "setup", "lr", "arrived", "steps", "95% interval", "x base", "verdict", "loss"):
+        lines = [cells(row, bool(target)) for row in rows.head(most).to_dict("records")]
+        for name in lines[0]:
             table.add_column(name, justify="left" if name == "setup" else "right", no_wrap=name != "setup")
-        for row in rows.head(most).to_dict("records"):
-            table.add_row(*cells(row))
+        for row in lines:
+            table.add_row(*row.values())
         out.print(table)
         if len(rows) > most:
             out.print(f"  {len(rows) - most:,} more in the report")
@@ -74,21 +75,24 @@ def leaderboard(board: Any, target: Any) -> None:
         out.print(f"{plural(len(settings) - len(shown), 'more setting')} in the report")
 
 
-def cells(row: dict[str, Any]) -> list[str]:
-    """One row of the table as text."""
+def cells(row: dict[str, Any], target: bool) -> dict[str, str]:
+    """One row of the table as text, by column. Without a target nothing can arrive, or not: the ratio is of losses."""
     bad = "".join(f" {kind[0]}{row[kind]:g}" for kind in ("diverged", "failed") if row[kind])
     ratio = number(row["ratio"], ".2f")
-    return [
-        number(row["rank"]),
-        printable(row["setup"]),
-        exact(row["lr"]) if present(row["lr"]) else "",
-        f"{number(row['reached'])}/{number(row['n'])}{bad}",
-        steps(row["steps"]),
-        interval(row["steps_low"], row["steps_high"]),
-        f"{ratio}x" if ratio else "",
-        printable(f"= {row['same_as']}") if row.get("same_as") else str(row.get("verdict") or ""),
-        number(row["loss_train"], ".3g"),
-    ]
+    of_target = {
+        "arrived": f"{number(row['reached'])}/{number(row['n'])}{bad}",
+        "steps": steps(row["steps"]),
+        "95% interval": interval(row["steps_low"], row["steps_high"]),
+    }
+    return {
+        "": number(row["rank"]),
+        "setup": printable(row["setup"]),
+        "lr": exact(row["lr"]) if present(row["lr"]) else "",
+        **(of_target if target else {"n": f"{number(row['n'])}{bad}"}),
+        "x base": f"{ratio}x" if ratio else "",
+        "verdict": printable(f"= {row['same_as']}") if row.get("same_as") else str(row.get("verdict") or ""),
+        "loss": number(row["loss_train"], ".3g"),
+    }
 
 
 def present(value: Any) -> bool:

@@ -43,6 +43,7 @@ class LayerSpec:
     activation: str = "relu"
     first: bool = False
     last: bool = False
+    bias: bool = True  # whether it has one
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "first", self.index == 0)
@@ -167,7 +168,8 @@ class ModelConfig:
                 "choose model=mlp or model=residual_mlp",
             )
         sizes = (inputs, *self.widths, outputs)
-        return tuple(LayerSpec(i, self.depth, sizes[i], sizes[i + 1], self.activation) for i in range(self.depth + 1))
+        each = range(self.depth + 1)
+        return tuple(LayerSpec(i, self.depth, sizes[i], sizes[i + 1], self.activation, bias=self.bias) for i in each)
 
 
 @dataclass(frozen=True)

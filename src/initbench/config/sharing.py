@@ -11,17 +11,24 @@ from initbench.errors import refusal, shown
 # the keys that each scheme reads, besides bias and reduce; a scheme of an installed package may read all
 SHARING_KEYS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("none", "all", "pairs", "sandwich"), ()),
-    **dict.fromkeys(("sequence", "cycle", "cycle_rev"), ("slots",)),
+    **dict.fromkeys(("sequence", "cycle", "cycle_rev", "middle_cycle", "middle_sequence"), ("slots",)),
     **dict.fromkeys(("explicit", "transposed", "circulant", "tied_at_init"), ("groups",)),
-    "low_rank_delta": ("rank", "groups"),
+    **dict.fromkeys(("permuted", "rotated", "input_injection"), ("groups",)),
+    **dict.fromkeys(("low_rank_delta", "shared_basis"), ("rank", "groups")),
     "scaled": ("start", "groups"),
     "coefficients": ("slots", "groups"),
-    "hashed": ("ratio", "groups"),
+    **dict.fromkeys(("hashed", "hashed_global"), ("ratio", "groups")),
     "block_circulant": ("block", "groups"),
     "soft": ("strength", "groups"),
-    "tie_then_untie": ("step", "groups"),
+    **dict.fromkeys(("tie_then_untie", "untie_then_tie"), ("step", "groups")),
+    "intrinsic": ("dimension", "projection"),
 }
-OWN_BIAS = ("transposed", "coefficients")  # schemes whose option file leaves the biases untied
+OWN_BIAS = (
+    "transposed",
+    "coefficients",
+    "shared_basis",
+    "hashed_global",
+)  # schemes whose option file leaves the biases untied
 
 
 @dataclass(frozen=True)
@@ -29,13 +36,17 @@ class SharingConfig:
     """Which layers use one stored weight. Every scheme has the same keys, so that they can be swept together."""
 
     name: str = "none"
-    slots: int = 2  # stored weights of sequence, cycle, cycle_rev; templates of coefficients
+    slots: int = (
+        2  # stored weights of sequence, cycle, cycle_rev, between the ends of middle_*; templates of coefficients
+    )
     groups: list[Any] | None = None  # layer groups by hand, e.g. [[1,2],[3,4]]
-    rank: int = 4  # of each layer's own part in low_rank_delta
-    ratio: float = 0.125  # stored numbers a weight in hashed
+    rank: int = 4  # of each layer's own part in low_rank_delta, of the common basis in shared_basis
+    ratio: float = 0.125  # stored numbers a weight in hashed and hashed_global
     block: int = 8  # side of the blocks of block_circulant
     strength: float = 0.001  # lambda of soft
-    step: int = 100  # updates before tie_then_untie unties
+    step: int = 100  # updates before tie_then_untie unties, untie_then_tie ties
+    dimension: int = 100  # trained numbers of intrinsic
+    projection: str = "dense"  # of intrinsic: dense | sparse
     start: str = "signs"  # of the scales of scaled: signs | normal | ones
     bias: str = "tied"
     reduce: str = "sum"
@@ -43,7 +54,7 @@ class SharingConfig:
     controls: Any = False
 
     def __post_init__(self) -> None:
-        for key in ("slots", "rank", "block", "step"):
+        for key in ("slots", "rank", "block", "step", "dimension"):
             check_whole(f"sharing.{key}", getattr(self, key), low=1)
         check_number("sharing.ratio", self.ratio, above=0.0, low=None)
         if self.ratio > 1:
@@ -52,6 +63,7 @@ class SharingConfig:
             )
         check_number("sharing.strength", self.strength, low=0.0)
         check_choice("sharing.start", self.start, ("signs", "normal", "ones"))
+        check_choice("sharing.projection", self.projection, ("dense", "sparse"))
         check_choice("sharing.bias", self.bias, ("tied", "untied", "only"))
         check_choice("sharing.reduce", self.reduce, ("sum", "mean"))
         if not isinstance(self.controls, bool) and self.controls != "weights":

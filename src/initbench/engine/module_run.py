@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,7 +13,7 @@ from initbench.config.optimizers import OPTIMIZERS
 from initbench.engine.module import Call, ModuleMaterial, build, call, observed, seeded
 from initbench.engine.single import sample_losses
 from initbench.errors import refusal
-from initbench.measure import Probe
+from initbench.measure import Probe, Start
 from initbench.nets.net import hidden_matrices
 
 
@@ -54,7 +53,7 @@ class OwnModule:
     def penalty(self) -> float:
         return 0.0
 
-    def begin(self, step: int, stepper: torch.optim.Optimizer) -> None:
+    def updated(self, updates: int, stepper: torch.optim.Optimizer) -> None:
         """Nothing changes on the way."""
 
     def randomness(self) -> AbstractContextManager[None]:
@@ -69,7 +68,7 @@ class OwnModule:
             for attribute, slot in scheme.by_attribute
         }
 
-    def probe(self, x: Tensor, y: Tensor, previous: dict[str, Tensor] | None, start: Sequence[Tensor] | None) -> Probe:
+    def probe(self, x: Tensor, y: Tensor, previous: dict[str, Tensor] | None, start: Start | None) -> Probe:
         """Each call's input h, preactivation z and dL/dz give the gradient of this use, dL/dW = (dL/dz)^T h and dL/db =
         sum of dL/dz over samples."""
         material = self.material
@@ -95,7 +94,7 @@ class OwnModule:
             dws=[(dz.T @ h)[None] for dz, h in zip(dzs, hs)],
             dbs=[dz.sum(0)[None] for dz in dzs],
             dzs=[dz.T[None] for dz in dzs],
-            start_outputs=start,
+            start=start,
         )
 
 

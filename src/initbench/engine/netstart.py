@@ -6,10 +6,9 @@ Such a start may cost seconds, so it is kept: all learning rates of a seed share
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
-from pkgutil import resolve_name
 
 import numpy as np
 import torch
@@ -17,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from initbench import rng
-from initbench.config.activations import ACTIVATIONS
 from initbench.config.arm import ArmConfig, digest
 from initbench.data import Dataset, inputs_of, split, targets_of
 from initbench.errors import inapplicable
 from initbench.initializers import Initializer, initialize_net, source_hash
+from initbench.nets.mlp import torch_function
 from initbench.nets.net import Net
 
 BATCH_SAMPLES = 512  # samples of the training part that an initializer sees; all, if fewer
@@ -34,16 +33,6 @@ MEAN_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 _kept: OrderedDict[str, tuple[dict[str, Tensor], float]] = OrderedDict()
-
-
-def torch_function(activation: str) -> Callable[[Tensor], Tensor]:
-    """An activation as torch has it.
-
-    >>> torch_function("relu") is torch.relu
-    True
-    """
-    found: Callable[[Tensor], Tensor] = resolve_name(ACTIVATIONS[activation].torch)
-    return found
 
 
 class PlainNet(nn.Module):
@@ -85,7 +74,7 @@ def own_start(wiring: Net) -> dict[str, Tensor]:
 def check_net(name: str, wiring: Net) -> None:
     """NotApplicable for nets whose weights at the start are not what the initializer leaves in each layer."""
     scheme = wiring.scheme
-    if scheme.formulas or scheme.extras or scheme.fills:
+    if scheme.formulas or scheme.bias_formulas or scheme.extras or scheme.fills:
         raise inapplicable(
             f"init={name}",
             "it sees the net as it starts, but the sharing computes weights",

@@ -206,6 +206,15 @@ def momentum_at(c: OptimConfig, t: int) -> float:
     return most if c.momentum_rise is None else min(1 - 0.5 / (t // c.momentum_rise + 1), most)
 
 
+def rate_at(c: OptimConfig, step: int, steps: int) -> float:
+    """Factor of the learning rate of the next update at a step; at the end, of the last one.
+
+    >>> [rate_at(OptimConfig(schedule="step"), t, 8) for t in (0, 4, 8)], rate_at(OptimConfig(), 0, 0)
+    ([1.0, 0.1, 0.01], 1.0)
+    """
+    return lr_factor(c, max(0, min(step, steps - 1)), max(steps, 1))
+
+
 def clip_factor(grads: Mapping[str, Tensor], largest: float) -> Tensor:
     """min(1, largest / (|g| + 1e-6)) with |g| the norm of a run's whole gradient, (R,), as clip_grad_norm_ does."""
     # one row per run: a sum down the columns would be taken in an order that depends on the number of runs

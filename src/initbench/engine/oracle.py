@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from initbench.engine.material import Material, start_of_seed
+from initbench.engine.oracle_sharing import BIASES, FORMULAS
 from initbench.engine.single import sample_losses
-from initbench.measure import Probe
-from initbench.sharing import Formula
+from initbench.measure import Probe, Start
 
 PHI: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -45,22 +45,33 @@ class MLP(nn.Module):
         super().__init__()
         self.arm, self.scheme, self.layers = material.arm, material.scheme, material.layers
         self.phi = PHI[self.arm.model.activation]
-        # tie_then_untie: a copy stands for the first of its group until it is set free
-        self.copy_of = {name: group[0] for group in self.scheme.ties for name in group[1:]}
+        # while it is tied, a copy stands for the first of its group
+        self.copies = {name: group[0] for group in self.scheme.ties for name in group[1:]}
+        self.copy_of = self.copies if self.scheme.tied(0) else {}
+        self.frozen = {name: stored[name].clone() for name in self.scheme.frozen}
         self.tensors = nn.ParameterDict(
-            {name: nn.Parameter(value.clone()) for name, value in stored.items() if name not in self.copy_of}
+            {
+                name: nn.Parameter(value.clone())
+                for name, value in stored.items()
+                if name not in self.copy_of and name not in self.frozen
+            }
         )
         self.hooks: dict[str, Any] = {}
-        if self.scheme.reduce == "mean":
-            uses = {slot.name: len(slot.layers) for slot in self.scheme.weights + self.scheme.biases}
-            uses |= {group[0]: len(group) for group in self.scheme.ties}
-            for name, count in uses.items():
-                if count > 1:
-                    self.hooks[name] = self.tensors[name].register_hook(partial(mean_of_uses, count))
+        for slot in self.scheme.slots:
+            if slot not in self.scheme.own and slot.name in self.tensors:
+                self.take_mean(slot.name, len(slot.layers))
+        if self.copy_of:
+            for group in self.scheme.ties:
+                self.take_mean(group[0], len(group))
+
+    def take_mean(self, name: str, uses: int) -> None:
+        """From now on the gradient of a parameter is the mean over its uses, where that is asked."""
+        if self.scheme.reduce == "mean" and uses > 1:
+            self.hooks[name] = self.tensors[name].register_hook(partial(mean_of_uses, uses))
 
     def tensor(self, name: str) -> Tensor:
         """A stored tensor of this run."""
-        return self.tensors[self.copy_of.get(name, name)]
+        return self.frozen[name] if name in self.frozen else self.tensors[self.copy_of.get(name, name)]
 
     def weight(self, layer: int) -> Tensor:
         """The weight of a layer, (fan_out, fan_in)."""
@@ -75,7 +86,22 @@ class MLP(nn.Module):
 
     def bias(self, layer: int) -> Tensor | None:
         """The bias of a layer, (fan_out,)."""
-        return self.tensor(self.scheme.bias_slot[layer].name) if self.scheme.biases else None
+        if not self.scheme.biases:
+            return None
+        slot, formula = self.scheme.bias_slot[layer], self.scheme.bias_formulas.get(layer)
+        if formula is None:
+            return self.tensor(slot.name)
+        if self.arm.sharing.name not in BIASES:
+            return formula.weight({name: self.tensor(name)[None] for name in formula.names})[0]
+        return BIASES[self.arm.sharing.name](self.tensor, slot.name, layer, slot.shape, formula)
+
+    def injected(self, layer: int, x: Tensor) -> Tensor | float:
+        """V x of a layer that also receives the input, (B, fan_out)."""
+        for slot in self.scheme.injections:
+            if layer in slot.layers:
+                ntk = math.sqrt(x.shape[1]) if self.arm.model.parametrization == "ntk" else 1.0
+                return F.linear(x, self.tensor(slot.name)) / ntk
+        return 0.0
 
     def forward(self, x: Tensor) -> Tensor:
         count = range(len(self.layers))
@@ -90,14 +116,14 @@ class MLP(nn.Module):
         if model.residual is None:
             for i in range(1, depth + 1):
                 hs.append(self.phi(zs[-1]))
-                zs.append(self.product(i, weights[i], biases[i], hs[-1]))
+                zs.append(self.product(i, weights[i], biases[i], hs[-1]) + self.injected(i, x))
             return zs, hs
         for first in range(1, depth, model.branch):
             u = zs[-1]
             for i in range(first, first + model.branch):
                 h = self.phi(zs[-1])
                 hs.append(h + self.tensor(f"shift_{i:02d}") if model.residual == "fixup" else h)
-                zs.append(self.product(i, weights[i], biases[i], hs[-1]))
+                zs.append(self.product(i, weights[i], biases[i], hs[-1]) + self.injected(i, x))
             zs[-1] = self.joined(u, zs[-1], i)
         hs.append(self.phi(zs[-1]))
         zs.append(self.product(depth, weights[depth], biases[depth], hs[-1]))
@@ -163,6 +189,24 @@ class MLP(nn.Module):
             self.hooks.pop(first).remove()
         self.copy_of = {}
 
+    @torch.no_grad()
+    def tie(self, stepper: torch.optim.Optimizer) -> None:
+        """Make one parameter of each group, the average of its members, and average the optimizer's state
+        (untie_then_tie)."""
+        for group in self.scheme.ties:
+            members = [self.tensors[name] for name in group]
+            states = [stepper.state.get(member, {}) for member in members]
+            for key, value in states[0].items():
+                if isinstance(value, Tensor) and value.dim():  # not the number of steps
+                    value.copy_(torch.stack([state[key] for state in states]).mean(0))
+            members[0].copy_(torch.stack(list(members)).mean(0))
+            for name, member in zip(group[1:], members[1:]):
+                stepper.param_groups[:] = [g for g in stepper.param_groups if g["params"][0] is not member]
+                stepper.state.pop(member, None)
+                del self.tensors[name]
+            self.take_mean(group[0], len(group))
+        self.copy_of = self.copies
+
     def stored(self) -> dict[str, Tensor]:
         """Each stored tensor with a leading run axis of length 1."""
         return {slot.name: self.tensor(slot.name).detach().clone()[None] for slot in self.scheme.slots}
@@ -171,78 +215,6 @@ class MLP(nn.Module):
 def mean_of_uses(uses: int, gradient: Tensor) -> Tensor:
     """Autograd's sum over uses as their mean."""
     return gradient / uses
-
-
-Get = Callable[[str], Tensor]
-
-
-def transposed(get: Get, slot: str, layer: int, shape: tuple[int, int], formula: Formula) -> Tensor:
-    """W of the encoder, W^T of the decoder."""
-    return get(slot) if slot == f"weight_{layer:02d}" else get(slot).T
-
-
-def low_rank_delta(get: Get, slot: str, layer: int, shape: tuple[int, int], formula: Formula) -> Tensor:
-    """W0 + B_l A_l."""
-    return get(slot) + get(f"delta_out_{layer:02d}") @ get(f"delta_in_{layer:02d}")
-
-
-def scaled(get: Get, slot: str, layer: int, shape: tuple[int, int], formula: Formula) -> Tensor:
-    """diag(s_l) W0 diag(t_l)."""
-    return torch.diag(get(f"scale_out_{layer:02d}")) @ get(slot) @ torch.diag(get(f"scale_in_{layer:02d}"))
-
-
-def coefficients(get: Get, slot: str, layer: int, shape: tuple[int, int], formula: Formula) -> Tensor:
-    """sum_j a_lj T_j."""
-    return torch.einsum("k,kmn->mn", get(f"coefficients_{layer:02d}"), get(slot))
-
-
-def hashed(get: Get, slot: str, layer: int, shape: tuple[int, int], formula: Any) -> Tensor:
-    """Entry by entry from the table of the hash."""
-    values = get(slot)
-    rows = [[values[k] * s for k, s in zip(ks, ss)] for ks, ss in zip(formula.index.tolist(), formula.sign.tolist())]
-    return torch.stack([torch.stack(row) for row in rows])
-
-
-def rolled(values: Tensor, rows: int, columns: int, size: int) -> Tensor:
-    """The upper left (rows, columns) part of the circulant (size, size) whose first row is `values`, each row turned
-    one to the right; `values` holds only the offsets that the part shows, ascending."""
-    used = sorted({(j - i) % size for i in range(rows) for j in range(columns)})
-    first = values.new_zeros(size).index_put((torch.tensor(used),), values)
-    return torch.stack([torch.roll(first, i)[:columns] for i in range(rows)])
-
-
-def circulant(get: Get, slot: str, layer: int, shape: tuple[int, int], formula: Any) -> Tensor:
-    """Stacked circulants times the diagonal of signs."""
-    m, n = shape
-    parts, values = [], get(slot)
-    for start in range(0, m, n):
-        parts.append(rolled(values[start : start + n], min(n, m - start), n, n))
-    return torch.cat(parts) @ torch.diag(torch.from_numpy(formula.sign[0]).to(values))
-
-
-def block_circulant(get: Get, slot: str, layer: int, shape: tuple[int, int], formula: Any, b: int) -> Tensor:
-    """Blocks (b, b), cut at the edge."""
-    values, rows, taken = get(slot), [], 0
-    for top in range(0, shape[0], b):
-        row = []
-        for left in range(0, shape[1], b):
-            m, n = min(b, shape[0] - top), min(b, shape[1] - left)
-            count = len({(j - i) % b for i in range(m) for j in range(n)})
-            row.append(rolled(values[taken : taken + count], m, n, b))
-            taken += count
-        rows.append(torch.cat(row, dim=1))
-    return torch.cat(rows)
-
-
-FORMULAS: dict[str, Callable[..., Tensor]] = {
-    "transposed": transposed,
-    "low_rank_delta": low_rank_delta,
-    "scaled": scaled,
-    "coefficients": coefficients,
-    "hashed": hashed,
-    "circulant": circulant,
-    "block_circulant": block_circulant,
-}
 
 
 class Oracle:
@@ -274,10 +246,12 @@ class Oracle:
     def penalty(self) -> Tensor | float:
         return self.module.penalty()
 
-    def begin(self, step: int, stepper: torch.optim.Optimizer) -> None:
-        """Untie what is tied up to this step."""
-        if self.module.copy_of and step == self.material.scheme.untie_at:
+    def updated(self, updates: int, stepper: torch.optim.Optimizer) -> None:
+        """Untie what is tied for so many updates, or tie what is free for so many."""
+        if self.module.copy_of and updates == self.material.scheme.untie_at:
             self.module.untie(stepper)
+        elif self.module.copies and updates == self.material.scheme.tie_at:
+            self.module.tie(stepper)
 
     def stored(self) -> dict[str, Tensor]:
         return self.module.stored()
@@ -285,7 +259,7 @@ class Oracle:
     def randomness(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def probe(self, x: Tensor, y: Tensor, previous: dict[str, Tensor] | None, start: Sequence[Tensor] | None) -> Probe:
+    def probe(self, x: Tensor, y: Tensor, previous: dict[str, Tensor] | None, start: Start | None) -> Probe:
         """By autograd: every use of a weight is a node of its own, so that its gradient is seen."""
         net, material = self.module, self.material
         n = len(material.layers)
@@ -305,6 +279,6 @@ class Oracle:
             dws=[g[None] for g in grads[:n]],
             dbs=[g[None] for g in grads[2 * n :]],
             dzs=[g.T[None] for g in grads[n : 2 * n]],
-            start_outputs=start,
+            start=start,
             net=material.net,
         )

@@ -56,7 +56,8 @@ class Recorder:
         for name, rows in self.rows.items():
             steps = tuple(step for step, _ in rows)
             values = torch.stack([value for _, value in rows], dim=1).cpu().numpy()[: self.asked]
-            layers = tuple(measure.axis(name, self.scheme)) if name in measure.MEASURES else None
+            places = measure.axis(name, self.scheme) if name in measure.MEASURES else None
+            layers = None if places is None else tuple(places)
             series[name] = Series(steps, layers, values)
         dead, stopped = (at.cpu().numpy()[: self.asked].astype(np.int64) for at in (self.diverged_at, self.stopped_at))
         return Chunk(self.runs, dead, blank_after_divergence(series, dead), stopped if may_stop else None)

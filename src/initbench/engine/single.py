@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pkgutil import resolve_name
 from typing import Any, Protocol
 
@@ -19,10 +20,10 @@ from initbench.config.groups import OptimConfig
 from initbench.config.optimizers import OPTIMIZERS
 from initbench.engine.loop import Progress, train
 from initbench.engine.material import Material, Seeds
-from initbench.engine.optim import lr_factor, momentum_at
+from initbench.engine.optim import lr_factor, momentum_at, rate_at
 from initbench.engine.recorder import Recorder
 from initbench.engine.schedule import Schedule
-from initbench.measure import Probe, measure
+from initbench.measure import Probe, Start, measure
 from initbench.store.chunk import Chunk
 
 
@@ -46,15 +47,15 @@ class Trainable(Protocol):
         """What is added to the loss."""
         ...
 
-    def begin(self, step: int, stepper: torch.optim.Optimizer) -> None:
-        """What happens to the net before the forward pass of a step."""
+    def updated(self, updates: int, stepper: torch.optim.Optimizer) -> None:
+        """What happens to the net after so many updates."""
         ...
 
     def stored(self) -> dict[str, Tensor]:
         """A copy of each stored tensor, with a leading run axis of length 1."""
         ...
 
-    def probe(self, x: Tensor, y: Tensor, previous: dict[str, Tensor] | None, start: Sequence[Tensor] | None) -> Probe:
+    def probe(self, x: Tensor, y: Tensor, previous: dict[str, Tensor] | None, start: Start | None) -> Probe:
         """Forward and backward pass of the mean loss on the probe batch."""
         ...
 
@@ -84,7 +85,8 @@ class Single:
         self.stepper = of_torch(material.arm.optim, net.groups(lr), lr)
         self.diverged_at = torch.full((1,), -1, device=material.arm.engine.device)
         self.previous: dict[str, Tensor] | None = None
-        self.start: Sequence[Tensor] | None = None
+        self.start: Start | None = None
+        self.lr = torch.tensor([lr], dtype=material.dtype, device=self.diverged_at.device)
         self.like: dict[str, Tensor] = {}  # the last measures
         self.passed: Tensor | None = None
 
@@ -120,14 +122,16 @@ class Single:
         x, y = self.seeds.probe()
         self.net.module.eval()
         probe = self.net.probe(x[0], y[0], self.previous, self.start)
-        self.start = self.start or probe.outputs
-        self.like = measure(probe, names)
+        self.start = self.start or Start.of(probe)
+        c, steps = self.material.arm.optim, self.material.arm.train.steps
+        rate = self.lr * rate_at(c, step, steps)
+        targets = y.transpose(1, 2) if y.dim() == 3 else y
+        self.like = measure(replace(probe, targets=targets, loss=self.material.loss, step=step, lr=rate), names)
         return self.like
 
     def loss(self, step: int) -> Tensor:
         """Mean loss on the next batch, in training mode."""
         x, y = self.seeds.samples(next(self.batches))
-        self.net.begin(step, self.stepper)
         if not self.goes_on(step):
             return self.blank()
         self.net.module.train()
@@ -151,6 +155,7 @@ class Single:
             torch.nn.utils.clip_grad_norm_(self.net.module.parameters(), arm.optim.clip)
         set_rates(self.stepper, arm.optim, step, arm.train.steps)
         self.stepper.step()
+        self.net.updated(step + 1, self.stepper)
 
     def keep(self, places: Tensor) -> Tensor:
         """A lone run stays or leaves."""

@@ -7,9 +7,11 @@ update belongs to one run, so a run's bits depend neither on its stack-mates nor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,7 +24,7 @@ from initbench.engine.material import Material, Seeds
 from initbench.engine.recorder import Recorder
 from initbench.engine.schedule import Schedule
 from initbench.engine.sums import UseSums
-from initbench.measure import Probe, measure
+from initbench.measure import Probe, Start, measure
 from initbench.nets.mlp import LOSS_VALUES, LOSSES, Room, right
 from initbench.nets.residual import Trace
 from initbench.store.chunk import Chunk
@@ -33,17 +35,37 @@ EVALUATION_BLOCK = 4  # runs evaluated at once: their activations on 1,000 sampl
 def run_chunk(arm: ArmConfig, runs: Sequence[Run], data: Dataset, progress: Progress = lambda done: None) -> Chunk:
     """Train the runs (seed, lr) of an arm at once. `progress(n)` is told of n more run-steps now and then."""
     material = Material(arm, data)
+    schedule = Schedule.of(arm, data.classes is not None)
+    stack = stack_of(material, runs)
+    recorder = Recorder(material.scheme, runs, len(stack.row), arm.engine.device)
+    with without_gradients(material):
+        train(stack, schedule, recorder, progress)
+    return recorder.chunk(schedule.goal is not None)
+
+
+def stored_after(arm: ArmConfig, run: Run, data: Dataset, updates: int) -> dict[str, np.ndarray]:
+    """Every stored tensor of one run after so many updates."""
+    material = Material(arm, data)
+    stack = stack_of(material, [run])
+    with without_gradients(material):
+        for step in range(updates):
+            stack.loss(step)
+            stack.update(step)
+    return {name: value[0].cpu().numpy().copy() for name, value in stack.stored.items()}
+
+
+def stack_of(material: Material, runs: Sequence[Run]) -> Stack:
+    """The runs at their start."""
     # A lone run takes another path through BLAS and other bits; so it trains beside a copy of itself.
     padded = list(runs) if len(runs) > 1 else [runs[0], runs[0]]
     seeds = Seeds(material, tuple(sorted({seed for seed, _ in padded})))
-    row = torch.tensor([seeds.seeds.index(seed) for seed, _ in padded], device=arm.engine.device)
-    schedule = Schedule.of(arm, data.classes is not None)
-    recorder = Recorder(material.scheme, runs, len(padded), arm.engine.device)
-    stack = Stack(material, seeds, row, torch.tensor([lr for _, lr in padded], dtype=material.dtype))
-    # Inference mode makes each call of torch 2 us cheaper than no_grad; in it no formula could be pulled back by autograd.
-    with torch.inference_mode() if material.scheme.looks_up else torch.no_grad():
-        train(stack, schedule, recorder, progress)
-    return recorder.chunk(schedule.goal is not None)
+    row = torch.tensor([seeds.seeds.index(seed) for seed, _ in padded], device=material.arm.engine.device)
+    return Stack(material, seeds, row, torch.tensor([lr for _, lr in padded], dtype=material.dtype))
+
+
+def without_gradients(material: Material) -> AbstractContextManager[None]:
+    """Inference mode makes each call of torch 2 us cheaper than no_grad; in it no formula could be pulled back by autograd."""
+    return torch.inference_mode() if material.scheme.looks_up else torch.no_grad()
 
 
 class Stack:
@@ -61,7 +83,7 @@ class Stack:
         self.state: dict[str, optim.State] = {name: {} for name in self.stored}
         self.rules = {name: self.rule_of(name) for name in self.stored}
         self.diverged_at = torch.full((len(row),), -1, dtype=torch.int64, device=row.device)
-        self.start_outputs: list[Tensor] | None = None
+        self.start: Start | None = None
         self.room: Room | None = None
         self.sums: UseSums | None = None
         self.looked_up: tuple[list[Tensor], list[Tensor | None]] | None = None
@@ -135,9 +157,11 @@ class Stack:
         if not self.at_once:
             dws, dbs, _, rest = self.net.backward(weights, self.stored, trace, dlogits, self.room)
             grads = self.wanted({**self.scheme.stored_grads(dws, dbs, self.stored), **rest}, step)
-            for name in self.stored:
+            for name in self.scheme.trained:
                 self.apply(name, grads[name], lr, step)
             self.looked_up = None
+            if self.scheme.ties and step + 1 == self.scheme.tie_at:
+                self.tie()
             return
         if self.sums is None:
             self.sums = UseSums(self.scheme, self.stored)
@@ -147,6 +171,18 @@ class Stack:
                 self.apply(name, g, lr, step)
         for name, g in own.items():
             self.apply(name, g, lr, step)
+
+    def tie(self) -> None:
+        """From now on the members of a tie are one: the average of their values, and of their optimizer's state."""
+        for group in self.scheme.ties:
+            states = [self.state[name] for name in group]
+            for values in ([self.stored[name] for name in group], *([one[key] for one in states] for key in states[0])):
+                total = values[0].clone()
+                for value in values[1:]:
+                    total += value
+                total /= len(values)
+                for value in values:
+                    value.copy_(total)
 
     @cached_property
     def at_once(self) -> bool:
@@ -191,8 +227,8 @@ class Stack:
         self.row, self.lr, self.diverged_at = self.row[kept], self.lr[kept], self.diverged_at[kept]
         (x, y), cut = self.held
         self.held = (x[kept], y[kept]), cut
-        if self.start_outputs is not None:  # measured: there is a probe batch
-            self.start_outputs = [outputs[kept] for outputs in self.start_outputs]
+        if self.start is not None:  # measured: there is a probe batch
+            self.start = self.start.kept(kept)
             self.probed = (self.probed[0][kept], self.probed[1][kept])
         if self.previous is not None:
             self.previous = {name: value[kept] for name, value in self.previous.items()}
@@ -213,7 +249,9 @@ class Stack:
 
     def measure(self, step: int, names: Sequence[str]) -> dict[str, Tensor]:
         """Measures on the probe batch, (R, k) each."""
-        return measure(self.probe(self.probed, *self.weights(), self.previous), names)
+        probe = self.probe(self.probed, *self.weights(), self.previous)
+        rate = optim.rate_at(self.arm.optim, step, self.arm.train.steps)
+        return measure(replace(probe, step=step, lr=self.lr * rate), names)
 
     def probe(
         self,
@@ -237,9 +275,11 @@ class Stack:
             dws=dws,
             dbs=dbs,
             dzs=dzs,
-            start_outputs=self.start_outputs,
+            start=self.start,
             net=self.net,
+            targets=y,
+            loss=self.material.loss,
         )
-        if self.start_outputs is None:
-            self.start_outputs = probe.outputs
+        if self.start is None:
+            self.start = Start.of(probe)
         return probe

@@ -1,23 +1,37 @@
-"""What is measured inside the nets: a dict of pure functions of a `Probe`, taken on a schedule.
+"""What is measured inside the nets: a dict of pure functions of a `Probe`, taken on a schedule. Gradients are of the mean
+loss on the probe, not on the training batch.
 
 Each function returns `(R, k)`, k being what the measure is `over`: every layer, hidden layers, layers after the
-first, slots, layers or slots that share. A new measure is one function and one line in MEASURES.
+first, slots, layers or slots that share, modes of the data; or `(R,)` where it is one number a run. A new measure is one
+function, one line in MEASURES and one in docs/measures.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from initbench.config.checks import check_choice
 from initbench.config.groups import MeasureConfig
-from initbench.measure import geometry, signals, uses
-from initbench.measure.probe import PROBE_SAMPLES, Probe, mean, msq, norm, shared, shared_layers, spread, stack
+from initbench.measure import geometry, linear, signals, uses
+from initbench.measure.probe import (
+    PROBE_SAMPLES,
+    Probe,
+    Start,
+    dot,
+    mean,
+    msq,
+    norm,
+    shared,
+    shared_layers,
+    spread,
+    stack,
+)
 from initbench.sharing import Scheme
 
-__all__ = ["MEASURES", "PROBE_SAMPLES", "SETS", "Measure", "Probe", "axis", "chosen", "measure", "shared"]
+__all__ = ["MEASURES", "PROBE_SAMPLES", "SETS", "Measure", "Probe", "Start", "axis", "chosen", "measure", "shared"]
 
 
 def update_ratio(p: Probe) -> Tensor | None:
@@ -27,10 +41,40 @@ def update_ratio(p: Probe) -> Tensor | None:
     return stack([norm(p.stored[s.name] - p.previous[s.name]) / norm(p.stored[s.name]) for s in p.scheme.weights])
 
 
+def distance_from_start(p: Probe) -> Tensor | None:
+    """|W_t - W_0| / |W_0| of each layer's weight; absent at step 0, NaN for a weight that starts at 0."""
+    if p.start is None:
+        return None
+    return stack([norm(w - start) / norm(start) for w, start in zip(p.weights, p.weights_of(p.start.stored))])
+
+
+def sharpness(p: Probe) -> Tensor | None:
+    """Largest eigenvalue of the Hessian of the probe's loss by what is trained."""
+    return None if p.point is None else p.point.sharpness
+
+
+def step_sharpness(p: Probe) -> Tensor | None:
+    """Learning rate times sharpness over 2: above 1 a step of plain gradient descent overshoots in that direction."""
+    return None if p.point is None or p.lr is None else p.lr * p.point.sharpness / 2
+
+
+def gradient_noise_scale(p: Probe) -> Tensor | None:
+    """tr(Cov of the samples' gradients) / |mean gradient|^2 on the probe (no Bessel correction)."""
+    return None if p.point is None else p.point.noise_scale
+
+
+def kernel_change(p: Probe) -> Tensor | None:
+    """|K_t - K_0| / |K_0| of the tangent kernel on the first 8 probe samples; absent at step 0."""
+    if p.point is None or p.start is None or p.point.kernels is None:
+        return None
+    before = replace(p.point, stored=p.start.stored).kernels
+    return None if before is None else norm(p.point.kernels - before) / norm(before)
+
+
 @dataclass(frozen=True)
 class Measure:
-    """A function of a probe, and what it is over: layer, hidden, later (all but the first), slot, bias, shared_layer
-    or shared_slot. `light` measures need no decomposition.
+    """A function of a probe, and what it is over: layer, hidden, later (all but the first), slot, bias, shared_layer,
+    shared_slot, mode or run. `light` measures need no decomposition.
     """
 
     function: Callable[[Probe], Tensor | None]
@@ -69,6 +113,32 @@ MEASURES: dict[str, Measure] = {
     "activation_participation_ratio": Measure(geometry.activation_participation_ratio, "layer", light=False),
     "unit_spread": Measure(geometry.unit_spread, "layer", light=False),
     "activation_change_msq": Measure(signals.activation_change_msq, "layer"),
+    "distance_from_start": Measure(distance_from_start, "layer", light=False),
+    "weight_grad_product": Measure(
+        lambda p: stack([dot(p.stored[s.name], p.grads[s.name]) for s in p.scheme.weights]), "slot", light=False
+    ),
+    "weight_sv_min": Measure(geometry.weight_sv_min, "layer", light=False),
+    "weight_condition": Measure(geometry.weight_condition, "layer", light=False),
+    "preactivation_msq_std": Measure(lambda p: stack([signals.sample_std(z) for z in p.zs]), "layer", light=False),
+    "activation_msq_std": Measure(lambda p: stack([signals.sample_std(h) for h in p.outputs]), "layer", light=False),
+    "preactivation_msq_first": Measure(
+        lambda p: stack([signals.by_sample(z[:, :, :1])[:, 0] for z in p.zs]), "layer", light=False
+    ),
+    "activation_msq_first": Measure(
+        lambda p: stack([signals.by_sample(h[:, :, :1])[:, 0] for h in p.outputs]), "layer", light=False
+    ),
+    "jacobian_sv_median": Measure(geometry.jacobian_sv_median, "later", light=False),
+    "input_jacobian_sv_mean_square": Measure(geometry.input_jacobian_sv_mean_square, "layer", light=False),
+    "input_jacobian_sv_max": Measure(geometry.input_jacobian_sv_max, "layer", light=False),
+    "input_jacobian_sv_median": Measure(geometry.input_jacobian_sv_median, "layer", light=False),
+    "input_jacobian_sv_min": Measure(geometry.input_jacobian_sv_min, "layer", light=False),
+    "product_eigenvalue_max": Measure(linear.product_eigenvalue_max, "run", light=False),
+    "product_eigenvalue_min": Measure(linear.product_eigenvalue_min, "run", light=False),
+    "mode_strength": Measure(linear.mode_strength, "mode", light=False),
+    "sharpness": Measure(sharpness, "run", light=False),
+    "step_sharpness": Measure(step_sharpness, "run", light=False),
+    "gradient_noise_scale": Measure(gradient_noise_scale, "run", light=False),
+    "kernel_change": Measure(kernel_change, "run", light=False),
 }
 SETS: dict[str, tuple[str, ...]] = {
     "none": (),
@@ -91,9 +161,13 @@ def chosen(config: MeasureConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys(config.metrics))
 
 
-def axis(name: str, scheme: Scheme) -> list[int]:
-    """Layer number of each column of a measure; a slot stands at its first layer."""
+def axis(name: str, scheme: Scheme) -> list[int] | None:
+    """Layer number of each column of a measure; a slot stands at its first layer, a mode at its own number from 0 on. None
+    for one number a run."""
+    if MEASURES[name].over == "run":
+        return None
     return {
+        "mode": lambda: list(range(min(scheme.shapes[-1][0], scheme.shapes[0][1]))),
         "layer": lambda: list(range(len(scheme.weight_slot))),
         "hidden": lambda: list(range(len(scheme.weight_slot) - 1)),
         "later": lambda: list(range(1, len(scheme.weight_slot))),
@@ -105,10 +179,10 @@ def axis(name: str, scheme: Scheme) -> list[int]:
 
 
 def measure(probe: Probe, names: Sequence[str]) -> dict[str, Tensor]:
-    """Every asked measure that exists for this net and step: name -> `(R, k)`, k as in `axis`."""
+    """Every asked measure that exists for this net and step: name -> `(R, k)`, k as in `axis`, or `(R,)`."""
     values = {}
     for name in names:
-        if axis(name, probe.scheme):
+        if axis(name, probe.scheme) != []:
             value = MEASURES[name].function(probe)
             if value is not None:
                 values[name] = value

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from initbench.measure.probe import Probe, jacobians, stack
+from initbench.measure.probe import Probe, input_jacobians, jacobians, stack
 
 
 def weight_spectral_norm(p: Probe) -> Tensor:
@@ -19,6 +19,16 @@ def weight_spectral_norm(p: Probe) -> Tensor:
 def weight_stable_rank(p: Probe) -> Tensor:
     """|W|_F^2 / |W|_2^2, between 1 and the rank; NaN for W = 0."""
     return stack([s.square().sum(1) / s[:, 0].square() for s in p.weight_singular_values])
+
+
+def weight_sv_min(p: Probe) -> Tensor:
+    """Smallest of the min(m, n) singular values of each layer's weight."""
+    return stack([s[:, -1] for s in p.weight_singular_values])
+
+
+def weight_condition(p: Probe) -> Tensor:
+    """Largest over smallest singular value of each layer's weight; NaN for a singular one."""
+    return stack([s[:, 0] / s[:, -1] for s in p.weight_singular_values])
 
 
 def jacobian_sv_mean_square(p: Probe) -> Tensor:
@@ -45,6 +55,41 @@ def jacobian_sv_max(p: Probe) -> Tensor:
 def jacobian_sv_min(p: Probe) -> Tensor:
     """Smallest singular value of d z_l / d z_0, mean over samples."""
     return stack([s[..., -1].mean(1) for s in p.jacobian_spectra])
+
+
+def jacobian_sv_median(p: Probe) -> Tensor:
+    """Median singular value of d z_l / d z_0 (of the two in the middle their mean), mean over samples."""
+    return stack([middle(s).mean(1) for s in p.jacobian_spectra])
+
+
+def input_jacobian_sv_mean_square(p: Probe) -> Tensor:
+    """Mean of s^2 over the singular values of d z_l / d x, then over samples: |J|_F^2 / min(m_l, inputs)."""
+    return stack([j.square().sum((1, 3)).mean(1) / min(j.shape[1], j.shape[3]) for j in input_jacobians(p)])
+
+
+def input_jacobian_sv_max(p: Probe) -> Tensor:
+    """Largest singular value of d z_l / d x, mean over samples."""
+    return stack([s[..., 0].mean(1) for s in p.input_jacobian_spectra])
+
+
+def input_jacobian_sv_median(p: Probe) -> Tensor:
+    """Median singular value of d z_l / d x, mean over samples."""
+    return stack([middle(s).mean(1) for s in p.input_jacobian_spectra])
+
+
+def input_jacobian_sv_min(p: Probe) -> Tensor:
+    """Smallest singular value of d z_l / d x, mean over samples."""
+    return stack([s[..., -1].mean(1) for s in p.input_jacobian_spectra])
+
+
+def middle(s: Tensor) -> Tensor:
+    """Median of ordered values (..., k).
+
+    >>> middle(torch.tensor([[9.0, 4.0, 1.0, 0.0], [8.0, 2.0, 2.0, 2.0]]))
+    tensor([2.5000, 2.0000])
+    """
+    k = s.shape[-1]
+    return (s[..., (k - 1) // 2] + s[..., k // 2]) / 2
 
 
 def mean_pair_cosine(x: Tensor) -> Tensor:
@@ -122,6 +167,7 @@ def activation_participation_ratio(p: Probe) -> Tensor:
 def unit_spread(p: Probe) -> Tensor:
     """Largest difference between two units of a layer on one sample, over the layer's largest output.
 
-    0: the units are identical, and stay so under gradient descent. NaN where all outputs are 0.
+    0: the units are identical, and stay so under gradient descent. NaN where all outputs are 0: there is no size to
+    compare with, though such units are identical too.
     """
     return stack([(h.amax(1) - h.amin(1)).amax(1) / h.abs().amax((1, 2)) for h in p.outputs])

@@ -12,12 +12,29 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from initbench.measure.landscape import Point
 from initbench.nets.mlp import ACTIVATIONS
 from initbench.nets.net import Net
 from initbench.sharing import Scheme, Slot
 
 PROBE_SAMPLES = 256
 JACOBIAN_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Start:
+    """Of R runs at step 0: layer outputs (R, m, P), and a copy of what is stored."""
+
+    outputs: list[Tensor]
+    stored: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, probe: Probe) -> Start:
+        return cls(probe.outputs, {name: value.clone() for name, value in probe.stored.items()})
+
+    def kept(self, rows: Tensor) -> Start:
+        """That of some runs."""
+        return Start([one[rows] for one in self.outputs], {name: value[rows] for name, value in self.stored.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +52,19 @@ class Probe:
     dws: Sequence[Tensor]  # gradient of the mean loss by each layer's use of its weight (R, m, n)
     dbs: Sequence[Tensor]  # and of its bias (R, m)
     dzs: Sequence[Tensor]  # gradient of the mean loss by the preactivations (R, m, P)
-    start_outputs: Sequence[Tensor] | None  # layer outputs at step 0; None at step 0
+    start: Start | None  # None at step 0
     net: Net | None = None  # how the layers are wired; None: each on the activations of the one before
+    targets: Tensor | None = None  # class numbers (R, P), or values (R, k, P)
+    loss: str = "cross_entropy"
+    step: int = 0
+    lr: Tensor | None = None  # (R,) learning rate of the next update, at the end of the last one
+
+    @cached_property
+    def point(self) -> Point | None:
+        """Where the runs are in the landscape of their loss; None for a module of your own."""
+        if self.net is None or self.targets is None:
+            return None
+        return Point(self.net, self.stored, self.hs[0], self.targets, self.loss, self.step)
 
     @property
     def layers(self) -> range:
@@ -50,9 +78,13 @@ class Probe:
     @cached_property
     def weights(self) -> list[Tensor]:
         """Weight that each layer uses, times its forward factor, (R, m, n)."""
+        return self.weights_of(self.stored)
+
+    def weights_of(self, stored: Mapping[str, Tensor]) -> list[Tensor]:
+        """The same of other stored tensors."""
         if self.net is not None:
-            return self.net.weights(self.stored)[0]
-        return [self.scheme.weight(self.stored, i) for i in self.layers]
+            return self.net.weights(stored)[0]
+        return [self.scheme.weight(stored, i) for i in self.layers]
 
     @cached_property
     def grads(self) -> dict[str, Tensor]:
@@ -78,6 +110,11 @@ class Probe:
         """Singular values of d z_l / d z_0 for l = 1 .. depth, (R, S, k) each."""
         return [singular_values(j.transpose(1, 2)) for j in jacobians(self)]
 
+    @cached_property
+    def input_jacobian_spectra(self) -> list[Tensor]:
+        """Singular values of d z_l / d x for every layer, (R, S, k) each."""
+        return [singular_values(j.transpose(1, 2)) for j in input_jacobians(self)]
+
     def slope(self, layer: int) -> Tensor:
         """phi'(z) of a hidden layer, (R, m, P)."""
         return ACTIVATIONS[self.activation].derivative(self.zs[layer])
@@ -90,17 +127,38 @@ def jacobians(p: Probe) -> Iterator[Tensor]:
     """
     r, m0 = p.zs[0].shape[:2]
     s = min(JACOBIAN_SAMPLES, p.zs[0].shape[2])
+    one = torch.eye(m0, dtype=p.zs[0].dtype, device=p.zs[0].device)
+    yield from chained(p, one[None, :, None, :].expand(r, m0, s, m0))
+
+
+def input_jacobians(p: Probe) -> Iterator[Tensor]:
+    """J_l = d z_l / d x: J_0 = W_0, then as `jacobians`, with what is injected; (R, m, S, inputs) each, from layer 0 on."""
+    s = min(JACOBIAN_SAMPLES, p.zs[0].shape[2])
+    first = p.weights[0].unsqueeze(2).expand(-1, -1, s, -1)
+    yield first
+    injected: dict[int, Tensor] = {}
+    if p.net is not None:
+        for slot in p.scheme.injections:
+            v = p.net.injection(slot, p.stored).unsqueeze(2).expand(-1, -1, s, -1)
+            injected |= dict.fromkeys(slot.layers, v)
+    yield from chained(p, first, injected)
+
+
+def chained(p: Probe, j: Tensor, injected: Mapping[int, Tensor] | None = None) -> Iterator[Tensor]:
+    """The Jacobians of layers 1 .. depth from that of layer 0, (R, m, S, n) each."""
+    s, n = j.shape[2:]
     skips = p.net is not None and bool(p.net.branches)
-    j = torch.eye(m0, dtype=p.zs[0].dtype, device=p.zs[0].device)[None, :, None, :].expand(r, m0, s, m0)
     earlier = [j.flatten(2)]
     for layer in p.layers[1:]:
         bent = p.slope(layer - 1)[:, :, :s, None] * j
         # one product per run, whatever the number of samples
         flat = torch.bmm(p.weights[layer], bent.flatten(2))
+        if injected and layer in injected:
+            flat = flat + injected[layer].flatten(2)
         if skips and p.net is not None:
             flat = p.net.join(layer, flat, earlier, p.stored)
             earlier.append(flat)
-        j = flat.unflatten(2, (s, m0))
+        j = flat.unflatten(2, (s, n))
         yield j
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from initbench.config.activations import ACTIVATIONS
-from initbench.measure.probe import Probe, msq, stack
+from initbench.measure.probe import Probe, msq, spread, stack
 
 
 def dead_fraction(p: Probe) -> Tensor | None:
@@ -35,6 +35,16 @@ def backward_msq(p: Probe) -> Tensor:
 
 def activation_change_msq(p: Probe) -> Tensor | None:
     """Mean square change of each layer's output since step 0 (coordinate check); absent at step 0."""
-    if p.start_outputs is None:
+    if p.start is None:
         return None
-    return stack([msq(h - start) for h, start in zip(p.outputs, p.start_outputs)])
+    return stack([msq(h - start) for h, start in zip(p.outputs, p.start.outputs)])
+
+
+def by_sample(x: Tensor) -> Tensor:
+    """Mean square of each sample, (R, units, P) -> (R, P)."""
+    return x.square().mean(1)
+
+
+def sample_std(x: Tensor) -> Tensor:
+    """Standard deviation over samples of their mean squares, (R,)."""
+    return spread(by_sample(x))

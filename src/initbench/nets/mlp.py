@@ -7,12 +7,14 @@ equation, Z = W H + b, and a softmax over classes runs along contiguous samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pkgutil import resolve_name
 
 import torch
 from torch import Tensor
 
+from initbench.config.activations import ACTIVATIONS as FACTS
 from initbench.config.activations import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 
 VECTORS = 64  # entries that whole vectors hold, also where torch takes four at a time
@@ -119,6 +121,22 @@ ACTIVATIONS: dict[str, Stacked] = {
 ACTIVATIONS |= {name: each_run_alike(ACTIVATIONS[name]) for name in ("gelu", "silu", "elu", "selu", "softplus")}
 
 
+def torch_function(activation: str) -> Callable[[Tensor], Tensor]:
+    """An activation as torch has it.
+
+    >>> torch_function("relu") is torch.relu
+    True
+    """
+    found: Callable[[Tensor], Tensor] = resolve_name(FACTS[activation].torch)
+    return found
+
+
+def phi_of(activation: str) -> Callable[..., Tensor]:
+    """phi(z, out) as in ACTIVATIONS; of a z that autograd looks at, as torch has it."""
+    ours, theirs = ACTIVATIONS[activation].phi, torch_function(activation)
+    return lambda z, out=None: theirs(z) if z.requires_grad else ours(z, out=out)
+
+
 @dataclass(frozen=True)
 class Room:
     """Memory that every training step of a stack writes over, so that training takes none and stays in cache.
@@ -149,9 +167,14 @@ def affine(w: Tensor, b: Tensor | None, h: Tensor, out: Tensor | None = None) ->
 
 
 def forward(
-    weights: Sequence[Tensor], biases: Sequence[Tensor | None], x: Tensor, activation: str, room: Room | None = None
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
+    x: Tensor,
+    activation: str,
+    room: Room | None = None,
+    injected: Mapping[int, Tensor] | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Z_l = W_l H_l + b_l, H_{l+1} = phi(Z_l), the output layer linear.
+    """Z_l = W_l H_l + b_l, H_{l+1} = phi(Z_l), the output layer linear; `injected` (R, m, B) are added to some Z_l.
 
     x (R, n, B); returns the preactivations Z_0..Z_depth, each (R, m, B), the last being the logits, and the layer
     inputs H_0 = x .. H_depth, each (R, n, B). In a `room` they last until its next use, and Z_l may be H_{l+1}.
@@ -161,10 +184,12 @@ def forward(
     >>> z[1][0, 0, 0].item()
     12.0
     """
-    phi = ACTIVATIONS[activation].phi
+    phi = phi_of(activation)
     zs, hs = [], [x]
     for i, (w, b) in enumerate(zip(weights, biases)):
         z = affine(w, b, hs[-1], None if room is None else room.zs[i])
+        if injected and i in injected:
+            z = z.add_(injected[i])
         zs.append(z)
         if i < len(weights) - 1:
             hs.append(phi(z, out=None if room is None else room.hs[i]))

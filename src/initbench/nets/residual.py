@@ -172,7 +172,7 @@ def init_factors(model: ModelConfig, layers: Sequence[LayerSpec]) -> tuple[tuple
 @dataclass(frozen=True)
 class Trace:
     """A forward pass: preactivations zs (R, m, B), layer inputs hs (R, n, B), activations phis before any shift, and
-    each layer's own product ys = W h + b."""
+    each layer's own product ys = W h + b, with what is injected."""
 
     zs: list[Tensor]
     hs: list[Tensor]
@@ -187,11 +187,12 @@ def forward(
     own: Mapping[str, Tensor],
     x: Tensor,
     activation: str,
+    injected: Mapping[int, Tensor] | None = None,
 ) -> Trace:
-    """The residual net on x (R, n, B); `own` are the stored gains and shifts."""
-    from initbench.nets.mlp import ACTIVATIONS, affine
+    """The residual net on x (R, n, B); `own` are the stored gains and shifts, `injected` (R, m, B) part of some y."""
+    from initbench.nets.mlp import affine, phi_of
 
-    phi = ACTIVATIONS[activation].phi
+    phi = phi_of(activation)
     ends = {b.last: b for b in found}
     shift = {b.first + i: name for b in found for i, name in enumerate(b.shifts)}
     trace = Trace([], [], [], [])
@@ -199,6 +200,8 @@ def forward(
         value = phi(trace.zs[-1]) if i else x
         h = value + own[shift[i]].unsqueeze(2) if i in shift else value
         y = affine(w, b, h)
+        if injected and i in injected:
+            y = y.add_(injected[i])
         z = join(ends[i], y, trace.zs[ends[i].first - 1], own) if i in ends else y
         for values, one in ((trace.phis, value), (trace.hs, h), (trace.ys, y), (trace.zs, z)):
             values.append(one)

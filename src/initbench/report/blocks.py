@@ -181,7 +181,8 @@ def loss_curves(source: Source, draw: Draw) -> Block:
 def gradients(source: Source, draw: Draw) -> Block:
     block = Block("gradients", "Gradients", "Why? What reaches each layer", [
         "Norm of the gradient at each layer (rows, 0 = first) and measured step (columns, not evenly spaced), median "
-        "over seeds at the chosen learning rate, one colour scale for all panels.",
+        "over seeds at the chosen learning rate, one colour scale for all panels. It is that of the mean loss on the probe, "
+        "the first 256 training samples, not on the training batch.",
         "Layers beside an orange bar share one weight: shown is the gradient of each layer's own use of it, where that "
         "was measured. White: not measured, or diverged in half of the seeds.",
     ])  # fmt: skip

@@ -6,6 +6,7 @@ first of them (layer 1 of the net); input and output layers are shared only by `
 names them.
 """
 
-from initbench.sharing.build import BUILDERS, Parts, builder, label, main_slots, scheme
+from initbench.sharing.build import BUILDERS, builder, label, scheme
 from initbench.sharing.groups import NEEDS_SLOTS, RULES
+from initbench.sharing.parts import Parts, main_slots
 from initbench.sharing.scheme import Draw, Formula, Scheme, Slot, slot_of_layer

@@ -1,48 +1,28 @@
 """From a configuration to a scheme: one builder a scheme, `(config, layers) -> Parts`.
 
-The builders below, those of installed packages (entry point group `initbench.sharing`) and your own
+The builders in BUILDERS, those of installed packages (entry point group `initbench.sharing`) and your own
 (`sharing=my_module.my_sharing`) have one contract. A builder
 may return plain groups of layers, or Parts where weights are more than look-ups.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
 
 from initbench.config.checks import unknown
 from initbench.config.groups import OWN_BIAS, SHARING_KEYS, LayerSpec, SharingConfig
-from initbench.errors import inapplicable, refusal, shown
+from initbench.errors import inapplicable, refusal
 from initbench.grammar import plain
 from initbench.own import plugins
 from initbench.own.code import guarded
-from initbench.sharing.formulas import (
-    Coefficients,
-    Indexed,
-    Itself,
-    LowRankDelta,
-    Scaled,
-    Transposed,
-    block_circulant,
-    circulant,
-    hashed,
-)
-from initbench.sharing.groups import RULES, Groups, alike, alone_too, by_hand, by_rule, check_one_shape, named_or_all
-from initbench.sharing.parts import Parts, check_parts, checked
-from initbench.sharing.scheme import Draw, Formula, Scheme, Slot
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
+from initbench.sharing import composed, timed
+from initbench.sharing.groups import RULES, Groups, alike, alone_too, by_hand, by_rule, check_one_shape
+from initbench.sharing.parts import Parts, check_formulas, check_frozen, check_parts, checked, main_slots
+from initbench.sharing.scheme import Scheme, Slot
+from initbench.sharing.subspace import intrinsic
 
 Builder = Callable[[SharingConfig, Sequence[LayerSpec]], Parts | Groups]
-
-
-def main_slots(groups: Groups, layers: Sequence[LayerSpec]) -> tuple[Slot, ...]:
-    """One slot a group, of its first layer's shape."""
-    return tuple(Slot(f"weight_{g[0]:02d}", layers[g[0]].shape, tuple(g)) for g in groups)
 
 
 def explicit(config: SharingConfig, layers: Sequence[LayerSpec]) -> Groups:
@@ -52,227 +32,49 @@ def explicit(config: SharingConfig, layers: Sequence[LayerSpec]) -> Groups:
     return alone_too(by_hand(config, layers), layers)
 
 
-def transposed(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
-    """W_dec = W_enc^T: layer l of an autoencoder-shaped net with its mirror image; a middle layer stays alone.
-
-    `sharing.groups` names other pairs [encoder, decoder]. The stored matrix has the fans of its first use, the encoder:
-    where the decoder uses it, fan_in and fan_out have changed places.
-    """
-    count = len(layers)
-    groups = by_hand(config, layers) or [[i, count - 1 - i] for i in range(count // 2)]
-    refused = refusal if config.groups else inapplicable
-    for group in groups:
-        if len(group) != 2:
-            raise refusal(
-                f"sharing.groups={shown(config.groups)}",
-                "sharing=transposed takes pairs",
-                "write pairs [encoder, decoder]",
-            )
-        first, second = (layers[i] for i in group)
-        if first.shape != second.shape[::-1]:
-            raise refused(
-                "sharing=transposed",
-                f"layer {first.index} has shape {first.shape} and layer {second.index} {second.shape}",
-                "pair layers of which one is the other transposed (fan_out, fan_in)",
-            )
-    formulas: dict[int, Formula] = {}
-    for one, two in groups:
-        formulas[one], formulas[two] = Itself(f"weight_{one:02d}"), Transposed(f"weight_{one:02d}")
-    return Parts(main_slots(alone_too(groups, layers), layers), formulas=formulas)
-
-
-def low_rank_delta(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
-    """W_l = W0 + B_l A_l of rank sharing.rank: W0 by the initializer, A ~ U(+-1/sqrt n), B = 0, so that the net starts
-    as the tied one."""
+def input_injection(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
+    """One weight for all layers of a group, each use of which also receives V x: z = W h + b + V x. V starts as the
+    initializer fills the input layer, by a draw of its own."""
     groups = alike(config, layers)
-    extras: list[Slot] = []
-    formulas: dict[int, Formula] = {}
-    fills: dict[str, Callable[[Draw], Tensor]] = {}
-    rank = config.rank
+    slots = []
     for group in groups:
-        m, n = layers[group[0]].shape
-        if rank > min(m, n):
+        if 0 in group:
             raise inapplicable(
-                f"sharing.rank={rank}", f"layer {group[0]} has shape {(m, n)}", f"must be at most {min(m, n)}"
+                "sharing=input_injection",
+                "layer 0 receives the input already",
+                "name layers from 1 on in sharing.groups",
             )
-        for layer in group:
-            left, right = f"delta_out_{layer:02d}", f"delta_in_{layer:02d}"
-            extras += [Slot(left, (m, rank), (layer,)), Slot(right, (rank, n), (layer,))]
-            fills[left] = zeros((m, rank))
-            fills[right] = uniform((rank, n), 1 / math.sqrt(n), layer)
-            formulas[layer] = LowRankDelta(f"weight_{group[0]:02d}", left, right, flops=6 * m * n * rank + 2 * m * n)
-    return Parts(main_slots(alone_too(groups, layers), layers), tuple(extras), formulas, fills)
-
-
-def zeros(shape: tuple[int, ...]) -> Callable[[Draw], Tensor]:
-    """Starts at 0."""
-    import torch
-
-    return lambda draw: torch.zeros(shape, dtype=torch.float64)
-
-
-def uniform(shape: tuple[int, ...], bound: float, layer: int) -> Callable[[Draw], Tensor]:
-    """Starts as U(+-bound)."""
-    import torch
-
-    def fill(draw: Draw) -> Tensor:
-        drawn = torch.rand(shape, dtype=torch.float64, generator=draw.stream("low_rank_delta", layer))
-        return (2 * drawn - 1) * bound
-
-    return fill
-
-
-def scaled(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
-    """W_l = diag(s_l) W0 diag(t_l); s and t start as `sharing.start`: random signs, N(1, .5^2), or ones (tied)."""
-    groups = alike(config, layers)
-    extras: list[Slot] = []
-    formulas: dict[int, Formula] = {}
-    fills: dict[str, Callable[[Draw], Tensor]] = {}
-    for group in groups:
-        m, n = layers[group[0]].shape
-        for layer in group:
-            out, into = f"scale_out_{layer:02d}", f"scale_in_{layer:02d}"
-            extras += [Slot(out, (m,), (layer,)), Slot(into, (n,), (layer,))]
-            fills[out], fills[into] = scales(config.start, m, "out", layer), scales(config.start, n, "in", layer)
-            formulas[layer] = Scaled(f"weight_{group[0]:02d}", out, into, flops=9 * m * n)
-    return Parts(main_slots(alone_too(groups, layers), layers), tuple(extras), formulas, fills)
-
-
-def scales(start: str, size: int, side: str, layer: int) -> Callable[[Draw], Tensor]:
-    """Starts of `scaled`, one number per unit."""
-    import torch
-
-    def fill(draw: Draw) -> Tensor:
-        if start == "ones":
-            return torch.ones(size, dtype=torch.float64)
-        drawn = torch.randn(size, dtype=torch.float64, generator=draw.stream("scaled", side, layer))
-        return torch.where(drawn < 0, -1.0, 1.0).double() if start == "signs" else 1 + 0.5 * drawn
-
-    return fill
-
-
-def coefficients(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
-    """W_l = sum_j a_lj T_j: `sharing.slots` templates by the initializer, a the rows of a semi-orthogonal (L, k) matrix
-    (columns orthonormal if L > k, rescaled by sqrt(L / k) so that the weights keep the initializer's variance)."""
-    groups = alike(config, layers)
-    slots: list[Slot] = []
-    extras: list[Slot] = []
-    formulas: dict[int, Formula] = {}
-    fills: dict[str, Callable[[Draw], Tensor]] = {}
-    k = config.slots
-    for group in groups:
-        m, n = layers[group[0]].shape
-        bank = f"weight_{group[0]:02d}"
-        slots.append(Slot(bank, (k, m, n), tuple(group)))
-        fills[bank] = templates(group[0], k)
-        for row, layer in enumerate(group):
-            name = f"coefficients_{layer:02d}"
-            extras.append(Slot(name, (k,), (layer,)))
-            fills[name] = mixing(group[0], row, len(group), k)
-            formulas[layer] = Coefficients(bank, name, flops=6 * k * m * n)
-    taken = {layer for group in groups for layer in group}
-    alone = main_slots([[layer.index] for layer in layers if layer.index not in taken], layers)
-    weights = tuple(sorted((*slots, *alone), key=lambda slot: slot.layers))
-    return Parts(weights, tuple(extras), formulas, fills)
-
-
-def templates(layer: int, count: int) -> Callable[[Draw], Tensor]:
-    """A bank of independent draws of one layer's initializer."""
-
-    def fill(draw: Draw) -> Tensor:
-        import torch
-
-        return torch.stack([draw(layer, copy) for copy in range(count)])
-
-    return fill
-
-
-def mixing(group: int, row: int, rows: int, k: int) -> Callable[[Draw], Tensor]:
-    """One row of the group's semi-orthogonal matrix (L, k)."""
-
-    def fill(draw: Draw) -> Tensor:
-        import torch
-
-        from initbench.initializers import orthogonal_
-
-        matrix = torch.empty(rows, k, dtype=torch.float64)
-        orthogonal_(matrix, generator=draw.stream("coefficients", group))
-        return matrix[row] * math.sqrt(max(1.0, rows / k))
-
-    return fill
-
-
-def soft(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
-    """Every layer its own weight, pulled together by lambda sum_i |W_i - mean|^2 = lambda / L sum_{i<j} |W_i - W_j|^2,
-    lambda = sharing.strength; biases are free."""
-    groups = alike(config, layers)
-    every = [[layer.index] for layer in layers]
-    names = tuple(tuple(f"weight_{layer:02d}" for layer in group) for group in groups)
-    return Parts(main_slots(every, layers), soft=names)
-
-
-def tied_at_init(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
-    """One draw copied to every layer of a group, then independent (Yang et al. 2021)."""
-    groups = alike(config, layers)
-    first = {layer: group[0] for group in groups for layer in group}
-    slots = tuple(
-        replace(slot, start_layer=first.get(slot.layers[0]))
-        for slot in main_slots([[layer.index] for layer in layers], layers)
-    )
-    return Parts(slots, bias_starts=groups)
-
-
-def tie_then_untie(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
-    """Tied for the first `sharing.step` updates, then each layer goes on with its copy of weight and optimizer state
-    (Yang et al. 2021, who step with the mean of the layers' gradients: sharing.reduce=mean)."""
-    parts = tied_at_init(config, layers)
-    ties = [tuple(f"weight_{layer:02d}" for layer in group) for group in parts.bias_starts]
-    if config.bias == "tied":
-        ties += [tuple(f"bias_{layer:02d}" for layer in group) for group in parts.bias_starts]
-    return replace(parts, ties=tuple(tie for tie in ties if len(tie) > 1))
-
-
-def indexed(config: SharingConfig, layers: Sequence[LayerSpec]) -> Parts:
-    """Layers whose entries are stored numbers seen through an index: hashed, circulant, block_circulant.
-
-    All hidden-to-hidden layers, or those that `sharing.groups` names; each has its own numbers.
-    """
-    chosen = sorted(layer for group in named_or_all(config, layers) for layer in group)
-    slots = {slot.layers[0]: slot for slot in main_slots([[layer.index] for layer in layers], layers)}
-    formulas: dict[int, Formula] = {}
-    fills: dict[str, Callable[[Draw], Tensor]] = {}
-    for layer in chosen:
-        shape = layers[layer].shape
-        if config.name == "hashed":
-            index, sign = hashed(shape, config.ratio, layer)
-        elif config.name == "circulant":
-            index, sign = circulant(shape, layer)
-        elif config.block > max(shape):
+        if layers[group[0]].fan_out != layers[0].fan_out:
             raise inapplicable(
-                f"sharing.block={config.block}", f"layer {layer} has shape {shape}", f"must be at most {max(shape)}"
+                "sharing=input_injection",
+                f"layer 0 has {layers[0].fan_out} units and layer {group[0]} {layers[group[0]].fan_out}, and V starts as "
+                "the weight of layer 0",
+                "give the layers equal widths",
             )
-        else:
-            index, sign = block_circulant(shape, config.block)
-        name = slots[layer].name
-        slots[layer] = Slot(name, (int(index.max()) + 1,), (layer,))
-        formula = Indexed(name, index, sign)
-        formulas[layer] = formula
-        fills[name] = lambda draw, formula=formula, layer=layer: formula.start(draw(layer))  # type: ignore[misc]
-    return Parts(tuple(slots.values()), formulas=formulas, fills=fills)
+        slots.append(Slot(f"injection_{group[0]:02d}", layers[0].shape, tuple(group)))
+    fills = {slot.name: lambda draw, copy=copy: draw(0, copy) for copy, slot in enumerate(slots, start=1)}  # type: ignore[misc]
+    return Parts(main_slots(alone_too(groups, layers), layers), fills=fills, injections=tuple(slots))
 
 
 BUILDERS: dict[str, Builder] = {
     **dict.fromkeys(RULES, by_rule),
     "explicit": explicit,
-    "transposed": transposed,
-    "low_rank_delta": low_rank_delta,
-    "scaled": scaled,
-    "coefficients": coefficients,
-    "soft": soft,
-    "tied_at_init": tied_at_init,
-    "tie_then_untie": tie_then_untie,
-    **dict.fromkeys(("hashed", "circulant", "block_circulant"), indexed),
+    "transposed": composed.transposed,
+    "low_rank_delta": composed.low_rank_delta,
+    "scaled": composed.scaled,
+    "coefficients": composed.coefficients,
+    "shared_basis": composed.shared_basis,
+    **dict.fromkeys(("permuted", "rotated"), composed.turned),
+    **dict.fromkeys(("hashed", "circulant", "block_circulant"), composed.indexed),
+    "hashed_global": composed.hashed_global,
+    "intrinsic": intrinsic,
+    "input_injection": input_injection,
+    "soft": timed.soft,
+    "tied_at_init": timed.tied_at_init,
+    "tie_then_untie": timed.tie_then_untie,
+    "untie_then_tie": timed.untie_then_tie,
 }
+NEVER = 2**62  # an update that no run reaches
 
 
 def builder(name: str) -> Builder:
@@ -307,25 +109,34 @@ def scheme(config: SharingConfig, layers: Sequence[LayerSpec], bias: bool = True
     check_parts(config, built, layers)
     tied = [list(slot.layers) for slot in built.weights]
     if config.bias == "only":
-        if built.formulas or built.soft or built.ties or built.bias_starts:
+        if replace(built, weights=(), extras=()) != Parts(()):
             raise refusal(
                 "sharing.bias=only", f"sharing={config.name} does not take it", "must be one of: tied, untied"
             )
         built = replace(built, weights=main_slots([[layer.index] for layer in layers], layers))
     biases = bias_slots(config, tied, built, layers) if bias else ()
+    names = [slot.name for slot in (*built.weights, *built.extras, *built.injections, *biases)]
+    if bias:
+        check_formulas(f"sharing={config.name}", built.bias_formulas, names, layers)
+    frozen = frozenset(name for name in built.frozen if bias or not name.startswith("bias"))
+    check_frozen(f"sharing={config.name}", frozen, names)
     return Scheme(
         weights=built.weights,
         biases=biases,
         reduce=config.reduce,
         extras=built.extras,
         own=tuple(own),
+        injections=built.injections,
         formulas=built.formulas,
+        bias_formulas=built.bias_formulas if bias else {},
         fills=built.fills,
         shapes=tuple(layer.shape for layer in layers),
         soft=built.soft,
         strength=config.strength,
         ties=tuple(tie for tie in built.ties if bias or not tie[0].startswith("bias")),
-        untie_at=config.step if built.ties else 0,
+        tie_at=built.tie_at,
+        untie_at=0 if not built.ties else NEVER if built.tie_at else config.step,
+        frozen=frozen,
     )
 
 

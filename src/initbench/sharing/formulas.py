@@ -134,6 +134,48 @@ class Coefficients(Formula):
         }
 
 
+@dataclass(frozen=True)
+class Basis(Formula):
+    """W_l = B C_l, B (m, r) common to all layers, C_l (r, n) (2410.03765)."""
+
+    basis: str
+    own: str
+    flops: int
+
+    @property
+    def names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (self.basis, self.own)
+
+    def weight(self, stored: Mapping[str, Tensor]) -> Tensor:
+        return stored[self.basis] @ stored[self.own]
+
+    def pull(self, stored: Mapping[str, Tensor], grad: Tensor) -> dict[str, Tensor]:
+        return {
+            self.basis: grad @ stored[self.own].transpose(1, 2),
+            self.own: stored[self.basis].transpose(1, 2) @ grad,
+        }
+
+
+@dataclass(frozen=True)
+class Turned(Formula):
+    """W_l = P_l W0 Q_l, P (m, m) and Q (n, n) orthogonal and frozen: permutations or rotations."""
+
+    base: str
+    out: str
+    into: str
+    flops: int
+
+    @property
+    def names(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (self.base, self.out, self.into)
+
+    def weight(self, stored: Mapping[str, Tensor]) -> Tensor:
+        return stored[self.out] @ stored[self.base] @ stored[self.into]
+
+    def pull(self, stored: Mapping[str, Tensor], grad: Tensor) -> dict[str, Tensor]:
+        return {self.base: stored[self.out].transpose(1, 2) @ grad @ stored[self.into].transpose(1, 2)}
+
+
 @dataclass(frozen=True, eq=False)
 class Indexed(Formula):
     """W_ij = sign_ij v_index(i,j): every entry of the weight is plus or minus one stored number.
@@ -205,6 +247,27 @@ def hashed(shape: tuple[int, int], ratio: float, layer: int) -> tuple[np.ndarray
     values = math.ceil(ratio * prod(shape) - 1e-9)
     index = draw.integers(values, size=shape)
     return compact(index), draw.choice([-1.0, 1.0], size=shape)
+
+
+def hashed_together(
+    shapes: Mapping[int, tuple[int, int]], ratio: float
+) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    """Index and sign of several layers' weights in one bucket array: the entries of all of them, by layer, go to one of
+    ceil(ratio sum m n) values with a random sign; values that no entry hits are not stored.
+
+    >>> index, sign = hashed_together({1: (4, 5), 2: (2, 4)}, 0.25)
+    >>> max(int(one.max()) for one in index.values()) < 7, index[2].shape
+    (True, (2, 4))
+    """
+    values = math.ceil(ratio * sum(prod(shape) for shape in shapes.values()) - 1e-9)
+    index: list[np.ndarray] = []
+    sign: dict[int, np.ndarray] = {}
+    for layer, shape in shapes.items():
+        draw = rng.numpy_stream(0, "hashed_global", layer)
+        index.append(draw.integers(values, size=prod(shape)))
+        sign[layer] = draw.choice([-1.0, 1.0], size=shape)
+    parts = np.split(compact(np.concatenate(index)), np.cumsum([len(part) for part in index])[:-1])
+    return {layer: part.reshape(shapes[layer]) for layer, part in zip(shapes, parts)}, sign
 
 
 def circulant(shape: tuple[int, int], layer: int) -> tuple[np.ndarray, np.ndarray]:

@@ -54,17 +54,43 @@ def cycle_rev(n: int, slots: int) -> list[int]:
     return [layer % slots for layer in range(middle)] + [slots - 1 - i for i in range(n - middle)]
 
 
+def between(name: str, n: int, rule: Callable[[int, int], list[int]], slots: int) -> list[int]:
+    """First and last own, those between them by a rule; in order of first use."""
+    if n < slots + 2:
+        raise inapplicable(
+            f"sharing={name}",
+            f"it needs at least {slots + 2} hidden-to-hidden layers, got {n}",
+            f"set model.depth={slots + 3} or more",
+        )
+    middle = [1 + slot for slot in rule(n - 2, slots)]
+    return [0, *middle, 1 + max(middle)]
+
+
 def sandwich(n: int, slots: int) -> list[int]:
     """First and last own, all between them one (Subformer); L = 3 shares nothing.
 
     >>> sandwich(5, 2)
     [0, 1, 1, 1, 2]
     """
-    if n < 3:
-        raise inapplicable(
-            "sharing=sandwich", f"it needs at least 3 hidden-to-hidden layers, got {n}", "set model.depth=4 or more"
-        )
-    return [0] + [1] * (n - 2) + [2]
+    return between("sandwich", n, cycle, 1)
+
+
+def middle_cycle(n: int, slots: int) -> list[int]:
+    """First and last own, between them M taking turns: X A B A B Y (Mixture-of-Recursions); `sandwich` is M = 1.
+
+    >>> middle_cycle(7, 2)
+    [0, 1, 2, 1, 2, 1, 3]
+    """
+    return between("middle_cycle", n, cycle, slots)
+
+
+def middle_sequence(n: int, slots: int) -> list[int]:
+    """First and last own, between them runs of M: X A A B B Y (Mixture-of-Recursions).
+
+    >>> middle_sequence(7, 2)
+    [0, 1, 1, 1, 2, 2, 3]
+    """
+    return between("middle_sequence", n, sequence, slots)
 
 
 RULES: dict[str, Callable[[int, int], list[int]]] = {
@@ -75,6 +101,8 @@ RULES: dict[str, Callable[[int, int], list[int]]] = {
     "cycle": cycle,
     "cycle_rev": cycle_rev,
     "sandwich": sandwich,
+    "middle_cycle": middle_cycle,
+    "middle_sequence": middle_sequence,
 }
 NEEDS_SLOTS = ("sequence", "cycle", "cycle_rev")
 

@@ -23,10 +23,20 @@ class Parts:
     extras: tuple[Slot, ...] = ()
     formulas: Mapping[int, Formula] = field(default_factory=dict)
     fills: Mapping[str, Callable[[Draw], Tensor]] = field(default_factory=dict)
-    biases: Groups | None = None  # groups of layers whose biases are one where sharing.bias=tied; null: as the weights
     bias_starts: Groups = field(default_factory=list)  # groups whose biases start equal
     soft: tuple[tuple[str, ...], ...] = ()
-    ties: tuple[tuple[str, ...], ...] = ()
+    ties: tuple[
+        tuple[str, ...], ...
+    ] = ()  # slots that are one until sharing.step, or from `tie_at` on if that is above 0
+    tie_at: int = 0
+    injections: tuple[Slot, ...] = ()  # V (fan_out, inputs): its layers are z = W h + b + V x
+    bias_formulas: Mapping[int, Formula] = field(default_factory=dict)  # of names of slots, also bias_00, bias_01 ...
+    frozen: frozenset[str] = frozenset()  # names of slots that are never updated: what the seed made them
+
+
+def main_slots(groups: Groups, layers: Sequence[LayerSpec]) -> tuple[Slot, ...]:
+    """One slot a group, of its first layer's shape."""
+    return tuple(Slot(f"weight_{g[0]:02d}", layers[g[0]].shape, tuple(g)) for g in groups)
 
 
 def checked(config: SharingConfig, built: Any, layers: Sequence[LayerSpec]) -> Groups:
@@ -65,7 +75,7 @@ def check_parts(config: SharingConfig, parts: Parts, layers: Sequence[LayerSpec]
     missing = sorted({layer.index for layer in layers} - {layer for group in groups for layer in group})
     if missing:
         raise refusal(what, f"no slot for layer {missing[0]}", "give every layer exactly one slot")
-    names = [slot.name for slot in parts.weights + parts.extras]
+    names = [slot.name for slot in parts.weights + parts.extras + parts.injections]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise refusal(what, f"two slots are named {twice}", "give each stored tensor a name of its own")
@@ -77,10 +87,26 @@ def check_parts(config: SharingConfig, parts: Parts, layers: Sequence[LayerSpec]
                     f"slot {slot.name} has shape {tuple(slot.shape)} and layer {layer} {layers[layer].shape}",
                     "give a slot the shape of its layers (fan_out, fan_in)",
                 )
-    for layer, formula in parts.formulas.items():
+    check_formulas(what, parts.formulas, names, layers)
+
+
+def check_formulas(
+    what: str, formulas: Mapping[int, Formula], names: Sequence[str], layers: Sequence[LayerSpec]
+) -> None:
+    """Whether formulas are of layers that there are, and read what is stored."""
+    for layer, formula in formulas.items():
         unknown = [name for name in formula.names if name not in names]
         if layer not in range(len(layers)) or unknown:
             wrong = f"reads {unknown[0]}, which is not stored" if unknown else "is not a layer"
             raise refusal(
                 what, f"the formula of layer {layer} {wrong}", f"use layers 0 to {len(layers) - 1} and names of slots"
             )
+
+
+def check_frozen(what: str, frozen: frozenset[str], names: Sequence[str]) -> None:
+    """Whether what is frozen is stored, and something else is too."""
+    unknown = sorted(frozen - set(names))
+    if unknown:
+        raise refusal(what, f"{unknown[0]} is frozen, but not stored", "freeze names of slots")
+    if set(names) <= frozen:
+        raise refusal(what, "everything is frozen", "leave a stored tensor to train")

@@ -77,7 +77,8 @@ class Scheme:
     `weights` are the main slots in order of first use: every layer uses exactly one, `weight_slot[l]`, and a plain
     look-up is W_l = stored[weight_slot[l].name]. Layers in `formulas` compute their weight, also from the `extras`.
     `own` are the model's stored tensors that are no layer's weight or bias (gains of residual branches).
-    `fills` says how slots start that the initializer does not fill by itself.
+    `fills` says how slots start that the initializer does not fill by itself; `frozen` names those that are never
+    updated: they are what the seed made them, and count as no stored parameters.
     """
 
     weights: tuple[Slot, ...]
@@ -85,18 +86,32 @@ class Scheme:
     reduce: str = "sum"
     extras: tuple[Slot, ...] = ()
     own: tuple[Slot, ...] = ()
+    injections: tuple[Slot, ...] = ()  # V (fan_out, inputs): its layers are z = W h + b + V x
     formulas: Mapping[int, Formula] = field(default_factory=dict)
+    bias_formulas: Mapping[int, Formula] = field(default_factory=dict)
     fills: Mapping[str, Callable[[Draw], Tensor]] = field(default_factory=dict)
     shapes: tuple[tuple[int, int], ...] = ()  # (fan_out, fan_in) of each layer
     soft: tuple[tuple[str, ...], ...] = ()  # groups of slots that the penalty pulls together
     strength: float = 0.0
-    ties: tuple[tuple[str, ...], ...] = ()  # groups of equal slots that step together before `untie_at`
+    ties: tuple[tuple[str, ...], ...] = ()  # groups of equal slots that step together while `tied` says so
+    tie_at: int = 0  # the number of updates after which they become one: the average
     untie_at: int = 0
+    frozen: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def slots(self) -> tuple[Slot, ...]:
         """All stored tensors."""
-        return self.weights + self.extras + self.biases + self.own
+        return self.weights + self.extras + self.injections + self.biases + self.own
+
+    @cached_property
+    def trained(self) -> tuple[str, ...]:
+        """Names of the stored tensors that are updated."""
+        return tuple(slot.name for slot in self.slots if slot.name not in self.frozen)
+
+    @cached_property
+    def uses(self) -> dict[str, int]:
+        """How many layers use each stored tensor of the scheme."""
+        return {slot.name: len(slot.layers) for slot in self.slots if slot not in self.own}
 
     @property
     def by_attribute(self) -> list[tuple[str, Slot]]:
@@ -106,8 +121,9 @@ class Scheme:
     @property
     def looks_up(self) -> bool:
         """Whether every layer's weight IS a stored tensor, and its gradient nothing but the sum or mean over its uses:
-        no formula, no penalty, no ties that end."""
-        return not (self.formulas or self.extras or self.soft or self.ties)
+        no formula, no penalty, no ties for a time, nothing that is not updated."""
+        beyond = self.formulas or self.bias_formulas or self.extras or self.injections
+        return not (beyond or self.soft or self.ties or self.frozen)
 
     @property
     def is_lookup(self) -> bool:
@@ -131,7 +147,10 @@ class Scheme:
 
     def bias(self, stored: Mapping[str, Tensor], layer: int) -> Tensor | None:
         """Bias that `layer` uses, `(R, fan_out)`."""
-        return stored[self.bias_slot[layer].name] if self.biases else None
+        if not self.biases:
+            return None
+        formula = self.bias_formulas.get(layer)
+        return stored[self.bias_slot[layer].name] if formula is None else formula.weight(stored)
 
     def use_grads(
         self, layer_grad: Tensor, layer: int, stored: Mapping[str, Tensor] | None = None
@@ -140,17 +159,25 @@ class Scheme:
 
         `layer_grad` is the gradient `(R, fan_out, fan_in)` of the layer's weight; formulas need `stored`.
         """
-        formula = self.formulas.get(layer)
-        slot = self.weight_slot[layer]
+        return self._pulled(self.formulas.get(layer), self.weight_slot[layer], layer_grad, stored)
+
+    def bias_use_grads(
+        self, layer_grad: Tensor, layer: int, stored: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """The same of a layer's bias, `layer_grad` (R, fan_out)."""
+        return self._pulled(self.bias_formulas.get(layer), self.bias_slot[layer], layer_grad, stored)
+
+    def _pulled(
+        self, formula: Formula | None, slot: Slot, layer_grad: Tensor, stored: Mapping[str, Tensor] | None
+    ) -> dict[str, Tensor]:
         if formula is None:
             grads = {slot.name: layer_grad}
         elif stored is None:
-            raise TypeError(f"layer {layer}'s weight is a formula of stored tensors: its pull-back needs `stored`")
+            raise TypeError(f"what uses {slot.name} is a formula of stored tensors: its pull-back needs `stored`")
         else:
             grads = formula.pull(stored, layer_grad)
-        uses = len(slot.layers)
-        if self.reduce == "mean" and uses > 1:
-            grads[slot.name] = grads[slot.name] / uses
+        if self.reduce == "mean":
+            grads = {name: g / self.uses[name] if self.uses[name] > 1 else g for name, g in grads.items()}
         return grads
 
     def use_grad(self, layer_grad: Tensor, layer: int, stored: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -169,25 +196,25 @@ class Scheme:
         Of the mean loss alone: the soft penalty has `penalty_grads`.
         """
         grads: dict[str, Tensor] = {}
-        for slots, layer_grads in ((self.weights, weight_grads), (self.biases, bias_grads)):
+
+        def add(name: str, part: Tensor) -> None:
+            grads[name] = grads[name] + part if name in grads else part
+
+        for slots, formulas, use_grads, layer_grads in (
+            (self.weights, self.formulas, self.use_grads, weight_grads),
+            (self.biases, self.bias_formulas, self.bias_use_grads, bias_grads),
+        ):
             for slot in slots:
-                if slot.layers[0] in self.formulas and slots is self.weights:
-                    self._add_pulled(grads, slot, layer_grads, stored)
+                if slot.layers[0] in formulas:
+                    for layer in slot.layers:
+                        for name, part in use_grads(layer_grads[layer], layer, stored).items():
+                            add(name, part)
                     continue
                 total = layer_grads[slot.layers[0]]
                 for layer in slot.layers[1:]:
                     total = total + layer_grads[layer]
-                if self.reduce == "mean" and len(slot.layers) > 1:
-                    total = total / len(slot.layers)
-                grads[slot.name] = total
+                add(slot.name, total / len(slot.layers) if self.reduce == "mean" and len(slot.layers) > 1 else total)
         return grads
-
-    def _add_pulled(
-        self, grads: dict[str, Tensor], slot: Slot, layer_grads: Sequence[Tensor], stored: Mapping[str, Tensor] | None
-    ) -> None:
-        for layer in slot.layers:
-            for name, part in self.use_grads(layer_grads[layer], layer, stored).items():
-                grads[name] = grads[name] + part if name in grads else part
 
     def penalty(self, stored: Mapping[str, Tensor]) -> Tensor | None:
         """lambda sum_i |W_i - mean|^2 = lambda / L sum_{i<j} |W_i - W_j|^2 over each soft group, `(R,)`; or None."""
@@ -213,11 +240,15 @@ class Scheme:
         mean = mean / len(group)
         return [stored[name] - mean for name in group]
 
+    def tied(self, step: int) -> bool:
+        """Whether the ties hold at update `step`."""
+        return self.tie_at <= step < self.untie_at
+
     def tied_grads(self, grads: Mapping[str, Tensor], step: int) -> dict[str, Tensor]:
         """Gradients as the optimizer uses them at update `step`: the members of a tie that still holds all get the sum
         of theirs (the mean if `reduce` is mean), so that equal copies stay equal, and so does their optimizer state."""
         out = dict(grads)
-        for group in self.ties if step < self.untie_at else ():
+        for group in self.ties if self.tied(step) else ():
             total = grads[group[0]]
             for name in group[1:]:
                 total = total + grads[name]
@@ -228,32 +259,42 @@ class Scheme:
 
     def distinct(self, step: int) -> tuple[str, ...]:
         """Stored tensors that count in the norm of the whole gradient at update `step`: of a tie that holds, one."""
-        copies = {name for group in self.ties for name in group[1:]} if step < self.untie_at else set()
-        return tuple(slot.name for slot in self.slots if slot.name not in copies)
+        copies = {name for group in self.ties for name in group[1:]} if self.tied(step) else set()
+        return tuple(name for name in self.trained if name not in copies)
 
     def start(self, draw: Draw) -> dict[str, Tensor]:
-        """Weights and extras of one run at step 0: each filled once."""
+        """Weights, extras and injections of one run at step 0: each filled once."""
         return {
             slot.name: self.fills[slot.name](draw) if slot.name in self.fills else draw(slot.origin)
-            for slot in self.weights + self.extras
+            for slot in self.weights + self.extras + self.injections
         }
 
     @property
     def stored_parameters(self) -> int:
-        """Numbers stored, each once; after the last tie has ended."""
-        return sum(prod(slot.shape) for slot in self.slots)
+        """Numbers stored, each once, where ties are open; what is frozen can be drawn again from the seed."""
+        return sum(prod(slot.shape) for slot in self.slots if slot.name not in self.frozen)
+
+    @property
+    def stored_biases(self) -> int:
+        """Those of them in biases."""
+        return sum(prod(slot.shape) for slot in self.biases if slot.name not in self.frozen)
+
+    @property
+    def frozen_parameters(self) -> int:
+        """Numbers in stored tensors that are never updated."""
+        return sum(prod(slot.shape) for slot in self.slots if slot.name in self.frozen)
 
     @property
     def used_parameters(self) -> int:
         """Numbers that the layers use, each as often as it is used."""
         weights = sum(prod(shape) for shape in self.shapes)
-        return weights + sum(prod(slot.shape) * len(slot.layers) for slot in self.biases + self.own)
+        return weights + sum(prod(slot.shape) * len(slot.layers) for slot in self.biases + self.injections + self.own)
 
     @property
     def flops(self) -> int:
         """Operations a step that composing weights, pulling gradients back and the penalty add."""
         penalties = sum(4 * prod(slot.shape) for slot in self.weights for group in self.soft if slot.name in group)
-        return penalties + sum(formula.flops for formula in self.formulas.values())
+        return penalties + sum(one.flops for one in (*self.formulas.values(), *self.bias_formulas.values()))
 
 
 def slot_of_layer(slots: Sequence[Slot]) -> tuple[Slot, ...]:

@@ -15,6 +15,7 @@ tests, words) -> `compare` (frames, with what would decide from `remedy`). Words
 baseline of its setting; the tables of all pairs carry none.
 """
 
+from initbench.stats.analyses import exact_share, holm_over, rank_correlation
 from initbench.stats.compare import (
     Arms,
     Judged,
@@ -37,3 +38,4 @@ from initbench.stats.studies import common_evaluations, compare_studies
 from initbench.stats.summary import performance_profile, summary
 from initbench.stats.survival import kaplan_meier, restricted_mean
 from initbench.stats.target import left_before, metrics, retarget, select, steps_to_target, value_at, whole_net
+from initbench.stats.verdict import holm

@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from math import prod
 
 from initbench.config.arm import ArmConfig
 from initbench.config.groups import ModelConfig, SharingConfig
@@ -60,14 +59,9 @@ def controls(arm: PlannedArm) -> list[PlannedArm]:
     return found
 
 
-def stored_biases(scheme: Scheme) -> int:
-    """Numbers stored in biases."""
-    return sum(prod(slot.shape) for slot in scheme.biases)
-
-
 def stored_weights(scheme: Scheme) -> int:
     """Numbers stored in all but biases."""
-    return scheme.stored_parameters - stored_biases(scheme)
+    return scheme.stored_parameters - scheme.stored_biases
 
 
 # what a narrower net has as many of -> how it is counted
@@ -129,4 +123,4 @@ def control_text(arm: PlannedArm, arms: Iterable[PlannedArm] = ()) -> str | None
 
 def counts(arm: PlannedArm) -> str:
     """What an arm stores: 569 weights + 266 biases."""
-    return f"{stored_weights(arm.scheme):,} weights + {stored_biases(arm.scheme):,} biases"
+    return f"{stored_weights(arm.scheme):,} weights + {arm.scheme.stored_biases:,} biases"

@@ -23,10 +23,10 @@ def costs(
 ) -> dict[str, Any]:
     """Costs of one run of an arm.
 
-    flops_per_step = 6 B sum n m over layers + optimizer work per stored parameter (no evaluation) + what composing
-    weights from a formula and pulling their gradients back costs; a layer that shares its weight costs as much as one
-    that does not. `others`: stored numbers that belong to no layer. state_bytes = parameters, gradients and optimizer
-    state. init_flops = 0 for a start that is drawn; None for one that sees the whole net: its passes are counted run by
+    flops_per_step = 6 B sum n m over layers (and V, where V x is injected) + optimizer work per stored parameter (no
+    evaluation) + what composing weights from a formula and pulling their gradients back costs; a layer that shares its
+    weight costs as much as one that does not. `others`: stored numbers that belong to no layer. state_bytes =
+    parameters, gradients and optimizer state, and what is frozen. init_flops = 0 for a start that is drawn; None for one that sees the whole net: its passes are counted run by
     run (initializers/passes.py), since how many it makes is known only then.
 
     >>> from initbench.config.groups import ModelConfig, OptimConfig, SharingConfig
@@ -42,14 +42,15 @@ def costs(
     stored = scheme.stored_parameters + others
     update, state = optimizer_costs(arm.optim.name, scheme, stored)
     products = sum(layer.fan_in * layer.fan_out for layer in layers)
+    products += sum(prod(slot.shape) for slot in scheme.injections)
     itemsize = 8 if arm.model.dtype == "float64" else 4
     return {
         "flops_per_step": 6 * batch * products + update + scheme.flops,
         "init_flops": None if sees_whole_net else 0,
         "stored_parameters": stored,
-        "stored_biases": sum(prod(slot.shape) for slot in scheme.biases),
+        "stored_biases": scheme.stored_biases,
         "used_parameters": scheme.used_parameters + others,
-        "state_bytes": itemsize * (2 * stored + state),
+        "state_bytes": itemsize * (2 * stored + state + scheme.frozen_parameters),
     }
 
 

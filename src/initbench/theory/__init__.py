@@ -5,8 +5,9 @@
 """
 
 from initbench.initializers.mean_field import critical_length, critical_point
-from initbench.theory.arm import predictions, weight_laws
+from initbench.theory.arm import predictions, start_loss, weight_laws
 from initbench.theory.linear import learning_time, mode_curve
+from initbench.theory.loss import cross_entropy_at_start
 from initbench.theory.mean_field import (
     DepthScales,
     chi,

@@ -20,6 +20,7 @@ from initbench.initializers.registry import entry_of
 from initbench.measure.probe import PROBE_SAMPLES
 from initbench.nets.relative import relative_factors
 from initbench.sharing import Scheme
+from initbench.theory.loss import cross_entropy_at_start
 from initbench.theory.moments import jacobian_square_scatter
 
 WRAPPERS = ("per_layer", "edited", "zero_head", "literal")  # other laws by layer or entry than their contract states
@@ -43,7 +44,7 @@ def weight_laws(arm: ArmConfig, layers: Sequence[LayerSpec], scheme: Scheme) -> 
     if arm.model.name != "mlp" or arm.model.parametrization != "standard":
         return None
     tied = any(len(slot.layers) > 1 or slot.origin != slot.layers[0] for slot in scheme.weights + scheme.biases)
-    if tied or scheme.formulas or scheme.own:
+    if tied or scheme.formulas or scheme.bias_formulas or scheme.injections or scheme.own:
         return None
     start = Initializer.of(arm.init.target, arm.init.args, arm.init.bias)
     laws = [weight_law(arm, start, layer) for layer in layers]
@@ -129,15 +130,33 @@ def predictions(
     laws = weight_laws(arm, layers, scheme)
     if laws is None:
         return None
-    squares = np.sort(probe_squares(data, arm.seeds[0]))
-    parts = np.array_split(squares, min(GROUPS, len(squares)))
-    shares = np.array([len(part) / len(squares) for part in parts])
-    by_group = path(arm.model.activation, layers, laws, np.array([part.mean() for part in parts]))
+    by_group, shares = grouped(arm, layers, laws, data)
     found: dict[str, list[float | None]] = {
         name: [float(shares @ np.broadcast_to(column, shares.shape)) for column in columns]
         for name, columns in by_group.items()
     }
     return {**found, "jacobian_sv_square_var": _scatter(arm, layers, laws, found["preactivation_msq"])}
+
+
+def start_loss(arm: ArmConfig, layers: Sequence[LayerSpec], scheme: Scheme, data: Dataset) -> float | None:
+    """Expected cross-entropy at step 0, averaged over the lengths of the probe's samples; None where no theory holds for
+    the arm, or it has another loss."""
+    laws = weight_laws(arm, layers, scheme)
+    if laws is None or data.classes is None or arm.train.loss == "squared_error":
+        return None
+    by_group, shares = grouped(arm, layers, laws, data)
+    qs = np.broadcast_to(by_group["preactivation_msq"][-1], shares.shape)
+    return float(shares @ [cross_entropy_at_start(float(q), data.classes) for q in qs])
+
+
+def grouped(
+    arm: ArmConfig, layers: Sequence[LayerSpec], laws: Sequence[WeightLaw], data: Dataset
+) -> tuple[Mapping[str, Sequence[np.ndarray]], np.ndarray]:
+    """The signals of groups of probe samples of like length, and the share of each group."""
+    squares = np.sort(probe_squares(data, arm.seeds[0]))
+    parts = np.array_split(squares, min(GROUPS, len(squares)))
+    shares = np.array([len(part) / len(squares) for part in parts])
+    return path(arm.model.activation, layers, laws, np.array([part.mean() for part in parts])), shares
 
 
 def path(

@@ -37,6 +37,12 @@ def run_chunk(arm: ArmConfig, runs: Sequence[Run], data: Dataset, progress: Prog
         return Training(Material(arm, data), list(runs)).train(progress)
 
 
+def stored_after(arm: ArmConfig, run: Run, data: Dataset, updates: int) -> dict[str, np.ndarray]:
+    """Every stored tensor of one run after so many updates."""
+    with torch.no_grad():
+        return Training(Material(arm, data), [run]).after(updates)
+
+
 class Training:
     """R runs: their parameters and optimizer state (R, P), and the plan of their training."""
 
@@ -129,7 +135,7 @@ class Training:
         longest = max(1, LONGEST // int(self.plan.values[at.BATCH]))
         for first, last in pairwise(bounds(steps, stops, longest)):
             if first in stops:
-                recorder.add(first, self.measure())
+                recorder.add(first, self.measure(first))
                 self.previous = None
             if last in stops:
                 self.previous = self.parameters.clone()
@@ -146,6 +152,14 @@ class Training:
         recorder.end(torch.from_numpy(self.diverged))
         chunk = recorder.chunk(may_stop=False)
         return chunk if schedule.goal is None else stopped_early(chunk, self.stopped, schedule.evaluated - {steps})
+
+    def after(self, updates: int) -> dict[str, np.ndarray]:
+        """The stored tensors of the first run after so many updates."""
+        longest = max(1, LONGEST // int(self.plan.values[at.BATCH]))
+        batches = self.seeds.batches()
+        for first, last in pairwise(sorted({updates, *range(0, updates, longest)})):
+            self.segment(range(first, last), batches)
+        return {name: tensor.view(self.parameters)[0].numpy().copy() for name, tensor in self.tensors.items()}
 
     @property
     def evaluations(self) -> tuple[str, ...]:
@@ -172,14 +186,14 @@ class Training:
         compiled.entry()(plan.values.ctypes.data)
         return torch.from_numpy(losses), torch.from_numpy(values)
 
-    def measure(self) -> dict[str, Tensor]:
+    def measure(self, step: int) -> dict[str, Tensor]:
         """The measures of a stack in torch on the runs' present parameters."""
         stack = self.stack
         if self.previous is not None:
             stack.previous = {name: tensor.view(self.previous).contiguous() for name, tensor in self.tensors.items()}
         for name, tensor in self.tensors.items():
             stack.stored[name].copy_(tensor.view(self.parameters))
-        return stack.measure(0, self.schedule.measures)
+        return stack.measure(step, self.schedule.measures)
 
 
 def stopped_early(chunk: Chunk, stopped: np.ndarray, evaluated: frozenset[int]) -> Chunk:
