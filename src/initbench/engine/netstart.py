@@ -6,7 +6,7 @@ Such a start may cost seconds, so it is kept: all learning rates of a seed share
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 
