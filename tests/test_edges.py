@@ -25,7 +25,7 @@ from initbench.report.commands import hydra_text
 from initbench.report.versus import Versus, unfair
 from initbench.report.words import plain
 from initbench.stats import remedy
-from initbench.track import records, uri
+from initbench.track import answers, records, uri
 
 HOSTILE = (
     "[/x]", "<script>alert(1)</script>", "]]>", "$\\frac{$", "a|b", "=1+1", "-2+3", "@SUM(A1)", "\x1b[31mred", "a\0b",
@@ -331,7 +331,7 @@ def test_passwords_are_never_shown(address):
         masked(address),
         uri.ui_command(address),
         uri.link(address, "1"),
-        uri.one_line(f"no answer from {address}"),
+        answers.said(f"no answer from {address}"),
     ]
     assert not any("s3cret" in text for text in shown)
     with pytest.raises(InputError) as error:

@@ -108,7 +108,7 @@ def test_a_study_that_was_killed_while_it_trained_says_what_is_missing(killed, f
     said = capsys.readouterr()
     assert f"initbench.sync: s: 4 of 4 runs are not trained: {command_of}" in said.err.splitlines()
     assert "incomplete: 1 study in " in said.out
-    shutil.copytree("other/store", "outputs/store")
+    shutil.copytree("other/store", "outputs/store", dirs_exist_ok=True)
     assert sync(["outputs/s"]) == 1
     said = capsys.readouterr()
     assert f"initbench.sync: s: 2 of 4 runs are not trained: {command_of}" in said.err.splitlines()
@@ -407,6 +407,6 @@ def test_every_command_of_the_page_on_tracking_runs(folder, capsys):
                 arguments = [*arguments, *small] + (["study=quick"] if "experiment=quick" in line else [])
             assert COMMANDS[words[2]](arguments) == 0, line
     assert set(kinds) == {"mlflow", "pip", *COMMANDS}
-    assert len(ib.load("outputs/both").runs) == 20
+    assert len(ib.load("outputs/both").runs) == 40
     said = capsys.readouterr().out
     assert f"complete: 1 study in {where}" in said

@@ -203,7 +203,8 @@ def trained(
         if launch.needs_hydra(plan):
             failed = by_launcher(plan, config_dirs, queue, arms)
         else:
-            trainer.given = {key: set(runs) for key, runs in queue.taken.items()}  # a job trains them
+            for key, runs in queue.taken.items():  # a job trains them
+                trainer.given.setdefault(key, set()).update(runs)
             trainer.train(asked)
         if not detach:
             queue.wait(tick, say_waiting)

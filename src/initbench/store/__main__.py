@@ -15,7 +15,7 @@ from initbench.cli import streams
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
 from initbench.config.checks import one_of
-from initbench.errors import InputError, printable, refusal, shown
+from initbench.errors import every, printable, refusal, shown
 from initbench.grammar import megabytes, plural
 from initbench.startup.processes import alone
 from initbench.store import lock
@@ -82,7 +82,7 @@ def ls(found: Inventory, args: argparse.Namespace) -> int:
 def _arms(found: Inventory, study: StudyFolder) -> int:
     """Sizes of the arms of a study."""
     if study.wrong and not study.arms:
-        raise InputError(study.wrong)
+        raise every([study.wrong])
     stored = {arm.key: arm for arm in found.arms}
     rows: list[list[Any]] = []
     for key, label in study.arms.items():

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from initbench.config.arm import NUMERICS_VERSION
 from initbench.disk import HIDDEN, unfinished
-from initbench.errors import InputError, refusal
+from initbench.errors import InputError, every, refusal
 from initbench.store import lock
 from initbench.store.parts import NUMERICS, Store, examined
 from initbench.store.reading import FILES, MOST_JSON, PLANNED, check_file, read_folder
@@ -148,7 +148,7 @@ class Inventory:
         used: set[str] = set()
         for study in self.studies:
             if study.wrong:
-                raise InputError(study.wrong)
+                raise every([study.wrong])
             used |= set(study.arms)
         return [arm for arm in self.arms if arm.key not in used]
 
