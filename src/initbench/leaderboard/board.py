@@ -14,6 +14,7 @@ from initbench.leaderboard.judged import WORDS, Judged, by_setting, over_setting
 from initbench.leaderboard.runs import runs_of
 from initbench.leaderboard.settings import Grid
 from initbench.leaderboard.standing import Standing, standing
+from initbench.stats.rates import GATE
 
 GROUPS = ("best", "faster", "like the baseline", "slower")
 
@@ -72,7 +73,7 @@ class Board:
     def edges(self) -> dict[str, float]:
         """{initializer: in which share of the settings where it arrives its best rate lies at the end of the grid}"""
         board = self.judged.board
-        open_ = board[board["share"] >= 0.8]
+        open_ = board[board["share"] >= GATE]
         at_end = (open_["lr_at_edge"] != "").groupby(open_["setup"]).mean()
         return {name: float(at_end.get(name, 0.0)) for name in self.applies}
 

@@ -13,6 +13,7 @@ from initbench.leaderboard.profile import Profile
 from initbench.report import numbers as num
 from initbench.report.figures.common import LABEL, WIDTH, canvas, finite, inches, log_axis, note, rule, series
 from initbench.report.palette import INK, LINE, MUTED, SERIES, SHADE
+from initbench.stats.rates import GATE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +68,7 @@ def places(board: Board, link: Mapping[str, int]) -> Figure:
         if name in link:
             text.set_url(f"#arm-{link[name]}")
     for i, (group, words) in enumerate(zip(GROUPS, GROUP_WORDS)):
-        x = LEFT + i * 1.32 - 0.9
+        x = LEFT + i * 1.3
         figure.text(
             x / WIDTH, 1 - 0.16 / (high + 0.85), f"{SIGNS[i]} {words}", fontsize=8, color=TONE[group], va="center"
         )
@@ -133,8 +134,8 @@ def _cell(ax: Axes, x: int, y: int, row: pd.Series, share: float) -> None:
     if row["verdict"] == "baseline":
         ax.barh(y, 0.92, 0.86, x - 0.46, color=SHADE)
     elif num.is_missing(row["ratio"]):
-        word = "never" if share < 0.8 else "arrives"
-        tone = SERIES[1] if share < 0.8 else SERIES[0]
+        word = "never" if share < GATE else "arrives"
+        tone = SERIES[1] if share < GATE else SERIES[0]
         ax.text(x, y, "×" if word == "never" else "✓", ha="center", va="center", fontsize=8, color=tone)
     else:
         strength = min(abs(np.log(row["ratio"])) / np.log(FULL), 1.0)
@@ -147,20 +148,24 @@ def _cell(ax: Axes, x: int, y: int, row: pd.Series, share: float) -> None:
 
 
 def _legend(figure: Figure) -> None:
-    ax = inches(figure, LEFT, 0.1, WIDTH - LEFT - 0.1, 0.18)
-    ax.set_xlim(0, 30)
+    ax = inches(figure, LEFT, 0.1, WIDTH - LEFT - 0.1, 0.16)
+    ax.set_xlim(0, 50)
     ax.set_ylim(0, 1)
     ax.axis("off")
     for i in range(2 * LEVELS):
         side, level = (SERIES[0], LEVELS - i) if i < LEVELS else (SERIES[1], i - LEVELS + 1)
         ax.barh(0.5, 0.9, 0.9, i + 3, color=side, alpha=level / LEVELS, linewidth=0)
     note(ax, 2.8, 0.5, f"{1 / FULL:g}x", ha="right")
-    note(ax, 2 * LEVELS + 3.1, 0.5, f"{FULL:g}x    · undecided   = equivalent   × rarely arrives   ✓ alone arrives")
+    note(ax, 2 * LEVELS + 3.2, 0.5, f"{FULL:g}x")
+    note(ax, 2 * LEVELS + 6, 0.5, "· undecided  = equivalent  × under 80% arrive  ✓ arrives alone", fontsize=7.5)
 
 
 def shared(rows: Sequence[tuple[str, float, float]], text: Callable[[float], str]) -> Figure:
     """Score without and with sharing, a line an initializer; those whose order changes cross."""
-    figure = canvas(0.19 * len(rows) + 0.7)
+    height = 0.19 * len(rows) + 0.85
+    figure = canvas(height)
+    for x, (sign, tone) in zip((0.0, 1.5), (("● own weights", SERIES[0]), ("■ one shared weight", SERIES[1]))):
+        figure.text((LEFT + x) / WIDTH, 1 - 0.12 / height, sign, fontsize=8, color=tone, va="center")
     ax = inches(figure, LEFT, 0.5, WIDTH - LEFT - 0.2, 0.19 * len(rows))
     ax.set_xscale("log", base=2)
     values = finite([value for _, *both in rows for value in both])
@@ -169,7 +174,7 @@ def shared(rows: Sequence[tuple[str, float, float]], text: Callable[[float], str
     ticks = [t for t in 2.0 ** np.arange(-3, 14) if ax.get_xlim()[0] <= t <= ax.get_xlim()[1]]
     log_axis(ax.xaxis, ticks, text)
     rule(ax)
-    ax.set_xlabel("steps to target, geometric mean over settings (log2): ● own weights  ■ one shared weight")
+    ax.set_xlabel("steps to target, geometric mean over settings (log2)")
     for y, (_, alone, together) in enumerate(rows):
         ax.hlines(y, *sorted((alone, together)), color=LINE, linewidth=1.4)
         ax.plot([alone], [y], "o", color=SERIES[0], markersize=4)

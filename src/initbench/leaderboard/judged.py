@@ -83,6 +83,7 @@ def over_settings(standing: Standing, against: str, edges: Mapping[str, float] |
     found = verdict.verdicts(contrasts, sides, [base] * len(sides))
     rows = []
     for name, one, said in zip(others, contrasts, found):
+        said = agreed(said, one)
         low, high = one.interval()
         rows.append(
             [name, said.word, *np.exp([one.estimate, low, high]), said.p, said.p_holm, said.test, standing.share(name)]
@@ -92,6 +93,18 @@ def over_settings(standing: Standing, against: str, edges: Mapping[str, float] |
     rows.append([against, "baseline", 1.0, 1.0, 1.0, np.nan, np.nan, "", standing.share(against)])
     columns = ["name", "verdict", "ratio", "low", "high", "p", "p_holm", "test", "share"]
     return pd.DataFrame(rows, columns=columns).set_index("name")
+
+
+def agreed(said: verdict.Verdict, one: verdict.Contrast) -> verdict.Verdict:
+    """A word that counts of arrivals decide needs steps that do not say the opposite: which of two is better, one that is faster or one
+    that arrives more often, depends on what is wanted.
+
+    >>> one = verdict.Contrast(10, -0.5, 0.1, np.ones(10, bool), np.ones(10, bool), np.ones(10))
+    >>> agreed(verdict.Verdict("slower", "", "reached", 0.001, 0.01), one)[:2]
+    ('undecided', 'mixed')
+    """
+    opposite = (said.word == "faster" and one.estimate > 0) or (said.word == "slower" and one.estimate < 0)
+    return said._replace(word="undecided", why="mixed") if opposite else said
 
 
 def contrast(standing: Standing, name: str, against: str) -> verdict.Contrast:

@@ -15,7 +15,7 @@ from initbench.leaderboard.entry import Entry
 from initbench.leaderboard.profile import profile
 from initbench.leaderboard.settings import Grid
 from initbench.leaderboard.shared import Shared, shared_of
-from initbench.leaderboard.words import HOW, METHODS, answer, facts, notices, ran, sharing_sentence
+from initbench.leaderboard.words import HOW, METHODS, answer, facts, noise, notices, ran, sharing_sentence
 from initbench.report import numbers as num
 from initbench.report.block import Block, Item
 from initbench.report.page import render
@@ -87,7 +87,7 @@ FOUR = ("could be the best", "faster than the baseline", "not told apart from it
 def _places(board: Board, draw: Draw) -> Block:
     names = board.order
     link = {name: i for i, name in enumerate(names)}
-    sentence = answer(board)
+    sentence = noise(board)
     figure = draw.svg(figures.places(board, link), "places", "Ratios to the baseline and ranks", sentence)
     table = {"kind": "leaderboard", "heads": tables.heads(board), "rows": tables.rows(board)}
     items = [
@@ -168,7 +168,7 @@ def readme(board: Board, shared: Shared | None) -> str:
     heads = [head.title for head in tables.heads(board)]
     lines = [
         f"# {TITLE}", "", f"Made by `{COMMAND}` from the files in entries/; do not edit. With figures: index.html.", "",
-        markdown(answer(board)), "", *_table(heads, [[_cell(cell) for cell in row] for row in tables.rows(board)]), "",
+        markdown(answer(board)), "", markdown(noise(board)), "", *_table(heads, [[_cell(cell) for cell in row] for row in tables.rows(board)]), "",
         *(line for text in HOW["places"] for line in (text, "")),
     ]  # fmt: skip
     if board.partial:

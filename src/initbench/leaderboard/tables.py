@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from initbench.leaderboard.board import Board
+from initbench.leaderboard.board import GROUPS, Board
 from initbench.leaderboard.judged import WORDS
 from initbench.leaderboard.shared import Shared
 from initbench.report import numbers as num
 from initbench.report.tables import Cell, Head
+from initbench.stats.rates import GATE
 
 GROUP_TEXT = {"best": "could be the best", "like the baseline": "not told apart"}
 
@@ -20,37 +21,39 @@ GROUP_TEXT = {"best": "could be the best", "like the baseline": "not told apart"
 def heads(board: Board) -> list[Head]:
     """The columns of the ranking."""
     titles = (
-        ("#", False), ("Rank, 95%", False), ("Initializer", True), (f"x {board.grid.baseline}", False), ("Over all settings", True),
-        *((word.capitalize(), False) for word in WORDS), ("Settings reached", False), ("Never", False), ("lr at an end", False),
-        ("Steps", False), ("x FLOPs", False), ("Group", True), ("From", True),
+        "#", "Rank, 95%", "Initializer", f"x {board.grid.baseline}", "Over all settings", "Faster / equivalent / slower / undecided",
+        "Reached", "Never", "lr at an end", "Steps", "x FLOPs", "Group",
     )  # fmt: skip
-    return [Head(title, is_text) for title, is_text in titles]
+    return [Head(title, title == "Initializer") for title in titles]
 
 
 def rows(board: Board) -> list[list[Cell]]:
     """One row an initializer, by rank."""
-    flops, own = relative_flops(board), {entry.name: entry.own for entry in board.entries}
-    reached = board.judged.board.assign(ok=board.judged.board["share"] >= 0.8).groupby("setup")["ok"].sum()
+    flops = relative_flops(board)
+    reached = board.judged.board.assign(ok=board.judged.board["share"] >= GATE).groupby("setup")["ok"].sum()
     settings, runs = len(board.grid.settings), board.standing.reached[0].size
     out = []
     for name in board.order:
         rank, low, high = board.place(name)
         row, counts = board.against_baseline.loc[name], board.counts(name)
-        never = runs - int(board.standing.reached[board.standing.names.index(name)].sum())
-        score = math.exp(board.standing.score[board.standing.names.index(name)])
-        group = board.group(name)
+        i, group = board.standing.names.index(name), board.group(name)
+        never, score = runs - int(board.standing.reached[i].sum()), math.exp(board.standing.score[i])
         out.append(
             [
                 Cell(str(rank)), Cell(f"{low}–{high}", str(low)), Cell(name),
                 Cell(num.times(row["ratio"]), f"{row['ratio']:.6g}", num.interval(row["low"], row["high"], num.times)),
-                Cell(str(row["verdict"])), *(Cell(str(counts[word])) for word in WORDS),
+                Cell(str(row["verdict"]), str(ORDER.get(row["verdict"], 0))),
+                Cell(" / ".join(str(counts[word]) for word in WORDS), str(counts["faster"])),
                 Cell(num.count(reached[name], settings), str(reached[name]), "", bool(reached[name] < settings)),
                 Cell(num.count(never, runs), str(never)), Cell(f"{board.edges[name]:.0%}", f"{board.edges[name]:.4f}"),
                 Cell(num.steps(round(score, 1)), f"{score:.6g}"), Cell(num.times(flops[name]), f"{flops[name]:.6g}"),
-                Cell(GROUP_TEXT.get(group, group)), Cell("a person" if own[name] else "catalogue"),
+                Cell(GROUP_TEXT.get(group, group), str(GROUPS.index(group))),
             ]
         )  # fmt: skip
     return out
+
+
+ORDER = {word: i for i, word in enumerate(WORDS, start=1)}
 
 
 def relative_flops(board: Board) -> dict[str, float]:

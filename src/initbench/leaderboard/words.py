@@ -12,6 +12,7 @@ from initbench.leaderboard.shared import Shared
 from initbench.report import numbers as num
 from initbench.report.words import Bold, Code, Notice, Sentence, join, listed, say
 from initbench.stats.family import seeds_to_call
+from initbench.stats.rates import GATE
 
 HOW = {
     "places": [
@@ -19,7 +20,7 @@ HOW = {
         "intervals. The grey band is 1/1.1 to 1.1. Right, the ranks that the bootstrap gives it: where bars overlap, the order is noise.",
         "Groups: “could be the best” are all that are not slower than the first by the test of the report over all settings; the others "
         "are faster than the baseline, slower, or not told apart from it (equivalent within 10%, or undecided).",
-        "Settings reached: where at least 80% of the seeds arrive. Never: runs at the chosen rates that do not arrive, which count as "
+        "Reached: settings where at least 80% of the seeds arrive. Never: runs at the chosen rates that do not arrive, which count as "
         "the budget. lr at an end: settings where the best rate is the first or last of the five. x FLOPs: as x steps, with the cost of "
         "the start.",
     ],
@@ -55,7 +56,8 @@ METHODS = (
     "Verdicts by setting are those of every report of this package: ratio where both arrive in 80% of their seeds, exact McNemar "
     "where one does, Holm's correction over the setting, equivalent within 10%, nothing faster than an initializer whose best rate lies at "
     "an end of the grid, none that one evaluation earlier would change. Over settings the same rules are asked of the mean of the log "
-    "ratios, with t quantiles for the seeds of one setting and Holm's correction over all initializers.",
+    "ratios, with t quantiles for the seeds of one setting and Holm's correction over all initializers; where counts of arrivals decide, the "
+    "steps must not say the opposite, and an initializer with most of its best rates at the end of the grid is called slower by nothing.",
 )  # fmt: skip
 
 
@@ -83,6 +85,18 @@ def answer(board: Board) -> Sentence:
     return join([lead, like if groups else (), tail])
 
 
+def noise(board: Board) -> Sentence:
+    """How many places are one and the same."""
+    n, groups = len(board.order), Counter(board.group(name) for name in board.order)
+    ends = board.standing.rank_interval
+    width = int(np.median(ends[:, 1] - ends[:, 0])) + 1
+    return say(
+        "{} of {} could be the best, {} cannot be told apart from {}; the 95% interval of a rank spans {} (median).",
+        str(groups[GROUPS[0]]), str(n), str(groups[GROUPS[2]] - (board.group(board.grid.baseline) == GROUPS[2])),
+        Bold(board.grid.baseline), num.plural(width, "place"),
+    )  # fmt: skip
+
+
 def notices(board: Board) -> list[Notice]:
     """What to know before trusting the board."""
     out, settings = [], board.grid.settings
@@ -99,7 +113,7 @@ def notices(board: Board) -> list[Notice]:
             )
         )
     base = board.judged.board[board.judged.board["setup"] == board.grid.baseline]
-    missing = [str(row["setting"]) for _, row in base.iterrows() if row["share"] < 0.8]
+    missing = [str(row["setting"]) for _, row in base.iterrows() if row["share"] < GATE]
     if missing:
         text = "There no ratio is judged, and its runs count as the budget: {}."
         out.append(
