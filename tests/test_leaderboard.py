@@ -251,8 +251,14 @@ def sealed(content, *path, value):
     return files.sealed(edited(content, *path, value=value)).content
 
 
+@pytest.fixture
+def composed(grid, monkeypatch) -> None:
+    """The grid is not composed anew by each command."""
+    monkeypatch.setattr(grids, "read", lambda path: grid)
+
+
 @pytest.mark.parametrize("words", REFUSED)
-def test_what_does_not_fit_is_refused_in_one_line(tmp_path, entries, capsys, words):
+def test_what_does_not_fit_is_refused_in_one_line(tmp_path, entries, capsys, words, composed):
     folder = stored(tmp_path, entries[:2])
     path = folder / "entries" / "fast.json"
     path.write_text(json.dumps(REFUSED[words](dict(entries[1].content))), encoding="utf-8")
@@ -273,7 +279,7 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path, entries, capsys, wor
         ("1", "must be an object"),
     ],
 )
-def test_a_file_that_is_no_entry(tmp_path, entries, capsys, text, words):
+def test_a_file_that_is_no_entry(tmp_path, entries, capsys, text, words, composed):
     folder = stored(tmp_path, entries[:1])
     (folder / "entries" / "a.json").write_text(text, encoding="utf-8")
     (folder / "entries" / "b.json").write_text("{}", encoding="utf-8")
@@ -284,9 +290,12 @@ def test_a_file_that_is_no_entry(tmp_path, entries, capsys, text, words):
     assert "b.json: " in second
 
 
-def test_a_board_needs_its_baseline(tmp_path, entries, capsys):
+def test_a_board_needs_its_baseline(tmp_path, entries, capsys, composed):
     assert called(stored(tmp_path, entries[1:2])) == 2
     assert "no entry of kaiming_normal" in capsys.readouterr().err
+    assert called(tmp_path, "--add", "eye") == 2  # before anything is trained
+    assert called(tmp_path, "--add", "eye,zeros") == 2
+    assert "must name one initializer" in capsys.readouterr().err
 
 
 def test_flags_that_exclude_one_another(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -38,6 +39,10 @@ def add(name: str, grid: Grid, folder: Path, outputs: Path, extra: Sequence[str]
     """Train one initializer, write its entry and show its place."""
     from initbench.leaderboard import place
 
+    if not re.fullmatch(r"[\w.]+", name):
+        raise refusal(
+            f"--add {shown(name)}", "must name one initializer", "an option of init, or module.function of your own"
+        )
     known = [one for one in entries_of(folder, grid) if one.name != name]
     if name != grid.baseline:
         board_of(known, grid)  # refused before anything is trained
