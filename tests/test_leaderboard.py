@@ -21,7 +21,7 @@ from initbench.leaderboard.page import files_of
 from initbench.leaderboard.profile import profile, within
 from initbench.leaderboard.runs import runs_of
 from initbench.leaderboard.settings import Grid
-from initbench.leaderboard.standing import Standing, ranks, shuffle, standing
+from initbench.leaderboard.standing import Standing, ranks, shuffle, standing, stretch
 from initbench.stats import performance_profile
 from initbench.stats.compare import Arms
 from initbench.stats.crossfit import weights
@@ -146,9 +146,32 @@ def test_the_bootstrap_is_that_of_a_plain_loop(grid):
             for d in range(200):
                 scores[a, d] += (weights(10, 200)[shuffle(label, 200)[d]] * y).sum() / 10 / len(at)
     assert np.allclose(ours.score_draws, scores)
+    middle = scores_of(runs, names, at)
+    scores = middle + stretch(10) * (scores - middle)
     for a in range(4):
         places = sorted(1 + sum(scores[b, d] < scores[a, d] - 1e-9 for b in range(4)) for d in range(200))
         assert list(ours.rank_interval[a]) == [places[4], places[194]]  # the 5th and the 195th of 200
+
+
+def test_settings_are_drawn_apart_from_one_another():
+    assert sorted(shuffle("a", 50)) == list(range(50))
+    assert np.array_equal(shuffle("a", 50), shuffle("a", 50))
+    assert not np.array_equal(shuffle("a", 50), shuffle("b", 50))
+
+
+def test_faster_where_it_arrives_but_rarely_there_decides_nothing(grid):
+    rarely = made(grid, "rarely", 0.1, seed=3, never=labels(grid)[:1])
+    board = board_of([made(grid, "kaiming_normal", 1.0, seed=1), rarely], grid)
+    row = board.against_baseline.loc["rarely"]
+    assert (row["test"], row["verdict"]) == ("reached", "undecided")
+    assert row["ratio"] < 1
+    assert board.group("rarely") == "best"
+
+
+def scores_of(runs, names, at) -> np.ndarray:
+    """(names, 1) means over settings of the mean log steps."""
+    y = runs.assign(y=np.log(runs["steps_to_target"].fillna(60))).groupby(["setup", "setting"])["y"].mean()
+    return np.array([[np.mean([y[name, label] for label in at])] for name in names])
 
 
 def standing_of(theta: np.ndarray, draws: np.ndarray, names: list[str], at: list[str]) -> Standing:

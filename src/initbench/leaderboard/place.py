@@ -12,6 +12,7 @@ from initbench.errors import printable
 from initbench.grammar import plural
 from initbench.leaderboard.board import Board
 from initbench.leaderboard.judged import WORDS, over_settings
+from initbench.leaderboard.tables import GROUP_TEXT
 from initbench.report.numbers import interval, times
 
 AROUND = 3  # neighbours on either side
@@ -21,15 +22,15 @@ def show(board: Board, name: str) -> None:
     """The table and the sentence below it."""
     baseline = board.grid.baseline
     shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for head in ("", "rank", "95%", "initializer", f"x {baseline}", "95% interval", "over all", *WORDS, "group"):
-        shown.add_column(head, justify="left" if head in ("initializer", "group") else "right")
+    for head in ("", "rank", "95%", "initializer", "x base", "95% interval", "over all", "f/e/s/u", "group"):
+        shown.add_column(head, justify="left" if head in ("initializer", "group") else "right", no_wrap=True)
     for other in neighbours(board.order, [name, baseline], AROUND):
         rank, low, high = board.place(other)
-        row = board.against_baseline.loc[other]
-        counts = board.counts(other)
+        row, counts, group = board.against_baseline.loc[other], board.counts(other), board.group(other)
         shown.add_row(
             ">" if other == name else "", str(rank), f"{low}-{high}", printable(other), times(row["ratio"]),
-            interval(row["low"], row["high"], times), str(row["verdict"]), *(str(counts[word]) for word in WORDS), board.group(other),
+            interval(row["low"], row["high"], times), str(row["verdict"]), "/".join(str(counts[word]) for word in WORDS),
+            GROUP_TEXT.get(group, group),
         )  # fmt: skip
     terminal.out.print(shown)
     for line in sentences(board, name):
@@ -51,7 +52,8 @@ def sentences(board: Board, name: str) -> list[str]:
     rank, low, high = board.place(name)
     baseline, row = board.grid.baseline, board.against_baseline.loc[name]
     n = f"{plural(len(board.grid.settings), 'setting')}, {plural(board.standing.seeds, 'seed')} each"
-    lines = [f"{name}: place {rank} of {len(board.order)}, 95% interval {low} to {high} ({n})"]
+    lines = ["f/e/s/u: settings in which it is faster, equivalent, slower, undecided"]
+    lines += [f"{name}: place {rank} of {len(board.order)}, 95% interval {low} to {high} ({n})"]
     if name != baseline:
         span = interval(row["low"], row["high"], times)
         lines.append(f"against {baseline} over all settings: {row['verdict']}, {times(row['ratio'])} {span} the steps")

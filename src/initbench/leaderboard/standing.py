@@ -20,8 +20,10 @@ from functools import cached_property
 
 import numpy as np
 
+from initbench.stats import student
 from initbench.stats.compare import Arms
 from initbench.stats.crossfit import RESAMPLES, at_rates, weights
+from initbench.stats.intervals import Z_95
 
 DIGITS = 10  # of a score: what differs by less is a tie
 
@@ -58,8 +60,14 @@ class Standing:
 
     @cached_property
     def rank_interval(self) -> np.ndarray:
-        """(A, 2) ranks between which 95% of the draws put it. Descriptive: no verdict is made of it."""
-        return np.quantile(ranks(self.score_draws), [0.025, 0.975], axis=1, method="inverted_cdf").T.astype(int)
+        """(A, 2) ranks between which 95% of the draws put it. Descriptive: no verdict is made of it.
+
+        Draws of few seeds lie too near to one another: their distances from the score are stretched by what makes an interval of
+        z quantiles one of t quantiles, so that two whose 95% interval holds 1x may change places.
+        """
+        middle = self.score[:, None]
+        drawn = ranks(middle + stretch(self.seeds) * (self.score_draws - middle))
+        return np.quantile(drawn, [0.025, 0.975], axis=1, method="inverted_cdf").T.astype(int)
 
     @cached_property
     def order(self) -> list[int]:
@@ -99,6 +107,15 @@ def shuffle(label: str, draws: int) -> np.ndarray:
     """(draws,) an order of the draws of a setting: without it, equal seeds would be drawn in all settings at once."""
     seed = int.from_bytes(hashlib.blake2b(label.encode(), digest_size=8).digest(), "big")
     return np.random.default_rng(seed).permutation(draws)
+
+
+def stretch(n: int) -> float:
+    """``sqrt(n / (n - 1)) t(n-1) / z`` at .975.
+
+    >>> round(stretch(10), 2), stretch(1)
+    (1.22, 1.0)
+    """
+    return float(np.sqrt(n / (n - 1)) * student.ppf(0.975, n - 1) / Z_95) if n > 1 else 1.0
 
 
 def mean_over_settings(values: np.ndarray) -> np.ndarray:

@@ -52,7 +52,8 @@ METHODS = (
     "take long do not decide. Over settings an average may hide that an initializer is fast in some and slow in others: see “In which "
     "settings?”.",
     "Intervals and rank intervals: 2,000 bootstrap draws of the seeds within each setting, the same for all initializers, settings apart "
-    "from one another, through the whole procedure with the choice of the rate. Rank intervals are descriptive; no verdict is made of them.",
+    "from one another, through the whole procedure with the choice of the rate. For ranks, "
+    "the draws are stretched to the width of the intervals. Rank intervals are descriptive; no verdict is made of them.",
     "Verdicts by setting are those of every report of this package: ratio where both arrive in 80% of their seeds, exact McNemar "
     "where one does, Holm's correction over the setting, equivalent within 10%, nothing faster than an initializer whose best rate lies at "
     "an end of the grid, none that one evaluation earlier would change. Over settings the same rules are asked of the mean of the log "
