@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -382,7 +383,8 @@ def shape(weight):
 def tiny(folder, monkeypatch) -> Path:
     monkeypatch.syspath_prepend(str(folder))
     (folder / "my_board_init.py").write_text(OWN, encoding="utf-8")
-    grid_of(folder, TINY)
+    once = grid_of(folder, TINY)
+    monkeypatch.setattr(grids, "read", lambda path: once)
     return folder
 
 
@@ -418,7 +420,8 @@ def test_add_good_bad_and_broken(tiny, capsys):
 
 def test_run_trains_what_is_missing_then_the_best_with_sharing(tiny, capsys, monkeypatch):
     monkeypatch.setattr(steps, "catalogue", lambda grid: ["kaiming_normal", "eye"])
-    (tiny / "settings.yaml").write_text(TINY + "best: 1\n", encoding="utf-8")
+    once = replace(grids.read(tiny / "settings.yaml"), best=1)
+    monkeypatch.setattr(grids, "read", lambda path: once)
     assert called(tiny, "--run") == 0
     written = {path.name: path.read_bytes() for path in (tiny / "entries").iterdir()}
     assert sorted(written) == ["eye.json", "kaiming_normal.json"]
@@ -426,3 +429,15 @@ def test_run_trains_what_is_missing_then_the_best_with_sharing(tiny, capsys, mon
     assert called(tiny, "--run") == 0
     assert {path.name: path.read_bytes() for path in (tiny / "entries").iterdir()} == written
     assert (tiny / "index.html").is_file()
+
+
+def test_the_shipped_grid_is_a_full_design():
+    """18 settings, five rates and ten seeds in each; every option of init is in it or left out with a reason."""
+    from initbench.initializers.option_files import known
+
+    shipped = grids.read(Path(__file__).parents[1] / "experiments" / "leaderboard" / "settings.yaml")
+    found = {tuple(one.label.split(", ")) for one in shipped.settings}
+    acts, depths = ("relu", "tanh", "gelu"), ("depth 3", "depth 10", "depth 30")
+    assert found == {(data, depth, act) for data in ("digits", "mnist1d") for depth in depths for act in acts}
+    assert {(len(one.lrs), len(one.seeds)) for one in shipped.settings} == {(5, 10)}
+    assert set(steps.catalogue(shipped)) | set(shipped.left_out) == set(known())

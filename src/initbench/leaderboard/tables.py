@@ -42,7 +42,7 @@ def rows(board: Board) -> list[list[Cell]]:
             [
                 Cell(str(rank)), Cell(f"{low}–{high}", str(low)), Cell(name),
                 Cell(num.times(row["ratio"]), f"{row['ratio']:.6g}", num.interval(row["low"], row["high"], num.times)),
-                Cell(str(row["verdict"]), str(ORDER.get(row["verdict"], 0))),
+                Cell(str(row["verdict"]), str(ORDER.get(str(row["verdict"]), 0))),
                 Cell(" / ".join(str(counts[word]) for word in WORDS), str(counts["faster"])),
                 Cell(num.count(reached[name], settings), str(reached[name]), "", bool(reached[name] < settings)),
                 Cell(num.count(never, runs), str(never)), Cell(f"{board.edges[name]:.0%}", f"{board.edges[name]:.4f}"),
