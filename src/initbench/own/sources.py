@@ -53,7 +53,7 @@ def digest(roots: Iterable[str], contents: Iterable[bytes] = ()) -> str:
     >>> digest([]), len(digest(["textwrap"]))
     ('', 16)
     """
-    files = {name: _read[name][1] for name in modules(roots)}
+    files = read(roots)
     total = hashlib.blake2b(digest_size=8)
     for content in contents:
         files[f"data {len(files)}"] = content
@@ -62,6 +62,15 @@ def digest(roots: Iterable[str], contents: Iterable[bytes] = ()) -> str:
     releases = {top: release(top) for top in {name.partition(".")[0] for name in roots if name in sys.modules}}
     total.update(repr(sorted(item for item in releases.items() if item[1])).encode())
     return total.hexdigest() if files else ""
+
+
+def read(roots: Iterable[str]) -> dict[str, bytes]:
+    """The content of these modules and of all of your own that they import, as it was when it was imported.
+
+    >>> list(read(["textwrap"]))
+    ['textwrap']
+    """
+    return {name: _read[name][1] for name in modules(roots)}
 
 
 @cache
