@@ -30,7 +30,7 @@ TRAINING, WORKER = 530e6, 150e6  # the command and its processes while workers t
 RESULTS, RESULTS_TRACKED = 690e6, 120e6  # the command, and the process that draws
 RUN, ARM = 95_000, 1.8e6  # in the frames, the bootstrap, the figures and the records
 PAGE, PAGE_ARM = 1e5, 1e4  # of report and tables
-DATABASE, ROW = 9e5, 270.0  # of MLflow's, and of a row with its indices
+DATABASE, ROW = 9e5, 225.0  # of MLflow's, and of a row with its indices
 
 
 @dataclass(frozen=True)
