@@ -21,7 +21,9 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Entry]:
     kind = runs["model.name"].map(KINDS).astype(str)
     cell = kind + ", " + runs["data.name"].astype(str) + ", weights " + stored.astype(str)
     frames = claims.framed(runs, history, twice.map({True: "each twice", False: "each once"}), cell=cell)
-    return [claims.race(frames, place.split(", ")[0], place, "each twice", "each once", "below") for place in frames.cells]
+    return [
+        claims.race(frames, place.split(", ")[0], place, "each twice", "each once", "below") for place in frames.cells
+    ]
 
 
 predict, measure, analyse, verdict, page, figure = claims.Study(Path(__file__).parent, tests).functions

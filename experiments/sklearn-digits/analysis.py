@@ -38,7 +38,9 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Placed]:
         for (part, values), printed in zip(of_seed.items(), PRINTED[str(optim)]):
             low, middle, high = np.quantile(values, [0.01, 0.5, 0.99])
             note = f"{len(values)} seeds"
-            one = claims.bound(part, str(optim), "sklearn_mlp", f"printed {part}", printed, low, high, middle, note=note)
+            one = claims.bound(
+                part, str(optim), "sklearn_mlp", f"printed {part}", printed, low, high, middle, note=note
+            )
             entries.append(one if len(values) >= 4 * MIN_SEEDS else one._replace(low=np.nan, high=np.nan))
     return entries
 
