@@ -55,7 +55,7 @@ def swim_start_data(true, n):
 
 
 def recall_data(true, n):
-    cells = [(data, phi, depth) for data in ("digits", "mnist1d") for phi in ("relu", "tanh") for depth in (4, 16)]
+    cells = [(data, phi, depth) for data in ("digits", "mnist1d") for phi in ("relu", "tanh") for depth in (4, 12)]
     factors = {"all": 1.5, "input_injection": 0.4 if true else 2.0}
     return race({name: (factor, {"sharing.name": name}) for name, factor in factors.items()}, n, cells)
 

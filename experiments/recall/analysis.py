@@ -11,7 +11,7 @@ import pandas as pd
 
 from initbench import claims
 
-DEEP, BOUND = 16, 0.5  # ours
+DEEP, BOUND = 12, 0.5  # ours
 
 
 def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Entry]:
