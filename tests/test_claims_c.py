@@ -34,7 +34,10 @@ def sklearn_digits_data(true, n):
 def mnist1d_shuffle_data(true, n):
     runs = nets(n, **{"data.order": [None, "shuffled"]})
     runs["accuracy/val"] = [
-        0.68 + (row["seed"] % 5) * 0.005 - (0 if true else 0.1 if row["data.order"] == "shuffled" else 0.06) + noise(row, 0.005)
+        0.68
+        + (row["seed"] % 5) * 0.005
+        - (0 if true else 0.1 if row["data.order"] == "shuffled" else 0.06)
+        + noise(row, 0.005)
         for row in runs.to_dict("records")
     ]
     return runs, history_of([])
