@@ -16,11 +16,17 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import MinMaxScaler
 
+from initbench.config.arm import Run
 from initbench.config.groups import ModelConfig
 from initbench.data import LOADERS, Dataset, fetched, inputs_of, load, split, standardizer, targets_of
+from initbench.data.prepared import PREPARED
+from initbench.engine import stacked
 from initbench.engine.material import Material, Seeds
 from initbench.errors import InputError
+from initbench.overrides.expand import expand
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in sorted((ROOT / "conf/data").glob("*.yaml"))}
@@ -53,7 +59,7 @@ def test_every_loader_has_its_option_with_its_own_defaults():
     for name, option in OPTIONS.items():
         defaults = {key: p.default for key, p in inspect.signature(LOADERS[name]).parameters.items()}
         listed = {key: tuple(value) if isinstance(value, list) else value for key, value in option.items()}
-        assert listed == {"name": name, **defaults, "target": "own"}
+        assert listed == {"name": name, **defaults, **dict.fromkeys(PREPARED, "own")}
 
 
 def test_digits_are_those_of_scikit_learn():
@@ -113,6 +119,61 @@ def test_the_input_as_target_is_the_standardized_input(arm):
     one_line(error, "data.target=inputs", "did you mean input", "own")
 
 
+def test_what_data_are_prepared_to_is_what_numpy_and_scikit_learn_make_of_them():
+    own = load({"name": "digits"})
+    ranged = load({"name": "digits", "scaling": "range", "validation": "none"})
+    assert np.allclose(ranged.x, MinMaxScaler().fit_transform(own.x), atol=1e-15)
+    s = split(ranged, 3)
+    assert sorted(s.train) == list(range(1797))
+    assert np.array_equal(inputs_of(ranged, s, s.train), ranged.x[s.train])
+    other = load({"name": "digits", "order": "shuffled"})
+    order = [int(np.flatnonzero((own.x == column[:, None]).all(0))[0]) for column in other.x.T if column.any()]
+    assert order != sorted(order)
+    assert len(set(order)) == len(order) == int(own.x.any(0).sum())
+    assert np.array_equal(load({"name": "digits", "order": "shuffled", "target": "input"}).y, other.x)
+
+
+def test_a_key_at_its_usual_value_changes_no_name_of_an_arm():
+    keys = ["data.order=own", "data.scaling=own", "data.validation=own"]
+    plain = expand(["init=eye", "sharing=none"])[0].plain()
+    assert plain == expand(["init=eye", "sharing=none", *keys])[0].plain()
+    assert plain["data"] == {"name": "digits", "target": "own"}
+    assert expand(["init=eye", "sharing=none", "data.order=shuffled"])[0].plain()["data"]["order"] == "shuffled"
+
+
+@pytest.mark.parametrize(
+    ("optim", "alpha", "updates"), [("sgd", 1e-4, 27), ("momentum", 1e-4, 27), ("nesterov", 1e-4, 27), ("sgd", 10.0, 1)]
+)
+def test_training_is_that_of_scikit_learn_from_the_same_start_on_the_same_batches(optim, alpha, updates):
+    rate = 0.2  # theirs decays no biases, so only one update is comparable where decay is large
+    one = expand([
+        "data.scaling=range", "data.validation=none", "init=sklearn_mlp", "sharing=none", "model.depth=1",
+        "model.width=100", "model.activation=relu", "model.dtype=float64", f"optim={optim}", f"optim.lr={rate}",
+        "optim.batch_size=199", f"optim.weight_decay={alpha / 199}", "train.steps=27", "seeds=1",
+    ])[0]  # fmt: skip
+    data = load(one.data)
+    seeds = Seeds(Material(one, data), (0,))
+    start = {name: tensor[0].numpy() for name, tensor in seeds.start().items()}
+    batches = seeds.batches()
+    theirs = MLPClassifier(
+        solver="sgd", momentum=0.0 if optim == "sgd" else 0.9, nesterovs_momentum=optim == "nesterov",
+        alpha=alpha, learning_rate_init=rate, shuffle=False,
+    )  # fmt: skip
+    for update in range(updates):
+        x, y = (part[0].numpy() for part in seeds.samples(next(batches)))
+        if not update:  # shapes and optimizer, then our start
+            theirs.partial_fit(x, y, classes=np.arange(10))
+            del theirs._optimizer
+            theirs.coefs_ = [start["weight_00"].T.copy(), start["weight_01"].T.copy()]
+            theirs.intercepts_ = [start["bias_00"].copy(), start["bias_01"].copy()]
+        theirs.partial_fit(x, y)
+    ours = stacked.stored_after(one, Run(0, rate), data, updates)
+    for i in range(2):
+        assert np.abs(ours[f"weight_0{i}"] - start[f"weight_0{i}"]).max() > (0.002 if updates == 1 else 0.05)
+        assert np.allclose(ours[f"weight_0{i}"], theirs.coefs_[i].T, atol=1e-12 if updates == 1 else 2e-5)
+        assert updates == 1 or np.allclose(ours[f"bias_0{i}"], theirs.intercepts_[i], atol=2e-5)
+
+
 def test_the_hash_tells_arrays_and_training_parts_apart():
     a = Dataset(np.zeros((4, 2)), np.zeros((4, 1)))
     hashes = {d.hash for d in (a, replace(a, x=np.ones((4, 2))), replace(a, train=np.arange(3)))}
@@ -123,6 +184,9 @@ def test_the_hash_tells_arrays_and_training_parts_apart():
     ("config", "words"),
     [
         ({"name": "digit"}, ["data=digit", "did you mean digits", "openml"]),
+        ({"name": "digits", "order": "shuffle"}, ["data.order=shuffle", "did you mean shuffled", "own"]),
+        ({"name": "points", "scaling": "range"}, ["data.scaling=range", "used as they are", "leave it out"]),
+        ({"name": "teacher", "scaling": "range"}, ["data.scaling=range", "data with classes", "leave it out"]),
         ({"name": "digits", "sample": 5}, ["data.sample", "data=digits has no such key", "target"]),
         ({"name": "teacher", "samples": 2}, ["data.samples=2", "5 or more"]),
         ({"name": "teacher", "classes": 1}, ["data.classes=1", "2 or more", "null"]),

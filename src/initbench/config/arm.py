@@ -50,6 +50,7 @@ NUMERICS_VERSION = 6
 
 # Keys that came after studies that are stored, each with the value that means what was done before there was a choice.
 LATER: dict[str, dict[str, Any]] = {
+    "data": {"order": "own", "scaling": "own", "validation": "own"},
     "init": {"relative": 1.0},
     "model": {"base_depth": 6, "residual_scale": 1.0},
     "optim": {"momentum_rise": None, "rest_lr": None},
@@ -112,7 +113,7 @@ class ArmConfig:
         found = json.loads(json.dumps(asdict(self), default=list))
         for group, keys in LATER.items():
             for key, usual in keys.items():
-                if found[group][key] == usual:
+                if found[group].get(key) == usual:
                     del found[group][key]
         return found
 

@@ -1,7 +1,8 @@
 """Named data -> arrays, and each seed's split of them.
 
-`files` reads what is on disk, `made` draws it from a formula, `fetched` gets it from elsewhere once and keeps it. A new
-data set is a function there, its line in LOADERS, and conf/data/<name>.yaml.
+`files` reads what is on disk, `made` draws it from a formula, `fetched` gets it from elsewhere once and keeps it;
+`prepared` is what any of them can be made into. A new data set is a function there, its line in LOADERS, and
+conf/data/<name>.yaml.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from initbench.config.checks import check_choice, one_of
-from initbench.data.dataset import TRAIN_SHARE, Dataset, Split, inputs_of, split, targets_of, with_target
+from initbench.data.dataset import TRAIN_SHARE, Dataset, Split, inputs_of, split, targets_of
 from initbench.data.fetched import mnist1d, openml
 from initbench.data.files import digits, npz
 from initbench.data.frame import standardizer
 from initbench.data.made import linear, points, teacher
+from initbench.data.prepared import PREPARED, prepared
 from initbench.errors import refusal, shown
 
 __all__ = ["LOADERS", "TRAIN_SHARE", "Dataset", "Split", "inputs_of", "load", "split", "standardizer", "targets_of"]
@@ -36,7 +38,8 @@ LOADERS: dict[str, Callable[..., Dataset]] = {
 def load(config: Mapping[str, Any]) -> Dataset:
     """The data set of an option: `name` chooses the loader, the other keys are its arguments.
 
-    `target` is known to all: `own`, or `input` for an autoencoder.
+    Known to all: `target` (input: an autoencoder), `order` (shuffled: features), `scaling` (range: features from 0 to 1),
+    `validation` (none: every sample is trained on); `own` where nothing is asked.
 
     >>> load({"name": "digits"}).x.shape, load({"name": "digits", "target": "input"}).outputs
     ((1797, 64), 64)
@@ -62,10 +65,9 @@ def stamp(path: Any) -> tuple[int, int] | None:
 @lru_cache(maxsize=4)
 def _load(name: str, args: tuple[tuple[str, Any], ...], stamp: tuple[int, int] | None) -> Dataset:
     loader = LOADERS[name]
-    known = {*inspect.signature(loader).parameters, "target"}
+    known = {*inspect.signature(loader).parameters, *PREPARED}
     for key, _ in args:
         if key not in known:
             raise refusal(f"data.{key}", f"data={name} has no such key", one_of(key, sorted(known)))
-    given = dict(args)
-    target = given.pop("target", "own")
-    return with_target(loader(**given), target)
+    own = {key: value for key, value in args if key not in PREPARED}
+    return prepared(loader(**own), dict(args))

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from initbench import rng
 from initbench.config.cautions import Caution
-from initbench.config.checks import check_choice
 from initbench.data.frame import AS_THEY_ARE, Frame, cast, frame_of, standardizer
 from initbench.data.labels import taken
 from initbench.errors import refusal
@@ -160,16 +159,6 @@ def inputs_of(data: Dataset, part: Split, index: np.ndarray) -> np.ndarray:
 def targets_of(data: Dataset, part: Split, index: np.ndarray) -> np.ndarray:
     """Standardized target values of samples, (B, k) float64."""
     return (data.y_frame(data.y[index]) - part.target_mean) / part.target_scale
-
-
-def with_target(data: Dataset, target: str) -> Dataset:
-    """The data with their own targets, or with the inputs as targets (an autoencoder).
-
-    >>> with_target(Dataset(np.ones((5, 3)), np.arange(5)), "input").outputs
-    3
-    """
-    check_choice("data.target", target, ("own", "input"))
-    return replace(data, y=data.x.astype(np.float64)) if target == "input" else data
 
 
 def checked(
