@@ -248,7 +248,7 @@ def run_all(
         except Exception as error:
             fails("the page of all studies", error)
     tell("\n" + "\n".join(lines))
-    tell(f"{plural(len(names), 'study', 'studies')} in {duration(time.monotonic() - progress.begun)}")
+    tell(progress.total() + "; quick: fewer seeds and settings than planned" * quick)
     return 1 if failed else 0
 
 

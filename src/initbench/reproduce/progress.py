@@ -27,6 +27,16 @@ def tell(text: str) -> None:
     streams.write(text, sys.stdout)
 
 
+def origin(trained: int, read: int) -> str:
+    """Where runs come from.
+
+    >>> origin(3, 1200), origin(0, 5), origin(1, 0)
+    ('3 runs trained, 1,200 read from the store', '5 read from the store', '1 run trained')
+    """
+    said = [f"{plural(trained, 'run')} trained"] * bool(trained) + [f"{read:,} read from the store"] * bool(read)
+    return ", ".join(said) or "no runs"
+
+
 @dataclass
 class Stored:
     """Runs in the store at `root`, counted from part files as they appear."""
@@ -61,6 +71,7 @@ class Progress:
     done: Work = NOTHING  # of the sweeps that ended
     trained: float = 0.0  # expected seconds of what was trained
     took: float = 0.0  # seconds that it took
+    runs: tuple[int, int] = (0, 0)  # trained by this command, read from the store
     under_way: Callable[[], tuple[Work, float]] | None = None  # (trained, seconds) of the sweep that trains now
 
     def __post_init__(self) -> None:
@@ -73,11 +84,11 @@ class Progress:
     def begin(self, study: str) -> None:
         """A study begins."""
         self.study = study
-        tell(f"[{self.place()}] {self.note()}")
+        tell(self.line())
 
-    def place(self) -> str:
-        """Which study this is of how many."""
-        return f"{list(self.plans).index(self.study) + 1} of {len(self.plans)}"
+    def line(self) -> str:
+        """Which study this is of how many, and how far all of them are."""
+        return f"study {list(self.plans).index(self.study) + 1} of {len(self.plans)}, {self.note()}"
 
     def end(self, study: str) -> None:
         """A study ended, also one that failed: what it has not said counts as done."""
@@ -108,10 +119,8 @@ class Progress:
             self.trained, self.took = self.trained + new.seconds, self.took + took
         here = self.stored.runs() - before
         kept = max(0, sum(asked) - here)
-        said = ", ".join(
-            [f"{plural(here, 'run')} trained"] * bool(here) + [f"{kept:,} read from the store"] * bool(kept)
-        )
-        tell(f"  {said or 'nothing to do'}, {duration(took)}")
+        self.runs = self.runs[0] + here, self.runs[1] + kept
+        tell(f"  {origin(here, kept)}, {duration(took)}")
 
     @contextmanager
     def ticking(self) -> Iterator[None]:
@@ -124,7 +133,7 @@ class Progress:
                 now = self.clock()
                 if now - told >= min(max(FIRST_LINE, (now - began) / LINES), LONGEST):
                     told = now
-                    tell(f"  [{self.place()}] {self.note()}")
+                    tell(f"  {self.line()}")
 
         thread = threading.Thread(target=tick, daemon=True)
         thread.start()
@@ -145,3 +154,7 @@ class Progress:
     def pace(self, trained: float = 0.0, took: float = 0.0) -> float:
         """Seconds that an expected second of one core takes: by the number of cores at first, then by what was trained."""
         return (FEW / self.cores + self.took + took) / (FEW + self.trained + trained)
+
+    def total(self) -> str:
+        """How long all of it took, and where its runs come from."""
+        return f"{plural(len(self.plans), 'study', 'studies')} in {duration(self.clock() - self.begun)}; {origin(*self.runs)}"
