@@ -18,7 +18,7 @@ from initbench.claims.found import Found
 from initbench.reproduce import pages
 from initbench.reproduce.outcome import Outcome, study_of
 from initbench.reproduce.progress import Progress
-from initbench.reproduce.verdict import Verdict
+from initbench.reproduce.verdict import WORDS, Verdict
 from initbench.reproduce.work import Work, work
 
 ROOT = Path(__file__).parents[1]
@@ -89,22 +89,10 @@ def test_a_cheap_study_run_again_gives_the_shipped_table(slug, tmp_path):
 
 
 def outcomes():
+    missed = ("x of y, c: 3, claimed 2",)
     parts = (
-        Found(
-            "fast", "it is faster", "CONFIRMED", "REFUTED", 4, 1, 3, "1.20x (0.80x to 1.50x)", "holds on a; fails on b"
-        ),
-        Found(
-            "size",
-            "it is 2",
-            "CONFIRMED",
-            "CONFIRMED",
-            4,
-            3,
-            1,
-            "2 (1 to 3)",
-            "holds on a",
-            ("x of y, c: 3, claimed 2",),
-        ),
+        Found("fast", "it is faster", *WORDS[:2], 4, 1, 3, "1.20x (0.80x to 1.50x)", "holds on a; fails on b"),
+        Found("size", "it is 2", *WORDS[:1] * 2, 4, 4, 0, "2 (1 to 3)", "holds on a", missed),
     )
     return [
         Outcome("b-open", "never run", "A 2020", "fast CONFIRMED"),
@@ -119,7 +107,7 @@ def test_the_page_of_all_studies_says_the_verdict_first_and_what_has_not_run():
     assert rows == [
         "| **CONFIRMED** | plain | 1.1 (1 to 1.2) | 9 numbers | notes | [a-right](a-right/README.md) |",
         "| **REFUTED** | a\\|b is true | it is faster: refuted, holds in 1 and fails in 3 of 4 settings, median 1.20x (0.80x to 1.50x)<br>"
-        "it is 2: confirmed, holds in 3 and fails in 1 of 4 settings, median 2 (1 to 3) | 8 seeds | B 2021 | [c-wrong](c-wrong/README.md) |",
+        "it is 2: confirmed, holds in 4 and fails in 0 of 4 settings, median 2 (1 to 3) | 8 seeds | B 2021 | [c-wrong](c-wrong/README.md) |",
         "| **not yet run in full** | never run | expected: fast CONFIRMED |  | A 2020 | [b-open](b-open/README.md) |",
     ]
     assert "**3 studies: 1 confirmed, 1 refuted, 0 undecided, 1 not yet run in full.**" in page
@@ -135,6 +123,7 @@ def test_surprises_are_what_is_refuted_differs_by_setting_misses_a_number_or_was
     assert "  - it is faster: refuted, holds in 1" in refuted
     assert "it is 2" not in refuted
     assert "  - it is faster: holds on a; fails on b" in split
+    assert "it is 2" not in split
     assert "  - size: x of y, c: 3, claimed 2" in missed
     assert "  - expected CONFIRMED: it is faster: refuted" in other
     assert "it is 2" not in other
@@ -195,7 +184,7 @@ def test_the_work_of_a_sweep_grows_with_runs_steps_and_controls():
 
 ANALYSIS = '''"""Is it {word}?"""
 import pandas as pd
-from initbench.reproduce.verdict import Verdict
+from initbench.reproduce.verdict import WORDS, Verdict
 
 CLAIM, SOURCE = "it is {word}", "nobody"
 

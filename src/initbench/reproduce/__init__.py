@@ -221,8 +221,8 @@ def run_all(
     names: Sequence[str], folder: Path, quick: bool = False, extra: Sequence[str] = (), workers: int = 1
 ) -> int:
     """Run studies one after another, then say all verdicts; a study that breaks does not stop the others."""
+    tell(f"{plural(len(names), 'study', 'studies')}: counting their runs")
     progress = Progress({name: plan(name, quick) for name in names}, Stored(folder / "store"), workers)
-    tell(f"{plural(len(names), 'study', 'studies')}: {progress.note()}")
     lines, failed = [], 0
 
     def fails(what: str, error: Exception) -> str:
