@@ -286,17 +286,6 @@ def test_the_sweeps_of_every_study_can_be_planned():
         assert expand_study([*first, "track.uri=null"]).arms, page.parent.name
 
 
-def test_the_shipped_page_and_figure_are_what_the_command_makes_of_the_shipped_table(study):
-    slug, module = study
-    folder = ROOT / "experiments" / slug
-    measured = pd.read_csv(folder / "results" / "summary.csv")
-    readme = (folder / "README.md").read_text("utf-8")
-    assert readme == reproduce.written(readme, module.page(measured))
-    assert (folder / "results" / "figure.svg").read_text("utf-8") == module.figure(measured)
-    assert "Quick version" not in readme
-    assert "Quick version" in module.page(measured[measured["cell"] == measured["cell"].iloc[0]])
-
-
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A clone whose orthogonal-relu is one small cell: its folder of studies, and where results go."""

@@ -6,6 +6,7 @@ import doctest
 import math
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -304,7 +305,9 @@ def replayed(tmp_path_factory):
     from io import StringIO
 
     folder = tmp_path_factory.mktemp("replay")
-    with redirect_stdout(StringIO()) as out:
+    shutil.copytree(ROOT / "experiments/replay", folder / "experiments/replay")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out:
+        patch.setattr(reproduce, "experiments_folder", lambda: folder / "experiments")
         status = reproduce.main(["replay", "--outputs", str(folder)])
     return folder, status, out.getvalue()
 

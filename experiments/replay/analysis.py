@@ -17,6 +17,8 @@ import pandas as pd
 
 from initbench.reproduce import Verdict
 
+CLAIM = "initbench replays the training log of an MLP with a shared layer that the course notes print."
+SOURCE = "Course notes on Dive into Deep Learning, 5.2 Parameter Management, exercise 3 (claim S14)"
 DATA = Path(__file__).parent / "data"
 LOSS, NUMBER = 1e-4, 5e-4  # allowed deviations of a loss, and of a printed number
 COLUMNS = ["route", "quantity", "numbers", "largest_deviation", "allowed", "at"]
@@ -154,3 +156,34 @@ def verdict(measured: pd.DataFrame) -> Verdict:
         )
     sweep = measured[(measured["route"] == "sweep") & (measured["quantity"] == "loss")]["largest_deviation"].max()
     return Verdict("CONFIRMED", f"largest deviations: {', '.join(words)}; loss of the sweep {sweep:.1e}")
+
+
+def size(measured: pd.DataFrame) -> str:
+    """How many numbers are compared."""
+    return f"{measured['numbers'].sum():,} numbers"
+
+
+WORDS = {"weight_norm": "norm of a weight", "bias_norm": "norm of a bias", "grad_norm": "norm of a gradient"}
+
+
+def page(measured: pd.DataFrame) -> str:
+    """The result as Markdown: what stands in README.md."""
+    lines = [
+        f"**Verdict: {verdict(measured).word}.** Deterministic, float64, so a bound and no interval. n is the count of numbers compared.",
+        "",
+        "| route | quantity | n | largest deviation | allowed |",
+        "|---|---|---|---|---|",
+    ]
+    for row in measured.sort_values("route", kind="stable").itertuples():
+        deviation, allowed = short(f"{row.largest_deviation:.1e}"), short(f"{row.allowed:.0e}")
+        name = WORDS.get(row.quantity, row.quantity)
+        lines.append(f"| {row.route} | {name} | {row.numbers} | {deviation} | {allowed} |")
+    return "\n".join(lines)
+
+
+def short(text: str) -> str:
+    """
+    >>> short("1.1e-05")
+    '1.1e-5'
+    """
+    return text.replace("e-0", "e-")

@@ -16,6 +16,8 @@ from initbench.predict import Score, judge
 from initbench.predict import predict as foretell
 from initbench.reproduce import Verdict
 
+CLAIM = "Signals at step 0 predict how fast an initializer trains that the predicting model has never seen."
+SOURCE = "No paper's claim: the question behind every initializer that is derived from signals at step 0"
 INITS = (
     "torch_default,normal_001,sklearn_mlp,xavier_uniform,xavier_normal,kaiming_uniform,kaiming_normal,lecun_normal,"
     "variance_student_t,orthogonal,orthogonal_relu,glorot_orthogonal,hadamard,householder,eye,identity_noise,idinit_loose,"
@@ -37,6 +39,11 @@ def predict() -> str:
         "skill on unseen initializers (1 - error of log steps / error of the setting's median) above 0 with its 95% "
         f"interval; refuted if the interval lies below {USEFUL:g}"
     )
+
+
+def sweeps(quick: bool) -> dict[str, list[str]]:
+    """Its one sweep, the same in quick: a minute."""
+    return {"all": list(OVERRIDES)}
 
 
 def measure(folder: Path) -> pd.DataFrame:
@@ -75,3 +82,50 @@ def verdict(measured: pd.DataFrame) -> Verdict:
     word = "CONFIRMED" if score["skill_low"] > 0 else "REFUTED" if score["skill_high"] < USEFUL else "UNDECIDED"
     text = f"skill {score['skill']:+.2f} over {score['arms']:.0f} arms of {score['initializers']:.0f} initializers"
     return Verdict(word, text, f"95% interval {score['skill_low']:+.2f} to {score['skill_high']:+.2f}")
+
+
+def size(measured: pd.DataFrame) -> str:
+    """How many arms are foretold."""
+    return f"{measured['arms'].max():.0f} arms"
+
+
+BEST = 8  # signals on the page
+FAST = {  # what fast nets have where a signal says so
+    "log weight_spectral_norm slope": "norms that do not fall with depth",
+    "log grad_norm first": "a gradient that reaches the first layer",
+    "log jacobian_sv_max slope": "Jacobians that do not shrink",
+    "unit_correlation last": "units that differ",
+    "log backward_msq first": "a gradient that reaches the first layer",
+    "activation_participation_ratio mean": "many directions in use",
+}
+
+
+def page(measured: pd.DataFrame) -> str:
+    """The result as Markdown: what stands in README.md."""
+    said = verdict(measured)
+    lines = [
+        f"**Verdict: {said.word}.** {said.measured} ({said.interval}).",
+        "",
+        "| trained on / judged on | arms | initializers | error | median's error | skill | 95% interval | Spearman | 95% interval |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in measured[measured["what"] == "score"].itertuples():
+        lines.append(
+            f"| {one.name} | {one.arms:.0f} | {one.initializers:.0f} | {one.error:.3f} | {one.error_of_median:.3f} | "
+            f"{one.skill:+.2f} | {one.skill_low:+.2f} to {one.skill_high:+.2f} | {one.rho:.2f} | "
+            f"{one.rho_low:.2f} to {one.rho_high:.2f} |"
+        )
+    signals = measured[measured["what"] == "signal"].head(BEST)
+    lines += [
+        "",
+        f"Rank correlation of single signals with the steps, within settings (95% intervals over initializers; the {len(signals)} "
+        "strongest of all in `results/summary.csv`, so the first looks better than it is):",
+        "",
+        "| signal at step 0 | arms | rho | 95% interval | fast nets have |",
+        "|---|---|---|---|---|",
+    ]
+    for one in signals.itertuples():
+        lines.append(
+            f"| {one.name} | {one.arms:.0f} | {one.rho:+.2f} | {one.rho_low:+.2f} to {one.rho_high:+.2f} | {FAST.get(one.name, '')} |"
+        )
+    return "\n".join(lines)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from initbench.claims.costs import UNKNOWN, Costs, costs
 from initbench.stats import Arms, remedy
 from initbench.stats.crossfit import at_rates
 from initbench.stats.ranking import ranked
@@ -27,7 +28,8 @@ class Entry(NamedTuple):
     """A test of one part of a claim in one cell, before the correction for many tests.
 
     `claims`: below, above, or not above: where the claim puts the ratio to the baseline. `earlier`: the race with every
-    time one evaluation earlier. `exact`: a ratio without chance. `bound`: what a level is compared with.
+    time one evaluation earlier. `exact`: a ratio without chance. `bound`: what a level is compared with. `costs`: of a race,
+    what a step takes beside time.
     """
 
     part: str
@@ -45,6 +47,7 @@ class Entry(NamedTuple):
     lr: float = NAN
     lr_baseline: float = NAN
     note: str = ""
+    costs: Costs = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,12 @@ class Frames:
     @property
     def cells(self) -> list[str]:
         return list(dict.fromkeys(self.runs["setting"]))
+
+    def at_best(self, cell: str, setup: str) -> pd.DataFrame:
+        """The runs of a setup at the learning rate that trains it fastest."""
+        arm = self.runs[self.runs["arm"] == arm_name(cell, setup)]
+        best = arm[arm["optim.lr"] == self.board[cell, setup]["lr"]]
+        return best if len(best) else arm
 
     def setups(self, cell: str) -> list[str]:
         return list(dict.fromkeys(self.runs.loc[self.runs["setting"] == cell, "setup"]))
@@ -132,6 +141,7 @@ def race(frames: Frames, part: str, cell: str, setup: str, baseline: str, claims
     )
     return Entry(
         part, cell, setup, baseline, claims, "steps", contrast=one, earlier=other, bound=bound,
+        costs=costs(frames.at_best(cell, setup), frames.at_best(cell, baseline)),
         **sides(frames, cell, setup, baseline),
     )  # fmt: skip
 

@@ -14,10 +14,16 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from initbench.claims.placed import number, region
 from initbench.claims.prediction import Prediction
-from initbench.claims.words import claim_word, is_placed, part_words, spread
+from initbench.claims.words import COSTS, claim_word, is_placed, part_words, spread
 from initbench.report.numbers import plural, times
 from initbench.report.palette import TONES
 
+COST_NAMES = dict(zip(COSTS, ("in FLOPs", "stored bytes", "activations")))
+COST_NOTE = (
+    "Beside the steps of a race: the ratio in operations up to the target, of the bytes that are stored (parameters, gradients, "
+    "optimizer state), and of the activations that are kept for the backward pass. Where the last is 1.00x, the two nets "
+    "need equal activation memory."
+)
 WORDS = ("holds", "fails", "undecided")
 COLOUR = {"holds": TONES["c1"].light, "fails": TONES["c2"].light, "undecided": TONES["muted"].light}
 MARK = {"holds": "o", "fails": "X", "undecided": "D"}
@@ -47,10 +53,16 @@ def of_part(measured: pd.DataFrame, part: str) -> pd.DataFrame:
     return measured[measured["part"] == part]
 
 
+def sizes(given: Prediction, measured: pd.DataFrame) -> str:
+    """How many seeds, nets, ... a cell has: of the smallest and of the largest."""
+    known = measured["n"].dropna()
+    ends = list(dict.fromkeys(f"{int(size):,}" for size in (known.min(), known.max()))) if len(known) else []
+    return f"{' to '.join(ends)} {given.unit}" if ends else f"no {given.unit}"
+
+
 def _count(given: Prediction, measured: pd.DataFrame) -> str:
-    sizes = measured["n"].dropna()
-    ends = list(dict.fromkeys(f"{int(size):,}" for size in (sizes.min(), sizes.max()))) if len(sizes) else []
-    n = f"n = {' to '.join(ends)} {given.unit}" if ends else f"no {given.unit}"
+    n = sizes(given, measured)
+    n = n if n.startswith("no ") else f"n = {n}"
     family = int(measured["family"].iloc[0])
     tested = measured["n"].notna() | measured.get("least", pd.Series(np.nan, measured.index)).notna()
     quick = (
@@ -110,11 +122,15 @@ def _cells(measured: pd.DataFrame) -> list[str]:
     """The table of races and other ratios; nothing where there are none."""
     if measured.empty:
         return []
+    named = COST_NAMES if _differ_in_costs(measured) else {}
     out = [
-        "| part | cell | compared | ratio [95% interval] | n | Holm's p | lr | word | why, arrived |",
-        "|---|---|---|---|---|---|---|---|---|",
+        *[COST_NOTE, ""] * bool(named),
+        f"| part | cell | compared | ratio [95% interval] |{''.join(f' {name} |' for name in named.values())} n "
+        "| Holm's p | lr | word | why, arrived |",
+        "|---|---|---|---|" + "---|" * len(named) + "---|---|---|---|---|",
     ]
     for row in records(measured):
+        spent = "".join(f" {times(row[name])} |" for name in named)
         ends = "" if np.isnan(row["low"]) else f" [{times(row['low'])}, {times(row['high'])}]"
         ratio = f"{times(row['ratio'])}{ends}"
         n = "exact" if np.isnan(row["n"]) else str(int(row["n"]))
@@ -124,9 +140,17 @@ def _cells(measured: pd.DataFrame) -> list[str]:
         beyond = f", {row['claims']}" if str(row["claims"])[-1:].isdigit() else ""
         compared = f"{row['quantity']}: {row['setup']} / {row['baseline']}{beyond}".replace("|", "\\|")
         out.append(
-            f"| {row['part']} | {row['cell']} | {compared} | {ratio} | {n} | {p} | {rates} | {row['word']} | {why} |"
+            f"| {row['part']} | {row['cell']} | {compared} | {ratio} |{spent} {n} | {p} | {rates} | {row['word']} | {why} |"
         )
     return out
+
+
+def _differ_in_costs(measured: pd.DataFrame) -> bool:
+    """Whether some race is between nets that differ in more than steps."""
+    if not set(COSTS) <= set(measured):  # a table written before there were costs
+        return False
+    rest = measured[list(COSTS)].assign(flops=measured["flops"] / measured["ratio"]).to_numpy(float)
+    return bool((np.isfinite(rest) & ~np.isclose(rest, 1.0, rtol=1e-3)).any())
 
 
 def _numbers(measured: pd.DataFrame) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +13,20 @@ import pandas as pd
 
 from initbench.claims import page
 from initbench.claims.cells import Entry
+from initbench.claims.found import Found, found
 from initbench.claims.placed import Placed
 from initbench.claims.prediction import Prediction, family, load
 from initbench.claims.words import claim_word, corrected, part_words, spread
 from initbench.overrides.read import completed
-from initbench.reproduce import Verdict
+from initbench.reproduce.verdict import Verdict
+
+Watch = Callable[[str], AbstractContextManager[Callable[[int], None]]]
+
+
+@contextmanager
+def unwatched(sweep: str) -> Iterator[Callable[[int], None]]:
+    """Nobody asks how far a sweep is, or how many runs it has."""
+    yield lambda runs: None
 
 
 @dataclass(frozen=True)
@@ -40,9 +50,10 @@ class Study:
         quick: bool = False,
         extra: Sequence[str] = (),
         say: Callable[[str], None] = lambda text: None,
+        watch: Watch = unwatched,
     ) -> pd.DataFrame:
         """Train, and test every part in every cell."""
-        return self.analyse(*swept(self.given, folder, quick, extra, say), family(self.folder, quick))
+        return self.analyse(*swept(self.given, folder, quick, extra, say, watch), family(self.folder, quick))
 
     def analyse(self, runs: pd.DataFrame, history: pd.DataFrame, family: int) -> pd.DataFrame:
         """A row a test, from the frames alone."""
@@ -60,6 +71,14 @@ class Study:
         text = f"intervals cell by cell in the table, n={sizes.min():,.0f} to {sizes.max():,.0f}" if len(sizes) else ""
         return Verdict(claim_word(list(words.values())), "; ".join(said), text)
 
+    def found(self, measured: pd.DataFrame) -> list[Found]:
+        """What came out of each part."""
+        return found(self.given, measured)
+
+    def size(self, measured: pd.DataFrame) -> str:
+        """How many seeds or nets each cell has."""
+        return page.sizes(self.given, measured)
+
     def page(self, measured: pd.DataFrame) -> str:
         """The result as Markdown: what stands in README.md."""
         return page.block(self.given, measured)
@@ -75,7 +94,12 @@ class Study:
 
 
 def swept(
-    given: Prediction, folder: Path, quick: bool, extra: Sequence[str], say: Callable[[str], None]
+    given: Prediction,
+    folder: Path,
+    quick: bool,
+    extra: Sequence[str],
+    say: Callable[[str], None],
+    watch: Watch = unwatched,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(runs, history) of all sweeps of a study, by the package's own command; the store stands beside `folder`, so that studies share
     their runs."""
@@ -90,7 +114,9 @@ def swept(
             *(f"outputs={folder.parent}", f"study={folder.name}_{name}{'_quick' if quick else ''}"),
             *extra,
         ]
-        one = ib.run(completed(overrides, fixed=fixed))
+        with watch(name) as ended:
+            one = ib.run(completed(overrides, fixed=fixed))
+            ended(len(one.runs))
         runs.append(one.runs.assign(sweep=name))
         history.append(one.history.assign(run=one.history["run"].astype(str), metric=one.history["metric"].astype(str)))
     frame = pd.concat(runs, ignore_index=True).drop_duplicates("run")

@@ -21,9 +21,10 @@ from initbench.stats import remedy, verdict
 from initbench.stats.rates import GATE
 
 SHARE = Fraction(3, 4)  # of the cells in which a claim has to hold; ours
+COSTS = ("flops", "stored_bytes", "activations")  # ratios of a race beside the one in steps
 COLUMNS = [
     "part", "cell", "setup", "baseline", "quantity", "claims", "word", "reason", "ratio", "low", "high", "n", "p", "p_holm",
-    "family", "lr", "lr_baseline", "note", "predictions", "predicted", "least", "most",
+    "family", "lr", "lr_baseline", "note", "predictions", "predicted", "least", "most", *COSTS,
 ]  # fmt: skip
 # what a word of a comparison means for a claim that puts the ratio there
 HOLDS = {
@@ -81,9 +82,11 @@ def _row(one: Entry, said: verdict.Verdict) -> dict[str, object]:
     ratio, low, high = (round(float(np.exp(x)) * unit, 9) for x in logs)
     if said.word == "equivalent":
         reason = "equal within 10%"
+    spent = (one.costs.flops(ratio), one.costs.stored, one.costs.activations)
     return {
-        **_names(one), "word": word, "reason": reason, "ratio": ratio, "low": low, "high": high,
-        "n": one.contrast.n, "p": said.p, "p_holm": said.p_holm, "lr": one.lr, "lr_baseline": one.lr_baseline,
+        **_names(one), **{name: round(x, 9) for name, x in zip(COSTS, spent)}, "word": word, "reason": reason,
+        "ratio": ratio, "low": low, "high": high, "n": one.contrast.n, "p": said.p, "p_holm": said.p_holm,
+        "lr": one.lr, "lr_baseline": one.lr_baseline,
     }  # fmt: skip
 
 

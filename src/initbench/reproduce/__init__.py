@@ -8,7 +8,11 @@ summary.csv, and analysis.py with three functions:
     verdict(measured: pandas.DataFrame) -> Verdict   from what was measured alone, so that false data can be fed to it
 
 and, where it has them, page(measured) -> Markdown and figure(measured) -> SVG: what is printed, and written into the
-study's own folder when it ran in full. `measure` may take `quick`, `extra` (overrides) and `say` (progress) too.
+study's own folder when it ran in full. `measure` may take `quick`, `extra` (overrides), `say` (progress) and `watch`
+(progress.Progress.sweep) too; `sweeps(quick)` names the overrides of its sweeps, so that the time left can be said.
+CLAIM, SOURCE and size(measured) are what the page of all studies says of it; a claims.Study has all of these.
+
+experiments/README.md and SURPRISES.md are made from the results of all studies (pages.py), at the end of a full run.
 
 Exit status: 0 done (REFUTED too); 1 some study failed; 2 wrong input.
 """
@@ -18,49 +22,36 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
+import time
 from argparse import Namespace
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from initbench.cli import streams
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
 from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
+from initbench.grammar import duration, plural
+from initbench.reproduce import pages
+from initbench.reproduce.outcome import expectation, outcome, overrides_of
+from initbench.reproduce.progress import Progress, Stored, tell
+from initbench.reproduce.verdict import Verdict
+from initbench.reproduce.work import Work, work
+from initbench.startup.processes import cores
 
 if TYPE_CHECKING:
     import pandas as pd
 
-WORDS = ("CONFIRMED", "REFUTED", "UNDECIDED")
 START, END = "<!-- result: written by python -m initbench.reproduce -->", "<!-- /result -->"
 FUNCTIONS = ("predict", "measure", "verdict")
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What came out: one of the three words, the measurement in words, and its interval where there is one.
-
-    >>> Verdict("CONFIRMED", "ratio 3.1", "95% interval 2.7 to 3.6").line()
-    'CONFIRMED: ratio 3.1 (95% interval 2.7 to 3.6)'
-    """
-
-    word: str
-    measured: str
-    interval: str = ""
-
-    def __post_init__(self) -> None:
-        if self.word not in WORDS:
-            raise ValueError(f"verdict {self.word}: one of {', '.join(WORDS)}")
-
-    def line(self) -> str:
-        return f"{self.word}: {self.measured}" + (f" ({self.interval})" if self.interval else "")
-
-
 def experiments_folder() -> Path:
     """The folder experiments/ at the top of a clone; InputError elsewhere: results are written there, and it is not in the wheel."""
-    folder = Path(__file__).parents[2] / "experiments"
+    folder = Path(__file__).parents[3] / "experiments"
     if not folder.is_dir():
         raise refusal(
             "initbench.reproduce", "the folder experiments/ is not installed", "run it in a clone of the repository"
@@ -77,15 +68,20 @@ def slugs() -> list[str]:
     return sorted(path.parent.name for path in experiments_folder().glob("*/analysis.py"))
 
 
+def known(slug: str) -> None:
+    """InputError, the nearest name first, if there is no such study."""
+    names = slugs()
+    if slug not in names:
+        raise refusal(shown(slug), "no such study", one_of(slug, [*names, "all"]))
+
+
 def analysis(slug: str) -> ModuleType:
     """The analysis of a study; InputError, the nearest name first, if there is none.
 
     >>> analysis("replay").predict().startswith("all 10 losses")
     True
     """
-    known = slugs()
-    if slug not in known:
-        raise refusal(shown(slug), "no such study", one_of(slug, [*known, "all"]))
+    known(slug)
     name = f"initbench_experiment_{slug.replace('-', '_')}"
     spec = importlib.util.spec_from_file_location(name, experiments_folder() / slug / "analysis.py")
     assert spec is not None
@@ -108,7 +104,9 @@ def question(slug: str) -> str:
     return (analysis(slug).__doc__ or slug).strip().splitlines()[0]
 
 
-def reproduce(slug: str, folder: Path, quick: bool = False, extra: Sequence[str] = ()) -> tuple[Verdict, pd.DataFrame]:
+def reproduce(
+    slug: str, folder: Path, quick: bool = False, extra: Sequence[str] = (), watch: Callable[[str], Any] | None = None
+) -> tuple[Verdict, pd.DataFrame]:
     """Run one study; what was measured is written to <folder>/<slug>/summary.csv.
 
     A study in full writes its README's result block, results/summary.csv and results/figure.svg too.
@@ -116,15 +114,17 @@ def reproduce(slug: str, folder: Path, quick: bool = False, extra: Sequence[str]
     study = analysis(slug)
     own = folder / slug
     own.mkdir(parents=True, exist_ok=True)
-    options = {"quick": quick, "extra": extra, "say": lambda text: print(f"  {text}", flush=True)}
-    known = inspect.signature(study.measure).parameters
-    measured = study.measure(own, **{name: value for name, value in options.items() if name in known})
-    name = "summary_quick" if quick and "quick" in known else "summary"
+    options = {"quick": quick, "extra": extra, "say": lambda text: tell(f"  {text}")}
+    if watch is not None:
+        options["watch"] = watch
+    takes = inspect.signature(study.measure).parameters
+    measured = study.measure(own, **{name: value for name, value in options.items() if name in takes})
+    name = "summary_quick" if quick and "quick" in takes else "summary"
     measured.to_csv(own / f"{name}.csv", index=False)
     verdict = study.verdict(measured)
     if hasattr(study, "figure"):
         (own / f"{name.replace('summary', 'figure')}.svg").write_text(study.figure(measured), encoding="utf-8")
-    if name == "summary" and hasattr(study, "page"):
+    if not quick and hasattr(study, "page"):
         publish(experiments_folder() / slug, study, measured)
     return verdict, measured
 
@@ -135,7 +135,31 @@ def publish(home: Path, study: ModuleType, measured: pd.DataFrame) -> None:
     readme.write_text(written(readme.read_text("utf-8"), study.page(measured)), encoding="utf-8")
     (home / "results").mkdir(exist_ok=True)
     measured.to_csv(home / "results" / "summary.csv", index=False)
-    (home / "results" / "figure.svg").write_text(study.figure(measured), encoding="utf-8")
+    if hasattr(study, "figure"):
+        (home / "results" / "figure.svg").write_text(study.figure(measured), encoding="utf-8")
+
+
+def results(slug: str) -> pd.DataFrame | None:
+    """The shipped table of a study; None where it has not run in full."""
+    import pandas as pd
+
+    path = experiments_folder() / slug / "results" / "summary.csv"
+    return pd.read_csv(path) if path.is_file() else None
+
+
+def all_pages() -> dict[str, str]:
+    """{name: text} of the pages of all studies, from their shipped results."""
+    outcomes = [outcome(slug, analysis(slug), results(slug)) for slug in slugs()]
+    board = (experiments_folder() / "leaderboard" / "README.md").is_file()
+    return {"README.md": pages.readme(outcomes, board), "SURPRISES.md": pages.surprises(outcomes)}
+
+
+def write_pages() -> list[Path]:
+    """Write the pages of all studies; returns their paths."""
+    found = {experiments_folder() / name: text for name, text in all_pages().items()}
+    for path, text in found.items():
+        path.write_text(text, encoding="utf-8")
+    return list(found)
 
 
 def written(readme: str, result: str) -> str:
@@ -164,6 +188,9 @@ def parser() -> Parser:
     made.add_argument(
         "--quick", action="store_true", help="fewer seeds and settings; the study's own folder is not changed"
     )
+    made.add_argument(
+        "--pages", action="store_true", help="write the pages of all studies from their results; nothing runs"
+    )
     made.add_argument("--workers", type=int, default=None, help="processes that train (default: one per core)")
     made.add_argument(
         "--outputs", default="outputs/reproduce", help="folder of runs and results (default: %(default)s)"
@@ -172,42 +199,79 @@ def parser() -> Parser:
 
 
 def _reproduced(args: Namespace) -> int:
+    if args.pages:
+        for path in write_pages():
+            tell(str(path))
+        return 0
     if args.list or not args.studies:
         for slug in slugs():
-            print(f"{slug}: {question(slug)}\n  predicted: {analysis(slug).predict()}")
+            tell(f"{slug}: {question(slug)}\n  predicted: {analysis(slug).predict()}")
         return 0
     names = slugs() if "all" in args.studies else list(dict.fromkeys(args.studies))
-    for name in names:
-        analysis(name)  # a wrong name is refused before anything runs
+    if "all" not in args.studies:
+        for name in names:
+            analysis(name)  # a wrong name is refused before anything runs
     if args.workers is not None and args.workers < 1:
         raise refusal(f"--workers {args.workers}", "not allowed", "must be a whole number, 1 or more")
     extra = [] if args.workers is None else [f"engine.workers={args.workers}"]
-    return run_all(names, Path(args.outputs), args.quick, extra)
+    return run_all(names, Path(args.outputs), args.quick, extra, args.workers or cores())
 
 
-def run_all(names: Sequence[str], folder: Path, quick: bool = False, extra: Sequence[str] = ()) -> int:
-    """Run studies one after another; a study that breaks does not stop the others."""
-    failed = 0
+def run_all(
+    names: Sequence[str], folder: Path, quick: bool = False, extra: Sequence[str] = (), workers: int = 1
+) -> int:
+    """Run studies one after another, then say all verdicts; a study that breaks does not stop the others."""
+    tell(f"{plural(len(names), 'study', 'studies')}: counting their runs")
+    progress = Progress({name: plan(name, quick) for name in names}, Stored(folder / "store"), workers)
+    lines, failed = [], 0
+
+    def fails(what: str, error: Exception) -> str:
+        nonlocal failed
+        failed += 1
+        said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        streams.write(f"initbench: {what} failed: {said}", sys.stderr)
+        return said
+
     for name in names:
-        print(f"{name}: {question(name)}\n  predicted: {analysis(name).predict()}", flush=True)
+        progress.begin(name)
+        began = time.monotonic()
         try:
-            verdict, measured = reproduce(name, folder, quick, extra)
+            word, expected, came_out = one(name, folder, quick, extra, progress)
         except Exception as error:
-            failed += 1
-            first = (str(error).splitlines() or [""])[0]
-            print(f"initbench: {name} failed: {type(error).__name__}: {first}", file=sys.stderr)
-            continue
-        page = getattr(analysis(name), "page", None)
-        print("\n" + page(measured) + "\n" if page else indented(measured))
-        print(f"  {verdict.line()}")
-        print(f"  results: {(folder / name).resolve()}", flush=True)
+            word, expected, came_out = "failed", "", fails(name, error)
+        progress.end(name)
+        took = duration(time.monotonic() - began)
+        lines.append(f"{word:9}  {name}  [{took}]  expected: {expected}  measured: {came_out}")
+    if not quick and failed < len(names):
+        try:
+            write_pages()
+        except Exception as error:
+            fails("the page of all studies", error)
+    tell("\n" + "\n".join(lines))
+    tell(progress.total() + "; quick: fewer seeds and settings than planned" * quick)
     return 1 if failed else 0
+
+
+def plan(name: str, quick: bool) -> Mapping[str, Work]:
+    """{sweep: its work} of a study; nothing of one that does not say, or is broken: that is said at its turn."""
+    try:
+        return {sweep: work(overrides) for sweep, overrides in overrides_of(analysis(name), quick).items()}
+    except Exception:
+        return {}
+
+
+def one(name: str, folder: Path, quick: bool, extra: Sequence[str], progress: Progress) -> tuple[str, str, str]:
+    """Run a study and print its result: verdict, what was expected, what was measured."""
+    study = analysis(name)
+    tell(f"{name}: {question(name)}\n  predicted: {study.predict()}")
+    verdict, measured = reproduce(name, folder, quick, extra, progress.sweep)
+    page = getattr(study, "page", None)
+    tell("\n" + page(measured) + "\n" if page else indented(measured))
+    tell(f"  {verdict.line()}")
+    tell(f"  results: {(folder / name).resolve()}")
+    return verdict.word, expectation(study), verdict.measured
 
 
 def indented(measured: pd.DataFrame) -> str:
     """A frame as text, two spaces in."""
     return "\n".join(f"  {line}" for line in measured.to_string(index=False).splitlines())
-
-
-if __name__ == "__main__":
-    sys.exit(main())
