@@ -71,7 +71,10 @@ def balance_law_data(true, n):
         power = 1 if (row["model.activation"] != "tanh") == true else 0
         moved = row["optim.lr"] ** power * (1 + noise(row, 0.01))
         for step, more in ((0, 0.0), (400, moved)):
-            rows += [(row["run"], step, "weight_norm", 0, 2.0), (row["run"], step, "weight_norm", 1, np.sqrt(16 + more))]
+            rows += [
+                (row["run"], step, "weight_norm", 0, 2.0),
+                (row["run"], step, "weight_norm", 1, np.sqrt(16 + more)),
+            ]
     return pd.concat([exact, drift], ignore_index=True), history_of(rows)
 
 

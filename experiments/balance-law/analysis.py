@@ -49,7 +49,9 @@ def exact_tests(arm: pd.DataFrame, history: pd.DataFrame, cell: str) -> list[cla
         entries.append(claims.bound("products", cell, "kaiming_normal", "difference", worst, most=EQUAL, note=note))
     else:
         medians = apart.groupby(level="run").median()
-        entries.append(claims.within("tanh", cell, "kaiming_normal", "difference at the median step", medians, least=APART))
+        entries.append(
+            claims.within("tanh", cell, "kaiming_normal", "difference at the median step", medians, least=APART)
+        )
     return entries
 
 
@@ -73,7 +75,9 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Placed]:
         part, region = ("drift", (POWER, np.inf)) if activation in HOMOGENEOUS else ("tanh_drift", (-STILL, STILL))
         foretold = 1.0 if part == "drift" else 0.0
         entries.append(
-            claims.within(part, str(activation), "all", "power of lr", powers(arm, history), *region, predicted=foretold)
+            claims.within(
+                part, str(activation), "all", "power of lr", powers(arm, history), *region, predicted=foretold
+            )
         )
     return entries
 

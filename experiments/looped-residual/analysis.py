@@ -46,7 +46,9 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Placed]:
         least, most = (-FLAT, FLAT) if rule == "loop" else (-np.inf, FALLS)
         cell = f"digits, N = {', '.join(map(str, best.columns))}"
         entries.append(
-            claims.within(f"rate_{rule}", cell, str(residual), "power of N", powers, least, most, note=f"best rates {said}")
+            claims.within(
+                f"rate_{rule}", cell, str(residual), "power of N", powers, least, most, note=f"best rates {said}"
+            )
         )
     return entries
 

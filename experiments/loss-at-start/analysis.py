@@ -37,7 +37,9 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Placed]:
         loss, name = arm["loss/train"].to_numpy(float), str(init)
         if name == "zero_head":
             far = float(np.abs(loss - np.log(CLASSES)).max())
-            entries.append(claims.bound("zero", cell, name, "|loss - ln 10|", far, most=ZERO, note=f"worst of {len(arm)}"))
+            entries.append(
+                claims.bound("zero", cell, name, "|loss - ln 10|", far, most=ZERO, note=f"worst of {len(arm)}")
+            )
         elif data == "digits":
             above = loss / np.log(CLASSES)
             entries.append(claims.within("digits", cell, name, "loss / ln 10", above, least=ABOVE))

@@ -63,7 +63,9 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Placed]:
         if deep.sum() > 1:
             of_deep = slope(depths[deep], flat[deep])
             entries.append(
-                claims.within("saturates", f"{name}, depth {DEEP} to {depths[-1]}", "orthogonal", over, of_deep, -FLAT, FLAT)
+                claims.within(
+                    "saturates", f"{name}, depth {DEEP} to {depths[-1]}", "orthogonal", over, of_deep, -FLAT, FLAT
+                )
             )
     return entries
 
