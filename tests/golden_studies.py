@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from initbench.measure import MEASURES
+
 KEPT = Path(__file__).parent / "data" / "golden.json"
 SMALL = ["model.width=6", "seeds=2", "train.steps=25", "track.uri=null", "engine.workers=1", "report.formats=[csv]"]
 TEACHER = ["data=teacher", "data.samples=80", "data.inputs=5", "optim.batch_size=16"]
@@ -25,20 +27,21 @@ def net(inputs, outputs, width=6):
     shared = nn.Linear(width, width)
     return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), shared, nn.Dropout(0.1), shared, nn.Linear(width, outputs))
 """
+EVERY = f"measure.metrics=[{','.join(MEASURES)}]"
 # each with the trainer that it is for; learning rates of which one diverges where runs may stop early
 STOP = ["train.stop_when_reached=true", "train.target.value=0.3", "train.evaluate.dense=2", "train.evaluate.ratio=2"]
 DIVERGING = ["model.activation=abs", "optim.lr=[0.1,100]"]
 STUDIES: dict[str, list[str]] = {
     "kernel": ["init=kaiming_normal,orthogonal", "sharing=none,all", "optim.lr=[0.1,0.3]", "model.depth=3"],
-    "kernel_stop": ["init=kaiming_normal", "sharing=none", *DIVERGING, "model.depth=2", "measure=full", *STOP],
-    "stacked": ["init=orthogonal", "sharing=none,low_rank_delta,soft", "optim=adam", "optim.clip=1", "measure=full",
+    "kernel_stop": ["init=kaiming_normal", "sharing=none", *DIVERGING, "model.depth=2", EVERY, *STOP],
+    "stacked": ["init=orthogonal", "sharing=none,low_rank_delta,soft", "optim=adam", "optim.clip=1", EVERY,
                 "model.depth=3", "optim.lr=0.01", "model.dtype=float64"],
     "stacked_stop": ["init=kaiming_normal", "sharing=tie_then_untie", "sharing.step=9", *DIVERGING,
                      "model.depth=3", *STOP],
     "residual": ["init=kaiming_normal", "sharing=none", "model=residual_mlp", "model.residual=fixup", "model.depth=5",
                  "optim=adamw", "optim.lr=[0.003,0.01]", "optim.schedule=cosine"],
     "reference": ["init=kaiming_normal", "sharing=tie_then_untie", "sharing.step=9", "optim=momentum", "optim.lr=[0.01,0.1]",
-                  "engine=single", "model.depth=3", "model.dtype=float64", "measure=full"],
+                  "engine=single", "model.depth=3", "model.dtype=float64", EVERY],
     "reference_stop": ["init=kaiming_normal", "sharing=all", *DIVERGING, "engine=single", "model.depth=3", *STOP],
     "values": [*TEACHER, "init=xavier_normal", "sharing=cycle", "optim=rmsprop", "optim.lr=[0.003,0.01]", "model.depth=4",
                "model.activation=tanh"],

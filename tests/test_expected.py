@@ -16,7 +16,7 @@ from initbench import memory
 from initbench.__main__ import main
 from initbench.errors import InputError
 from initbench.study import calibrate, needs, written
-from initbench.study.calibrate import Trial, calibrated
+from initbench.study.calibrate import Calibration, Trial, calibrated
 from initbench.study.command import plan
 from initbench.study.described import describe
 from initbench.study.expected import Seconds, expected
@@ -107,6 +107,29 @@ def test_a_machine_is_as_much_slower_as_its_trials(clock, slower):
     found = calibrated(arms)
     for arm in arms:
         assert found.factors(arm) == pytest.approx((slower,) * 4, rel=0.05)
+
+
+@pytest.mark.parametrize(("others", "waited"), [(lambda k: k == 2, 1.0), (lambda k: True, 3.0)])
+def test_a_program_that_comes_and_goes_is_not_taken_for_one_that_stays(monkeypatch, others, waited):
+    """The clock of the wall runs three times as fast while other programs run."""
+    trials: list[int] = []
+    passed = [0.0, 0.0]  # wall, processor
+
+    class Trainer:
+        name = "single"
+
+        def train(self, *asked):
+            passed[1] += 0.5
+            passed[0] += 1.5 if others(len(trials)) else 0.5
+            trials.append(1)
+
+    monkeypatch.setattr(calibrate.time, "perf_counter", lambda: passed[0])
+    monkeypatch.setattr(calibrate.time, "thread_time", lambda: passed[1])
+    waits: list[float] = []
+    (arm,) = plan(["init=eye", "sharing=none"]).arms
+    for _ in range(5):
+        Trial(arm, arm.config.runs[:2], Trainer(), waits).timed(3)
+    assert Calibration.of({}, True, waits).waited == pytest.approx(waited)
 
 
 def test_what_was_not_tried_takes_the_factors_of_the_nearest(clock):

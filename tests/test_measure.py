@@ -34,8 +34,6 @@ SHARING = {
 PHI = {"relu": torch.relu, "tanh": torch.tanh, "abs": torch.abs}
 
 
-# of the loss around the net, not of the net: in test_landscape.py
-LANDSCAPE = {"sharpness", "step_sharpness", "gradient_noise_scale", "kernel_change"}
 LINEAR = {"product_eigenvalue_max", "product_eigenvalue_min", "mode_strength"}  # below, of linear nets
 
 
@@ -46,7 +44,7 @@ def tiny(sharing: str, activation: str = "relu", **more) -> ArmConfig:
         sharing=SHARING[sharing],
         optim={"lr": [LR], "batch_size": None},
         train={"steps": 1},
-        measure={"metrics": [name for name in SETS["full"] if name not in LANDSCAPE]},
+        measure={"name": "full"},
         **more,
     )
 
@@ -243,11 +241,12 @@ def test_both_engines_give_all_measures():
             assert np.allclose(ours.series[name].values, one.values, rtol=1e-9, atol=1e-12, equal_nan=True), name
 
 
-def test_full_holds_everything_and_light_no_decomposition():
-    assert set(SETS["full"]) == set(MEASURES)
+def test_full_holds_everything_but_the_landscape_and_light_no_decomposition():
+    landscape = {"sharpness", "step_sharpness", "gradient_noise_scale", "kernel_change"}  # in test_landscape.py
+    assert (set(SETS["landscape"]), set(SETS["full"])) == (landscape, set(MEASURES) - landscape)
     heavy = {n for n in MEASURES if n.startswith(("jacobian", "weight_s", "cosine", "unit", "activation_part"))}
     heavy |= {n for n in MEASURES if n.startswith(("input_jacobian", "weight_condition", "weight_grad", "distance"))}
-    heavy |= LANDSCAPE | LINEAR | {n for n in MEASURES if n.endswith(("_msq_std", "_msq_first"))}
+    heavy |= landscape | LINEAR | {n for n in MEASURES if n.endswith(("_msq_std", "_msq_first"))}
     assert set(SETS["light"]) == set(MEASURES) - heavy - {"preactivation_cosine"} | {"weight_std"}
 
 

@@ -75,7 +75,7 @@ def two_at_once(uri: str, folder: Path, seeds: int) -> list[str]:
     code = textwrap.dedent(FILL).format(tests=str(Path(__file__).parent), folder=str(folder), seeds=seeds, uri=uri)
     both = [subprocess.Popen([sys.executable, "-c", code, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             for name in ("one", "two")]  # fmt: skip
-    said = [process.communicate(timeout=300) for process in both]
+    said = [process.communicate(timeout=1200) for process in both]
     assert [err for _, err in said] == ["", ""]
     return [out.strip() for out, _ in said]
 
@@ -240,7 +240,8 @@ def test_a_silent_database_is_given_up(server, database, tmp_path, monkeypatch):
     assert time.monotonic() - start < 60
 
 
-def test_two_sweeps_at_once_through_mlflow_server(server, database, tmp_path):
+@pytest.mark.parametrize("seeds", [4, pytest.param(167, marks=pytest.mark.long)])
+def test_two_sweeps_at_once_through_mlflow_server(server, database, tmp_path, seeds):
     port = server.port + 1 if server.port < 65000 else server.port - 1
     where = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database, "--port", str(port)]
@@ -253,9 +254,10 @@ def test_two_sweeps_at_once_through_mlflow_server(server, database, tmp_path):
             if answers.unreachable(where, 1.0) is None:
                 break
             time.sleep(0.5)
-        assert two_at_once(where, tmp_path, seeds=4) == ["2 arms and 24 runs in MLflow, 26 written now"] * 2
-        assert_is_there(server, database, tmp_path, seeds=4)
-        again = study(tmp_path / "one", seeds=4, steps=40, layers=2, name="one", arms=("eye", "zeros"))
+        said = f"2 arms and {6 * seeds:,} runs in MLflow, {6 * seeds + 2:,} written now"
+        assert two_at_once(where, tmp_path, seeds=seeds) == [said] * 2
+        assert_is_there(server, database, tmp_path, seeds=seeds)
+        again = study(tmp_path / "one", seeds=seeds, steps=40, layers=2, name="one", arms=("eye", "zeros"))
         assert track.fill(again, database).message.endswith(" 0 written now")  # and directly
     finally:
         os.killpg(process.pid, signal.SIGTERM)  # the server's own group: it has a child

@@ -6,6 +6,7 @@ each seed gives one value a layer.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ LAYERS = (5, 10, 20)
 BACK = (8, 16)  # between these layers
 
 
+@cache
 def predicted(w2: float) -> tuple[list[float], list[float]]:
     """Length and correlation of preactivations, layer by layer."""
     q = [w2 * LENGTH + BIAS]

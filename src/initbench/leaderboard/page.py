@@ -73,6 +73,7 @@ def page(board: Board, shared: Shared | None) -> str:
         methods=METHODS,
         command=f"{COMMAND} --run\n{COMMAND}",
         facts=facts(board),
+        pack="",
         files=[
             ("README.md", "the same as text"),
             ("settings.yaml", "the grid"),

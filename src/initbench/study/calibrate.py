@@ -3,7 +3,7 @@
 Arms that differ in neither trainer, net, optimizer, batch nor measures are one class. A few steps of one arm of a class
 are trained, those with the most work first, until the moment is over; the classes that are left take the factors of the
 nearest one that was tried. Nothing is written. Trials are timed by the processor's clock, since each is too short to tell
-what other programs take; how much they take is seen over the whole moment.
+what other programs take; how much they take is the median over all trials, so one that comes and goes does not count.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import log
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,10 @@ class Calibration:
     known: Mapping[str, tuple[str, float, Pace]]  # class -> trainer, seconds of its step by `pace`, factors
     compiled: bool = True  # whether the kernel could be tried, or the torch path stood for it
     waited: float = 1.0  # times as long as it was at work one process took, since others were too
+
+    @classmethod
+    def of(cls, known: Mapping[str, tuple[str, float, Pace]], compiled: bool, waits: Sequence[float]) -> Calibration:
+        return cls(known, compiled, max(1.0, median(waits)) if waits else 1.0)
 
     def crowded(self, processes: int, cores: int) -> float:
         """How many times as long so many processes take as on idle cores.
@@ -83,7 +88,8 @@ def calibrated(arms: Sequence[PlannedArm], moment: float = MOMENT) -> Calibratio
         first.setdefault(class_of(arm), arm)
         work[class_of(arm)] = work.get(class_of(arm), 0.0) + len(arm.config.runs) * run_seconds(arm)
     known: dict[str, tuple[str, float, Pace]] = {}
-    began, busy = time.perf_counter(), time.process_time()
+    waits: list[float] = []
+    began = time.perf_counter()
     with worker.one_thread():
         # a start that sees a whole net may take longer than the moment
         for of in sorted(work, key=lambda of: (first[of].sees_whole_net, -work[of])):
@@ -91,10 +97,9 @@ def calibrated(arms: Sequence[PlannedArm], moment: float = MOMENT) -> Calibratio
                 break
             with suppress(Exception):
                 arm = first[of]
-                found = tried(arm, compiled)
+                found = tried(arm, compiled, waits)
                 known[of] = arm.trainer[0].name, pace(arm).step, found
-    worked = time.process_time() - busy
-    return Calibration(known, compiled, max(1.0, (time.perf_counter() - began) / worked) if worked > 0.1 else 1.0)
+    return Calibration.of(known, compiled, waits)
 
 
 def kernel_is_compiled(arms: Sequence[PlannedArm]) -> bool:
@@ -115,6 +120,7 @@ class Trial:
     arm: PlannedArm
     runs: Sequence[Run]
     trainer: Trainer
+    waits: list[float]  # times as long as at work each training took, if long enough to tell
 
     def timed(self, steps: int, dense: int = 0, measured: bool = False) -> float:
         """Processor seconds of a short training."""
@@ -123,12 +129,15 @@ class Trial:
         train = replace(config.train, steps=steps, evaluate=evaluate, stop_when_reached=False)
         measure = replace(config.measure, schedule={"every": 1}) if measured else MeasureConfig(name="none")
         short = replace(config, train=train, measure=measure)
-        began = time.thread_time()
+        began, busy = time.perf_counter(), time.thread_time()
         self.trainer.train(short, self.runs, self.arm.data, lambda done: None)
-        return time.thread_time() - began
+        worked = time.thread_time() - busy
+        if worked > TRIAL / 4:
+            self.waits.append((time.perf_counter() - began) / worked)
+        return worked
 
 
-def tried(arm: PlannedArm, compiled: bool) -> Pace:
+def tried(arm: PlannedArm, compiled: bool, waits: list[float]) -> Pace:
     """The factors of an arm's class, from short trainings: of no step, of some, with evaluations, with measures."""
     stands_for = arm.trainer[0].name == "kernel" and not compiled
     trainer = named("stacked") if stands_for else arm.trainer[0]
@@ -141,7 +150,7 @@ def tried(arm: PlannedArm, compiled: bool) -> Pace:
     least = 1 if trainer.name == "single" else 2  # a lone run is trained beside a copy
     runs = runs[: int(min(RUNS, max(least, TRIAL / 4 / nominal.step)))]
     r, seeds = max(len(runs), least), len({run.seed for run in runs})
-    trial = Trial(arm, runs, trainer)
+    trial = Trial(arm, runs, trainer, waits)
 
     def shortest(*asked: Any) -> float:
         took = trial.timed(*asked)

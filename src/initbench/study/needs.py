@@ -26,11 +26,11 @@ MARGIN = 1.5
 WITH_ROOM = 20  # so many times what the values alone need, all fits
 # bytes, of memory as proportional set sizes; docs/performance.md
 ALONE, ALONE_TRACKED = 530e6, 120e6  # a command that does all itself, and MLflow
-TRAINING, WORKER = 530e6, 150e6  # the command and its processes while workers train, and each of these
+TRAINING, WORKER = 670e6, 150e6  # the command and its processes while workers train, and each of these
 RESULTS, RESULTS_TRACKED = 690e6, 120e6  # the command, and the process that draws
 RUN, ARM = 95_000, 1.8e6  # in the frames, the bootstrap, the figures and the records
 PAGE, PAGE_ARM = 1e5, 1e4  # of report and tables
-DATABASE, ROW = 9e5, 270.0  # of MLflow's, and of a row with its indices
+DATABASE, ROW = 9e5, 225.0  # of MLflow's, and of a row with its indices
 
 
 @dataclass(frozen=True)

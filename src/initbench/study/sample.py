@@ -45,7 +45,8 @@ def series_of(arm: PlannedArm) -> dict[str, tuple[tuple[int, ...], int]]:
     found = dict.fromkeys(names, (evaluated, 1))
     if measured:
         found["loss/batch"] = measured, 1
-        found |= {name: (measured, len(measure.axis(name, arm.scheme))) for name in schedule.measures}
+        axes = {name: measure.axis(name, arm.scheme) for name in schedule.measures}
+        found |= {name: (measured, 1 if axis is None else len(axis)) for name, axis in axes.items()}
     return {name: one for name, one in found.items() if one[1]}
 
 
@@ -55,7 +56,8 @@ def made_up(arm: PlannedArm, runs: Sequence[Run]) -> Chunk:
 
     draw, series = np.random.default_rng(0), {}
     for name, (steps, columns) in series_of(arm).items():
-        layers = tuple(measure.axis(name, arm.scheme)) if name in measure.MEASURES else None
+        axis = measure.axis(name, arm.scheme) if name in measure.MEASURES else None
+        layers = None if axis is None else tuple(axis)
         shape = (len(runs), len(steps), *(() if layers is None else (columns,)))
         values = draw.integers(0, 513, shape) / 512 if name.startswith("accuracy") else draw.lognormal(0, 1, shape)
         series[name] = Series(steps, layers, values.astype(np.float32).astype(np.float64))

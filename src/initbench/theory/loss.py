@@ -10,6 +10,8 @@ import numpy as np
 from initbench.errors import refusal
 from initbench.initializers.gains import gaussian_nodes
 
+STEP = 0.25
+
 
 @lru_cache(maxsize=1024)
 def cross_entropy_at_start(q: float, classes: int) -> float:
@@ -17,7 +19,7 @@ def cross_entropy_at_start(q: float, classes: int) -> float:
     the true class has mean 0. ln C at q = 0, and ln C + q (C - 1) / (2 C) for small q.
 
     With S = sum_c e^z_c it is the integral of (e^-t - (E exp(-t e^z))^C) / t over t > 0, taken on a logarithmic grid
-    (error below 1e-9).
+    (error below 1e-9, since the integrand is analytic and falls off on both sides).
 
     >>> [round(cross_entropy_at_start(q, 10), 4) for q in (0.0, 0.01, 1.0, 5.0)]
     [2.3026, 2.3071, 2.7289, 4.0674]
@@ -30,8 +32,8 @@ def cross_entropy_at_start(q: float, classes: int) -> float:
         return math.log(classes)
     z, weights = gaussian_nodes()
     far = 12.0 * math.sqrt(q)
-    u = np.arange(-40.0 - far, 8.0 + far, 0.05)  # t = e^u
+    u = np.arange(-40.0 - far, 8.0 + far, STEP)  # t = e^u
     with np.errstate(over="ignore", under="ignore"):
         survived = np.exp(-np.exp(u[:, None] + math.sqrt(q) * z)) @ weights
         integrand = np.exp(-np.exp(u)) - survived**classes
-    return float(integrand.sum() * 0.05)
+    return float(integrand.sum() * STEP)
