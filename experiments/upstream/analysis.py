@@ -1,7 +1,7 @@
 """Does a small first layer before a large last one make ReLU nets learn features faster, and linear nets more slowly?
 
 Both starts are the same function of the inputs; biases are zero. The change of the tangent kernel, relative to the kernel
-at the start, is taken at the first of every fifth step at which a net has arrived.
+at the start, is taken at the first step of the schedule at which a net has arrived.
 """
 
 from __future__ import annotations
