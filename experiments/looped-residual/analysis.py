@@ -40,9 +40,9 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Placed]:
         part, foretold = f"{rule}_{'tied' if tied else 'untied'}", growth(n, rule, tied)
         entries.append(claims.formula(part, f"N = {n}", str(residual), "growth", grown, foretold, TOLERANCE, note=note))
     for residual, part in trained.groupby("model.residual", sort=False):
-        best = pd.DataFrame({int(d) - 1: claims.best_rates(arm) for d, arm in part.groupby("model.depth")})
-        powers = np.polyfit(np.log(best.columns.to_numpy(float)), best.to_numpy().T, 1)[0]
-        rule, said = RULES[str(residual)], ", ".join(f"{np.exp(x):.2g}" for x in best.mean())
+        best = claims.soonest_rates(part.assign(n=part["model.depth"].astype(int) - 1), "n")
+        powers = claims.exponents(best)
+        rule, said = RULES[str(residual)], ", ".join(f"{np.exp(x):.2g}" for x in np.log(best).mean())
         least, most = (-FLAT, FLAT) if rule == "loop" else (-np.inf, FALLS)
         cell = f"digits, N = {', '.join(map(str, best.columns))}"
         entries.append(

@@ -40,13 +40,13 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Placed]:
         depths = np.sort(part["model.depth"].astype(int).unique())
         steps = {init: by_depth(str(name), init, depths) for init in ("orthogonal", "lecun_normal")}
         own = part[part["init.name"] == "orthogonal"]
-        rates = pd.DataFrame([claims.best_rates(arm) for _, arm in own.groupby("model.depth")])
+        rates = claims.soonest_rates(own.assign(matrices=own["model.depth"].astype(int) + 1), "matrices")
         flat, steep = steps["orthogonal"], steps["lecun_normal"]
         place, deep = f"{name}, depth {depths[0]} to {depths[-1]}", depths >= DEEP
         said = {
             init: "steps " + ", ".join(f"{np.exp(x):.0f}" for x in table.mean(axis=1)) for init, table in steps.items()
         }
-        best = "best rates " + ", ".join(f"{np.exp(x):.2g}" for x in rates.mean(axis=1))
+        best = "best rates " + ", ".join(f"{np.exp(x):.2g}" for x in np.log(rates).mean())
         over = "slope of ln steps over ln depth"
         entries += [
             claims.within("orthogonal", place, "orthogonal", over, slope(depths, flat), -FLAT, FLAT, note=said["orthogonal"]),
@@ -56,7 +56,7 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Placed]:
                 (steep - flat).iloc[-1].to_numpy(), float(np.log(TIMES)),
             ),
             claims.formula(
-                "rate", place, "orthogonal", "slope of ln best rate over ln matrices", slope(depths + 1, rates), RATE,
+                "rate", place, "orthogonal", "slope of ln best rate over ln matrices", claims.exponents(rates), RATE,
                 RATE_ROOM, absolute=True, note=best,
             ),
         ]  # fmt: skip

@@ -14,6 +14,6 @@ race (cells.py), or by a number against the region in which the claim puts it (p
 from initbench.claims.cells import Entry, Frames, by_layer, difference, exact, framed, level, race, races, sharing_role
 from initbench.claims.placed import Placed, bound, formula, share, within
 from initbench.claims.prediction import Part, Prediction, family, load
-from initbench.claims.rates import best_rates
+from initbench.claims.scaling import at_edge, at_least_loss, best_rates, exponents, soonest_rates
 from initbench.claims.study import Study
 from initbench.claims.words import corrected
