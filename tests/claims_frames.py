@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from zlib import crc32
+
 import numpy as np
 import pandas as pd
+
+from initbench import claims, reproduce
+
+ROOT = Path(__file__).parents[1]
+FAMILY = 40  # tests of the suite
 
 CELLS = [("digits", activation, depth) for activation in ("relu", "tanh") for depth in (3, 5)]
 RATES = {0.1: 2.0, 0.3: 1.0, 1.0: 3.0}  # learning rate -> how much longer it takes; the best one is inside
@@ -71,3 +80,65 @@ def crossing(runs, gap, level, seed=2):
         for step, train in ((t - 1, before), (t, after)):
             rows += [(row["run"], step, "loss/train", None, train), (row["run"], step, "loss/val", None, train + g)]
     return history_of(rows)
+
+
+def nets(n: int, **columns: Iterable[object]) -> pd.DataFrame:
+    """n seeds of every combination of the columns' values; a run is named by its values."""
+    frame = pd.MultiIndex.from_product([*columns.values(), range(n)], names=[*columns, "seed"]).to_frame(index=False)
+    frame["run"] = ["/".join(map(str, row)) for row in frame.itertuples(index=False)]
+    return frame
+
+
+def measured(runs: pd.DataFrame, values: Mapping[str, object], step: int = 0) -> pd.DataFrame:
+    """A long history: `values`: {metric: row -> numbers by layer}."""
+    rows = []
+    for row in runs.to_dict("records"):
+        for metric, of in values.items():
+            rows += [(row["run"], step, metric, layer, float(v)) for layer, v in enumerate(of(row))]
+    return history_of(rows)
+
+
+def noise(row, size, salt=0):
+    return np.random.default_rng([crc32(row["run"].encode()), salt]).normal(0, size)
+
+
+def arrivals(runs, arrives, steps=300, lr=0.1):
+    """Columns of runs that arrive after about `arrives(row)` steps; infinity: never."""
+    rng = np.random.default_rng(3)
+    times = np.array([arrives(row) for row in runs.to_dict("records")]) * np.exp(rng.normal(0, 0.1, len(runs)))
+    known = np.where(times <= steps, np.ceil(np.minimum(times, steps)), np.nan)
+    return runs.assign(
+        steps_to_target=known, steps=steps, **{"train.steps": steps, "optim.lr": lr, "status": "completed"}
+    )
+
+
+def race(setups, n, cells):
+    runs = made_runs({name: {"factor": factor, **more} for name, (factor, more) in setups.items()}, n, cells)
+    return runs, grid(runs)
+
+
+def every_step(runs, keys):
+    """Evaluated at every step: one long run for each arm says so."""
+    firsts = runs.drop_duplicates(keys)["run"]
+    return history_of([(run, step, "accuracy/train", None, 0.5) for run in firsts for step in range(301)])
+
+
+def check_analysis(slug, data, enough, few, always=()):
+    """A study's analysis of `data(true, n)`: confirms what is true and refutes what is false where n is enough, says nothing of
+    too few, and makes as many tests as its predictions say. `always`: parts that do not depend on the data."""
+    module = reproduce.analysis(slug)
+    given = claims.load(ROOT / "experiments" / slug)
+    words = {}
+    for name, true, n in (("true", True, enough), ("false", False, enough), ("few", True, few)):
+        table = module.analyse(*data(true, n), FAMILY)
+        words[name] = module.verdict(table).word
+        if name == "few":
+            continue
+        parts = claims.words.part_words(table, given.parts)
+        judged = {word for part, word in parts.items() if part not in always}
+        assert judged == {"CONFIRMED" if true else "REFUTED"}, (name, parts, module.page(table))
+        if true:
+            assert module.figure(table).startswith("<?xml")
+            numbers = table["least"].notna().sum()
+            assert (len(table) - numbers, numbers) == (given.tests["full"], given.numbers["full"])
+    assert words == {"true": "CONFIRMED", "false": "REFUTED", "few": "UNDECIDED"}

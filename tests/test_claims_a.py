@@ -3,19 +3,13 @@ is true, refutes data in which it is false, and says nothing of too few, or of r
 
 from __future__ import annotations
 
-from pathlib import Path
-from zlib import crc32
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from claims_frames import RATES, history_of, made_runs
-from initbench import claims, reproduce, theory
-from test_claims_papers import nets
+from claims_frames import RATES, check_analysis, history_of, made_runs, nets, noise
+from initbench import reproduce, theory
 
-ROOT = Path(__file__).parents[1]
-FAMILY = 40
 # computed independently of the analyses
 FLOW = {0.5: (0.693, 0.488, 0.2785, 0.1373), 0.8: (0.682, 0.475, 0.2725, 0.1371)}  # v -> ratios for k = 2, 3, 5, 9
 STARTS = ((0.01, 0.125, 1 / 3, 0.5, 1, 2, 5), (2.3071, 2.358, 2.450, 2.520, 2.727, 3.108, 4.061))  # q, loss
@@ -25,10 +19,6 @@ GROWTH = {  # for N = 4, 8, 16, 32
     ("inv_depth", "none"): (1.2744, 1.1325, 1.0644, 1.0317),
     ("inv_depth", "all"): (2.145, 2.204, 2.239, 2.259),
 }
-
-
-def noise(row, size, salt=0):
-    return np.random.default_rng([crc32(str(row["run"]).encode()), salt]).normal(0, size)
 
 
 def saxe_modes_data(true, n):
@@ -179,17 +169,4 @@ DATA = {
 
 @pytest.mark.parametrize("slug", DATA)
 def test_an_analysis_confirms_what_is_true_refutes_what_is_false_and_says_nothing_of_too_little(slug):
-    module = reproduce.analysis(slug)
-    data, enough, few = DATA[slug]
-    given, words = claims.load(ROOT / "experiments" / slug), {}
-    for name, true, n in (("true", True, enough), ("false", False, enough), ("few", True, few)):
-        table = module.analyse(*data(true, n), FAMILY)
-        words[name] = module.verdict(table).word
-        if name != "few":
-            wanted = "CONFIRMED" if true else "REFUTED"
-            parts = claims.words.part_words(table, given.parts)
-            assert set(parts.values()) == {wanted}, (name, parts, module.page(table))
-            assert module.figure(table).startswith("<?xml")
-        if name == "true":
-            assert (0, len(table)) == (given.tests["full"], given.numbers["full"])
-    assert words == {"true": "CONFIRMED", "false": "REFUTED", "few": "UNDECIDED"}
+    check_analysis(slug, *DATA[slug])

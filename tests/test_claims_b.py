@@ -8,9 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from claims_frames import history_of
-from initbench import claims, reproduce
-from test_claims_papers import FAMILY, ROOT, every_step, measured, nets, noise, race
+from claims_frames import check_analysis, every_step, history_of, measured, nets, noise, race
 
 RATES = [2.0**-k for k in range(12, 4, -1)]
 
@@ -126,18 +124,4 @@ DATA = {
 
 @pytest.mark.parametrize("slug", DATA)
 def test_an_analysis_confirms_what_is_true_refutes_what_is_false_and_says_nothing_of_too_little(slug):
-    module = reproduce.analysis(slug)
-    given = claims.load(ROOT / "experiments" / slug)
-    data, enough, few = DATA[slug]
-    words = {}
-    for name, true, n in (("true", True, enough), ("false", False, enough), ("few", True, few)):
-        table = module.analyse(*data(true, n), FAMILY)
-        words[name] = module.verdict(table).word
-        if name == "few":
-            continue
-        parts = claims.words.part_words(table, given.parts)
-        assert set(parts.values()) == {"CONFIRMED" if true else "REFUTED"}, (name, parts, module.page(table))
-        assert module.figure(table).startswith("<?xml")
-        numbers = table["least"].notna().sum()
-        assert (len(table) - numbers, numbers) == (given.tests["full"], given.numbers["full"])
-    assert words == {"true": "CONFIRMED", "false": "REFUTED", "few": "UNDECIDED"}
+    check_analysis(slug, *DATA[slug])

@@ -3,18 +3,12 @@ refutes data in which it is false, and says nothing of too few."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from claims_frames import history_of, made_runs
-from initbench import claims, reproduce
-from test_claims_papers import every_step, nets, noise, race
-
-ROOT = Path(__file__).parents[1]
-FAMILY = 40
+from claims_frames import FAMILY, check_analysis, every_step, history_of, made_runs, nets, noise, race
+from initbench import reproduce
 
 
 def sklearn_digits_data(true, n):
@@ -87,21 +81,7 @@ DATA = {
 
 @pytest.mark.parametrize("slug", DATA)
 def test_an_analysis_confirms_what_is_true_refutes_what_is_false_and_says_nothing_of_too_little(slug):
-    module = reproduce.analysis(slug)
-    given = claims.load(ROOT / "experiments" / slug)
-    data, enough, few = DATA[slug]
-    words = {}
-    for name, true, n in (("true", True, enough), ("false", False, enough), ("few", True, few)):
-        table = module.analyse(*data(true, n), FAMILY)
-        words[name] = module.verdict(table).word
-        if name == "few":
-            continue
-        parts = claims.words.part_words(table, given.parts)
-        assert set(parts.values()) == {"CONFIRMED" if true else "REFUTED"}, (name, parts, module.page(table))
-        assert module.figure(table).startswith("<?xml")
-        numbers = table["least"].notna().sum()
-        assert (len(table) - numbers, numbers) == (given.tests["full"], given.numbers["full"])
-    assert words == {"true": "CONFIRMED", "false": "REFUTED", "few": "UNDECIDED"}
+    check_analysis(slug, *DATA[slug])
 
 
 def test_the_range_of_seeds_is_told_with_its_middle():
