@@ -97,7 +97,7 @@ def commands(draw):
 
 
 @given(commands())
-@settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.generate])
 def test_exchanged_configurations_are_hydras(command):
     try:
         read(command)

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from mlflow.tracking import MlflowClient
 
 import initbench as ib
 from initbench.__main__ import main
@@ -130,50 +125,3 @@ def test_a_store_that_was_damaged_is_trained_again(folder, capsys):
         assert [one.filename for one in found if "damaged" in str(one.message)] == [file]
         assert len(results.runs) == 4
     assert frames(Path("outputs/s")) == first
-
-
-STUDY = ["init=kaiming_normal,eye", "sharing=none,all", "seeds=4", "optim.lr=[0.1,0.3]", "train.steps=40", "model.width=16",
-         "engine.workers=2", "engine.chunk=3", "report.formats=[csv]", "study=s"]  # fmt: skip
-
-
-def tracked(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Experiment -> (arms, runs, unfinished runs) in the MLflow store of a folder."""
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
-    (experiment,) = (e for e in client.search_experiments() if e.name == "s")
-    runs = client.search_runs([experiment.experiment_id], max_results=1000)
-    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
-    keys = [run.data.tags["initbench.run"] for run in children]
-    assert len(set(keys)) == len(keys)
-    return {"s": (len(runs) - len(children), len(children), sum(run.info.status != "FINISHED" for run in runs))}
-
-
-@pytest.mark.slow
-def test_killed_in_the_middle_ends_in_the_same_bytes(tmp_path):
-    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    env.pop("MLFLOW_TRACKING_URI", None)
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    for folder in (whole, cut):
-        folder.mkdir()
-
-    def start(folder: Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "initbench", *STUDY],
-            cwd=folder,
-            env=env,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-    assert start(whole).wait(timeout=240) == 0
-    killed = start(cut)
-    deadline = time.monotonic() + 120
-    while not parts(cut / "outputs" / "store") and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
-    assert not (cut / "outputs" / "s" / "runs.parquet").exists()  # it was in the middle
-    assert start(cut).wait(timeout=240) == 0
-    assert frames(cut / "outputs" / "s") == frames(whole / "outputs" / "s")
-    assert tracked(cut) == tracked(whole)
-    assert tracked(cut)["s"][1:] == (32, 0)

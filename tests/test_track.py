@@ -563,7 +563,7 @@ def test_http_server_holds_the_same(tmp_path, database, closed_port, monkeypatch
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database("server")]
     command += ["--artifacts-destination", str(tmp_path / "artifacts"), "--port", str(closed_port), "--workers", "1"]
     log = (tmp_path / "server.log").open("w")
-    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
         for _ in range(120):

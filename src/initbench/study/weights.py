@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from initbench.config.arm import ArmConfig, Run
+from initbench.config.arm import LATER, ArmConfig, Run
 from initbench.config.groups import (
     EngineConfig,
     EvaluateConfig,
@@ -81,7 +81,7 @@ def arm_of_plain(plain: Mapping[str, Any]) -> ArmConfig:
     train["target"] = None if train["target"] is None else Target(**train["target"])
     train["evaluate"] = EvaluateConfig(**train["evaluate"])
     return ArmConfig(
-        data=dict(plain["data"]),
+        data={**LATER["data"], **plain["data"]},
         model=ModelConfig(**plain["model"]),
         init=InitConfig(**init),
         sharing=SharingConfig(**plain["sharing"]),
