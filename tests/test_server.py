@@ -20,6 +20,7 @@ from initbench.track import filling
 from initbench.track.answers import said
 from initbench.track.databases import migrations, other_version
 from initbench.track.patience import Silent, patiently
+from initbench.track.records import key_of
 from test_track import client, snapshot, stored
 from track_studies import study, with_files
 
@@ -95,6 +96,27 @@ def test_a_server_that_stops_on_the_way_and_comes_back(server, tmp_path):
     track.fill(given, f"sqlite:///{tmp_path / 'file.db'}")
     assert snapshot(f"sqlite:///{tmp_path / 'server.db'}") == snapshot(f"sqlite:///{tmp_path / 'file.db'}")
     assert track.fill(given, where).message.endswith(" 0 written now")
+
+
+def test_what_was_under_way_when_a_fill_broke_off_is_not_made_twice(server, tmp_path, monkeypatch):
+    """One request fails for good while the others make runs slowly: they are there before the second try looks."""
+    where, ill = server
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    failed: list[int] = []
+
+    def faults(number: int, path: str) -> str | None:
+        if not failed and number > 30 and path.endswith("/log-batch"):
+            failed.append(number)
+            return "502 Bad Gateway"
+        if failed and number < failed[0] + 8 and path.endswith("/runs/create"):
+            time.sleep(1.5)
+        return None
+
+    ill.faults = faults
+    assert track.fill(study(tmp_path / "demo", seeds=4), where).complete
+    assert failed
+    runs = stored(where)
+    assert len(runs) == len({key_of(run.data.tags) for run in runs}) == 2 * (1 + 12)
 
 
 def test_what_has_not_begun_when_a_request_fails_does_not_begin(server, tmp_path, monkeypatch):

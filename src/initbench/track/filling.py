@@ -104,10 +104,14 @@ def fill(
     runs = sum(len(arm.runs) for arm in arms)
     tally = Tally(len(arms) + runs, progress)
     at: list[str] = []  # the experiment
+    broken: list[ClientStore] = []
 
     def attempt(heard: Callable[[], None]) -> None:
         tally.heard = heard
+        for earlier in broken:
+            earlier.ended(COMES_BACK)
         store = opened(uri, str(results.study["study"]), tally)
+        broken.append(store)
         at[:] = [store.experiment_id]
         with store.alone():
             tally.start()

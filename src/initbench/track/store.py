@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +53,7 @@ class ClientStore:
         self.told = told
         self.experiment = _experiment(client, uri, study)
         self.experiment_id: str = self.experiment.experiment_id
+        self._begun: list[Future[Any]] = []
 
     def found(self) -> Stored:
         """All runs of ours in the experiment that nobody has deleted."""
@@ -81,8 +82,18 @@ class ClientStore:
             return
         # two pools, since an arm waits for its runs
         with pool() as of_arms, pool() as of_runs:
-            each = lambda one, runs: results([of_runs.submit(one, run) for run in runs])  # noqa: E731
-            results([of_arms.submit(self._write_arm, arm, found, each) for arm in arms])
+
+            def begin(threads: ThreadPoolExecutor, work: Callable[..., Any], *given: Any) -> Future[Any]:
+                future = threads.submit(work, *given)
+                self._begun.append(future)
+                return future
+
+            each = lambda one, runs: results([begin(of_runs, one, run) for run in runs])  # noqa: E731
+            results([begin(of_arms, self._write_arm, arm, found, each) for arm in arms])
+
+    def ended(self, seconds: float) -> None:
+        """Wait for what was under way when a write broke off: what it still makes is then found by the next."""
+        wait(self._begun, timeout=seconds)
 
     def _write_arm(self, arm: Arm, found: Stored, each: Callable[..., Any]) -> None:
         old = found.get(arm.parent.key, [])
