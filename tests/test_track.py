@@ -353,7 +353,7 @@ class Killed(Exception):
 
 
 def test_a_fill_that_stops_anywhere_is_completed(tmp_path, database, path, monkeypatch):
-    given = with_files(study(tmp_path / "demo", seeds=3))
+    given = with_files(study(tmp_path / "demo", seeds=2))
     track.fill(given, database("whole"))
     whole = snapshot(database("whole"))
     part = snapshot_after_breaks = 0
@@ -440,10 +440,10 @@ def test_killed_by_the_system(tmp_path, database, monkeypatch, how, at):
 
 
 def test_a_wider_sweep_adds_only_what_is_new(tmp_path, database, path):
-    narrow = study(tmp_path / "demo", arms=("xavier_normal", "orthogonal"), lrs=(0.01, 0.1), seeds=3)
+    narrow = study(tmp_path / "demo", arms=("xavier_normal", "orthogonal"), lrs=(0.01, 0.1), seeds=1)
     track.fill(narrow, database())
     before = snapshot(database(), ids=True)
-    wide = study(tmp_path / "demo", arms=("eye", "xavier_normal", "orthogonal"), lrs=(0.01, 0.1, 1.0), seeds=4)
+    wide = study(tmp_path / "demo", arms=("eye", "xavier_normal", "orthogonal"), lrs=(0.01, 0.1, 1.0), seeds=2)
     filled = track.fill(wide, database())
     after = snapshot(database(), ids=True)
     new = len(wide.runs) - len(narrow.runs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,15 @@ class Prediction:
 
 def load(folder: Path) -> Prediction:
     """The prediction of a study's folder, with the hash of the file: 12 digits of its SHA-256."""
-    text = (folder / FILE).read_bytes()
+    return _read((folder / FILE).read_bytes(), folder.name)
+
+
+@lru_cache(maxsize=256)  # a family asks for all of them, and each study for its family
+def _read(text: bytes, name: str) -> Prediction:
     given: dict[str, Any] = yaml.safe_load(text)
     if sorted(set(given) - set(OPTIONAL)) != sorted(KEYS):
         raise refusal(
-            f"{folder.name}/{FILE}", f"its keys are {', '.join(sorted(given))}", f"must be: {', '.join(sorted(KEYS))}"
+            f"{name}/{FILE}", f"its keys are {', '.join(sorted(given))}", f"must be: {', '.join(sorted(KEYS))}"
         )
     parts = tuple(Part(name, **part) for name, part in given["parts"].items())
     common = given["sweeps"].pop("all", [])
