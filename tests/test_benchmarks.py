@@ -37,13 +37,20 @@ def benchmarks(monkeypatch):
         del sys.modules[name]
 
 
-def test_verdicts_are_simulated_resumed_and_written_into_the_page(tmp_path):
+def test_verdicts_are_simulated_resumed_and_written_into_the_page(tmp_path, benchmarks, monkeypatch, capsys):
+    from benchmarks.verdicts.__main__ import main
+
+    def asked(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["verdicts", *map(str, arguments)])
+        main()
+        return capsys.readouterr().out
+
     results, page = tmp_path / "verdicts.json", tmp_path / "calibration.md"
     shutil.copy(ROOT / "docs" / "calibration.md", page)
-    cell = ["--results", str(results), "--only", "decided n=10 sd=0.25 arms=2 ratio=2"]
-    assert "wrong 0.0%" in run("benchmarks.verdicts", "--paths", "2", *cell, folder=tmp_path).stdout
-    assert run("benchmarks.verdicts", "--paths", "2", *cell, folder=tmp_path).stdout == ""  # nothing is left to do
-    run("benchmarks.verdicts", "--results", str(results), "--doc", str(page), folder=tmp_path)
+    cell = ["--results", results, "--only", "decided n=10 sd=0.25 arms=2 ratio=2"]
+    assert "wrong 0.0%" in asked("--paths", 2, *cell)
+    assert asked("--paths", 2, *cell) == ""  # nothing is left to do
+    asked("--results", results, "--doc", page)
     before, after = (one.read_text().split("<!-- tables")[0] for one in (ROOT / "docs" / "calibration.md", page))
     assert before == after
     assert "| 2x | 0.25 | 2 | 0.0 " in page.read_text()
