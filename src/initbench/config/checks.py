@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from typing import Any
 
 from initbench.errors import InputError, refusal, shown
@@ -47,9 +47,23 @@ def one_of(value: object, allowed: Iterable[str]) -> str:
     allowed = list(allowed)
     if not allowed:
         return "leave it out, none is allowed"
-    near = get_close_matches(str(value)[:200], allowed, n=3, cutoff=0.5)
+    near = nearest(str(value)[:200], allowed)
     hint = f"did you mean {near[0]}? " if near else ""
     return f"{hint}must be one of: {', '.join([*near, *(name for name in allowed if name not in near)])}"
+
+
+def nearest(value: str, names: Iterable[str]) -> list[str]:
+    """The three names that a mistyped one is most like, whole or as a beginning.
+
+    >>> nearest("xavir", ["vi3nr", "xavier_normal", "xavier_uniform", "eye"])
+    ['xavier_normal', 'xavier_uniform', 'vi3nr']
+    """
+
+    def like(name: str) -> tuple[float, float, str]:
+        whole, begun = (SequenceMatcher(None, text, value).ratio() for text in (name, name[: len(value) + 1]))
+        return max(whole, 0.99 * begun), whole, name
+
+    return [name for score, _, name in sorted(map(like, names), reverse=True)[:3] if score >= 0.5]
 
 
 def check_whole(key: str, value: Any, low: int, note: str = "") -> None:

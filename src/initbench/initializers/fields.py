@@ -103,7 +103,7 @@ _PHI: dict[str, Any] = {  # written out a second time: the contract does not ask
     "linear": lambda x: x,
     "abs": np.abs,
     "tanh": np.tanh,
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "sigmoid": lambda x: (1 + np.tanh(x / 2)) / 2,
 }
 
 
