@@ -125,7 +125,7 @@ def test_without_kept_tables_mlflow_makes_them(tmp_path, monkeypatch, kept, harm
 def test_without_the_tricks_a_study_is_the_same_to_the_byte(folder):
     """INITBENCH_PLAIN_START=1 turns off all that makes a command start and end sooner."""
     command = [sys.executable, "-m", "initbench", "init=normal,eye", "sharing=none", "seeds=2", "optim.lr=[0.1,0.3]"]
-    command += ["train.steps=5", "train.target.value=0.2", "report.formats=[html,csv]", "study=s"]
+    command += ["train.steps=5", "train.target.value=0.2", "report.formats=[csv]", "study=s"]
     for plain in ("0", "1"):
         environment = {**os.environ, "INITBENCH_PLAIN_START": plain}
         done = subprocess.run([*command, f"outputs={plain}"], env=environment, capture_output=True, text=True)
