@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from claims_frames import arrivals, check_analysis, every_step, history_of, measured, nets, noise, race
+from claims_frames import FAMILY, arrivals, check_analysis, every_step, history_of, measured, nets, noise, race
 from initbench import reproduce
 
 
@@ -62,7 +62,7 @@ def born_dead_data(true, n):
 def const_zero_data(true, n):
     runs = nets(n, sweep=["constant", "zero", "float32"], **{"model.activation": ["relu", "tanh"]})
     loss = [np.log(10) * (1 if true else 1.1) + noise(row, 1e-4) for row in runs.to_dict("records")]
-    runs = runs.assign(**{"model.depth": 3, "loss/train": loss})
+    runs = runs.assign(**{"model.depth": 3, "loss/train": loss, "status": "completed"})
     size = 1e-15 if true else 0.1
     return runs, measured(
         runs,
@@ -288,3 +288,17 @@ ALWAYS = {"tuned-baseline": ["flagged"]}  # what the rules say of one rate does 
 @pytest.mark.parametrize("slug", DATA)
 def test_an_analysis_confirms_what_is_true_refutes_what_is_false_and_says_nothing_of_too_little(slug):
     check_analysis(slug, *DATA[slug], always=ALWAYS.get(slug, ()))
+
+
+def test_units_that_are_all_zero_are_the_same_and_a_run_that_diverged_is_not():
+    """unit_spread has no size to compare with where all outputs are 0."""
+    module = reproduce.analysis("const-zero")
+    runs, history = const_zero_data(True, 12)
+    dead = (history["metric"] == "unit_spread") & (history["layer"] == 1)
+    history.loc[dead, "value"] = np.nan
+    table = module.analyse(runs, history, FAMILY)
+    assert set(table["word"]) == {"holds"}
+    runs.loc[runs["sweep"] == "float32", "status"] = "diverged"
+    table = module.analyse(runs, history, FAMILY).set_index("part")["word"]
+    assert set(table["float32"]) == {"fails"}
+    assert set(table["identical"]) == {"holds"}

@@ -254,8 +254,11 @@ def test_a_broken_analysis_stops_no_other(three, tmp_path, capsys):
     (three / "b/analysis.py").write_text("no python", encoding="utf-8")
     assert reproduce.main(["all", "--quick", "--outputs", str(tmp_path / "out")]) == 1
     said = capsys.readouterr()
-    assert said.err.startswith("initbench: b failed: SyntaxError: ")
+    line = "experiments/b/analysis.py: it raised SyntaxError: "
+    assert said.err.startswith(f"initbench: b failed: {line}")
     assert "UNDECIDED  c" in said.out
+    assert reproduce.main(["b"]) == 2
+    assert capsys.readouterr().err.startswith(f"initbench: {line}")
 
 
 # ------------------------------------------------------------------------------------------------ fair by cost

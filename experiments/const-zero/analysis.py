@@ -15,12 +15,15 @@ from initbench import claims
 SAME = 1e-12  # of a layer's largest output
 
 
-def worst(history: pd.DataFrame, metric: str, runs: pd.Series, layers: int) -> float:
-    """The largest value of a measure over runs, steps and the first layers; infinity if one is missing."""
+def worst(history: pd.DataFrame, metric: str, arm: pd.DataFrame, layers: int) -> float:
+    """The largest value of a measure over runs, steps and the first layers; infinity if a run did not end.
+
+    The spread of units is NaN where all of them are 0 on every sample: such units are the same.
+    """
     rows = history[
-        (history["metric"] == metric) & history["run"].isin(set(runs.astype(str))) & (history["layer"] < layers)
+        (history["metric"] == metric) & history["run"].isin(set(arm["run"].astype(str))) & (history["layer"] < layers)
     ]
-    return float(rows["value"].max()) if len(rows) and rows["value"].notna().all() else np.inf
+    return float(rows["value"].fillna(0.0).max()) if len(rows) and (arm["status"] == "completed").all() else np.inf
 
 
 def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Placed]:
@@ -28,7 +31,7 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Placed]:
     entries = []
     for activation, cell in runs.groupby("model.activation", sort=False):
         place, depth = str(activation), int(cell["model.depth"].iloc[0])
-        of = {sweep: arm["run"] for sweep, arm in cell.groupby("sweep", sort=False)}
+        of = dict(iter(cell.groupby("sweep", sort=False)))
         for part, sweep in (("identical", "constant"), ("float32", "float32")):
             spread = worst(history, "unit_spread", of[sweep], depth)
             note = f"worst of {len(of[sweep])} seeds"

@@ -128,9 +128,9 @@ def number(value: float) -> str:
     """A measured number: four digits.
 
     >>> number(2.27958), number(0.0), number(-INF), number(1.4e-16)
-    ('2.28', '0', 'any', '1.4e-16')
+    ('2.28', '0', '-infinite', '1.4e-16')
     """
-    return "any" if np.isinf(value) else "–" if np.isnan(value) else f"{value:.4g}"
+    return "–" if np.isnan(value) else f"{value:.4g}".replace("inf", "infinite")
 
 
 def region(predicted: float, least: float, most: float) -> str:

@@ -33,7 +33,7 @@ from initbench.cli import streams
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
 from initbench.config.checks import one_of
-from initbench.errors import refusal, shown
+from initbench.errors import InputError, printable, refusal, shown
 from initbench.grammar import duration, plural
 from initbench.reproduce import pages
 from initbench.reproduce.outcome import expectation, outcome, overrides_of
@@ -88,7 +88,11 @@ def analysis(slug: str) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickling look their module up
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        said = f"it raised {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        raise refusal(f"experiments/{slug}/analysis.py", printable(said), "mend it") from error
     missing = [function for function in FUNCTIONS if not callable(getattr(module, function, None))]
     if missing:
         raise refusal(f"experiments/{slug}/analysis.py", f"it lacks {', '.join(missing)}", "define each as a function")
@@ -228,7 +232,8 @@ def run_all(
     def fails(what: str, error: Exception) -> str:
         nonlocal failed
         failed += 1
-        said = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        first = (str(error).splitlines() or [""])[0]
+        said = first if isinstance(error, InputError) else f"{type(error).__name__}: {first}"
         streams.write(f"initbench: {what} failed: {said}", sys.stderr)
         return said
 
