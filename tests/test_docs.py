@@ -16,11 +16,13 @@ from types import ModuleType
 from typing import Any
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import pytest
 
 import initbench as ib
 from initbench.__main__ import main
+from initbench.overrides.expand import expand
 from initbench.overrides.read import completed
 from initbench.store import schemas
 
@@ -28,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 # what makes a study a matter of a second; the commands themselves stay as they are
 SMALL = ["seeds=2", "optim.lr=0.1", "train.steps=2", "engine.workers=1", "measure=none", "track.uri=null",
-         "report.formats=[csv]", "decide=false"]  # fmt: skip
+         "report.formats=[csv]"]  # fmt: skip
 WRITTEN = re.compile(r"# ([\w/]+\.\w+)\n")  # the first line of a file that a page tells a person to write
 
 
@@ -69,8 +71,13 @@ def typed(line: str) -> int:
     if module == "initbench":
         flags = [one for one in arguments if one.startswith("--")]
         overrides = [one for one in arguments if one not in flags]
-        fixed = [one for one in SMALL if one != "decide=false" or "decide=true" in overrides]
-        return main([*completed(overrides, fixed=fixed), *flags])
+        assert expand(overrides), line
+        once = [one for one in overrides if not one.startswith("decide")]  # how it goes on: test_decide.py
+        return main([*completed(once, fixed=SMALL), *flags])
+    if module == "initbench.inspect":
+        arguments = completed(arguments, fixed=["seeds=2"])
+    if module == "initbench.report":
+        arguments = [one.replace("html", "csv") for one in arguments]  # drawn in test_report.py
     there = importlib.import_module(module if module != "initbench.report" else "initbench.report.__main__")
     return int(there.main(arguments))
 
@@ -94,7 +101,18 @@ def follow(page: Path, space: dict[str, Any]) -> None:
                     )
 
 
-@pytest.mark.parametrize("page", ["notebook", "class", "own_data", "script"])
+LONG = pytest.mark.long  # also run by .github/workflows/pages.yml
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param("notebook", marks=LONG),
+        pytest.param("class", marks=LONG),
+        pytest.param("own_data", marks=LONG),
+        "script",
+    ],
+)
 def test_a_tutorial_does_what_it_says(page, small, capsys):
     space: dict[str, Any] = {"__name__": "a_page"}
     follow(DOCS / "tutorials" / f"{page}.md", space)
@@ -103,8 +121,29 @@ def test_a_tutorial_does_what_it_says(page, small, capsys):
         assert (small / "outputs" / name / "study.json").is_file()
 
 
+@LONG
 def test_the_course_does_what_it_says(small):
     follow(DOCS / "course" / "README.md", {"__name__": "a_page"})
+
+
+TAUGHT = [*sorted((DOCS / "tutorials").glob("*.md")), DOCS / "course" / "README.md"]
+
+
+@pytest.mark.parametrize("page", TAUGHT, ids=lambda page: page.stem)
+def test_the_studies_of_a_page_are_understood(page, folder, monkeypatch):
+    """Quick: no key or option is misspelt. The pages are followed word for word by the two tests above."""
+    np.savez("mine.npz", x=np.eye(40, 3), y=np.arange(40) % 2)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    lines = [line for language, body in blocks(page) if language == "bash" for line in body.splitlines()]
+    for name, body in ((found[1], body) for _, body in blocks(page) if (found := WRITTEN.match(body))):
+        Path(name).write_text(body, encoding="utf-8")
+    for line in lines:
+        python, *words = shlex.split(line)
+        assert python == "python"
+        if words[:2] == ["-m", "initbench"]:
+            assert expand([word for word in words[2:] if not word.startswith("--")]), line
+        elif words[0] == "-m":
+            assert importlib.util.find_spec(words[1]), line
 
 
 # ------------------------------------------------------------------------------------------------ notebooks

@@ -66,9 +66,9 @@ def look(name: str, option: str) -> Look:
     image.imsave(file, weight, cmap="RdBu_r", vmin=-most, vmax=most)
     counts, _ = np.histogram(weight, bins=31, range=(-most, most))
     says = f"mean {weight.mean():.3f}, std {weight.std():.3f}, {np.mean(weight == 0):.0%} zeros"
-    parts = [*bars(counts.tolist(), 160, 60)]
-    parts += [text(0, 76, f"{-most:.2g}"), text(80, 76, "0", "middle"), text(160, 76, f"{most:.2g}", "end")]
-    return Look(file.getvalue(), picture(160, 96, [*parts, text(0, 92, says)], f"histogram of {name}: {says}"))
+    parts = [*bars(counts.tolist(), 200, 60)]
+    parts += [text(0, 76, f"{-most:.2g}"), text(100, 76, "0", "middle"), text(200, 76, f"{most:.2g}", "end")]
+    return Look(file.getvalue(), picture(200, 96, [*parts, text(0, 92, says)], f"histogram of {name}: {says}"))
 
 
 def option_of(row: dict[str, str]) -> str:

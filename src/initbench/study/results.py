@@ -112,7 +112,7 @@ def load(path: str | Path | Sequence[str | Path]) -> Results:
     """The results of a study folder; of several, parts of one study, as those of one.
 
     Args:
-        path: the folder, e.g. `"outputs/default"`, a `study.zip`, or a list of folders.
+        path: the folder, e.g. `"outputs/default"`, or a list of folders.
 
     Returns:
         The study as it was written; nothing is trained.
@@ -123,10 +123,10 @@ def load(path: str | Path | Sequence[str | Path]) -> Results:
     Examples:
         >>> load("outputs/none")
         Traceback (most recent call last):
-        initbench.errors.InputError: outputs/none: no study here; ...
+        initbench.errors.InputError: outputs/none: no such folder; ...
 
     Source:
-        The files, column by column: docs/schemas.
+        The files, column by column: docs/schemas.md.
     """
     if isinstance(path, (str, Path)):
         folder = Path(path)
