@@ -104,15 +104,8 @@ def follow(page: Path, space: dict[str, Any]) -> None:
 LONG = pytest.mark.long  # also run by .github/workflows/pages.yml
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param("notebook", marks=LONG),
-        pytest.param("class", marks=LONG),
-        pytest.param("own_data", marks=LONG),
-        "script",
-    ],
-)
+@LONG
+@pytest.mark.parametrize("page", ["notebook", "class", "own_data", "script"])
 def test_a_tutorial_does_what_it_says(page, small, capsys):
     space: dict[str, Any] = {"__name__": "a_page"}
     follow(DOCS / "tutorials" / f"{page}.md", space)
