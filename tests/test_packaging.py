@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -132,7 +133,7 @@ def test_constraints_are_exact_and_inside_the_ranges():
     extras = PROJECT["optional-dependencies"]
     asked = [
         *PROJECT["dependencies"],
-        *(text for name in ("cluster", "joblib", "test", "dev") for text in extras[name]),
+        *(text for name in ("cluster", "joblib", "test", "dev", "docs") for text in extras[name]),
     ]
     for text in asked:
         wanted = Requirement(text)
@@ -143,9 +144,9 @@ def test_constraints_are_exact_and_inside_the_ranges():
 
 
 def test_constraints_name_everything_that_is_installed():
-    """Walks what the installed packages require, from initbench[dev] on; what is not installed here is left out."""
+    """Walks what the installed packages require, from initbench[dev,docs] on; what is not installed here is left out."""
     pinned, seen = pins(), set()
-    todo = [("initbench", frozenset({"cluster", "joblib", "test", "dev"}))]
+    todo = [("initbench", frozenset({"cluster", "joblib", "test", "dev", "docs"}))]
     while todo:
         name, extras = todo.pop()
         if (name, extras) in seen:
@@ -173,6 +174,84 @@ def test_versions_and_licence_agree():
     assert re.search(r"\nlicense: Apache-2.0\n", citation)
 
 
+def yaml_of(path: Path):
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def test_every_file_names_one_address():
+    """The repository's and the site's address stand in many files; a fork changes them all, or this says which it forgot."""
+    urls = PROJECT["urls"]
+    site, repository = urls["Documentation"], urls["Repository"]
+    config = yaml_of(ROOT / "mkdocs.yml")
+    assert (config["site_url"], config["repo_url"]) == (site, repository)
+    contact = yaml_of(ROOT / ".github/ISSUE_TEMPLATE/config.yml")["contact_links"][0]["url"]
+    assert contact.startswith(repository)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    badges = re.findall(r"^\[!\[.*\)$", readme, re.MULTILINE)
+    assert len(badges) == 5
+    assert f"{repository}/actions/workflows/ci.yml" in readme
+    assert f"]({site})" in readme
+    assert {"Homepage", "Issues", "Changelog"} <= set(urls)
+    assert all(url.startswith((site, repository)) for url in urls.values())
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=lambda path: path.stem)
+def test_workflows_run_what_is_there_with_few_rights(path):
+    workflow = yaml_of(path)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow.get(True) or workflow.get("on")  # YAML 1.1 reads `on` as true
+    for job in workflow["jobs"].values():
+        assert "timeout-minutes" in job or set(job.get("permissions", {})) & {"id-token", "pages"}
+        for step in job["steps"]:
+            assert ("uses" in step) != ("run" in step)
+            for extras in re.findall(r"-e '\.\[(.*?)\]'", step.get("run", "")):
+                assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
+
+
+def test_ci_tries_what_the_classifiers_promise():
+    matrix = yaml_of(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]
+    promised = {text.split(" :: ")[-1] for text in PROJECT["classifiers"] if "Python :: 3." in text}
+    assert set(matrix["python"]) <= promised
+    assert {"ubuntu-latest", "macos-latest"} == set(matrix["os"])
+    weekly = yaml_of(ROOT / ".github/workflows/upstream.yml")
+    packages = weekly["jobs"]["main-branches"]["strategy"]["matrix"]["package"]
+    assert [text.split(" @ ")[0] for text in packages] == ["hydra-core", "mlflow"]
+    assert "schedule" in (weekly.get(True) or weekly["on"])
+
+
+def test_only_the_job_that_publishes_may_sign_and_it_has_no_token():
+    jobs = yaml_of(ROOT / ".github/workflows/release.yml")["jobs"]
+    assert jobs["publish"]["permissions"] == {"id-token": "write"}
+    assert "permissions" not in jobs["build"]
+    assert "secrets." not in (ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8")
+    (check,) = [step for step in jobs["build"]["steps"] if "TAG" in step.get("env", {})]
+    env = {**os.environ, "TAG": f"v{initbench.__version__}"}
+    assert subprocess.run(["bash", "-c", check["run"]], cwd=ROOT, env=env).returncode == 0
+    assert subprocess.run(["bash", "-c", check["run"]], cwd=ROOT, env={**env, "TAG": "v9.9.9"}).returncode != 0
+
+
+def test_the_form_for_an_initializer_asks_for_formula_source_and_contract():
+    for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("[bi]*.yml"):
+        form = yaml_of(path)
+        assert {"name", "description", "body"} <= set(form)
+        assert all({"type", "id", "attributes"} <= set(part) and part["attributes"]["label"] for part in form["body"])
+    asked = {part["id"]: part for part in yaml_of(ROOT / ".github/ISSUE_TEMPLATE/initializer.yml")["body"]}
+    assert all(asked[name]["validations"]["required"] for name in ("formula", "source", "contract"))
+
+
+def test_the_image_and_the_class_environment_install_what_is_pinned():
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert "-c /source/constraints.txt" in image
+    assert re.search(r"^USER (?!0|root)", image, re.MULTILINE)
+    assert "https://download.pytorch.org/whl/cpu" in image
+    pip = yaml_of(ROOT / "environment.yml")["dependencies"][-1]["pip"]
+    assert {"-c constraints.txt", "-e ."} <= set(pip)
+    page = (ROOT / "docs/container.md").read_text(encoding="utf-8")
+    commands = re.findall(r"docker (?:build|run) .*", image)
+    assert len(commands) == 2
+    assert all(command in page for command in commands)
+
+
 @pytest.mark.parametrize("script", ["check", ".ci/run", ".ci/slurm"])
 def test_scripts_are_executable_bash(script):
     path = ROOT / script
@@ -181,8 +260,7 @@ def test_scripts_are_executable_bash(script):
 
 
 def test_hooks_and_check_run_the_same_tools():
-    yaml = pytest.importorskip("yaml")
-    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    config = yaml_of(ROOT / ".pre-commit-config.yaml")
     hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
     assert {repo["repo"] for repo in config["repos"]} == {"local"}
     assert {hook["language"] for hook in hooks} == {"system"}

@@ -11,14 +11,24 @@ LONGEST = 120  # characters of a value that a message repeats
 class InputError(ValueError):
     """Wrong input: the message is one line, `KEY=VALUE: what is wrong; what to do`.
 
-    >>> raise refusal("seeds=0", "no seed at all", "give at least one, e.g. seeds=10")
-    Traceback (most recent call last):
-    initbench.errors.InputError: seeds=0: no seed at all; give at least one, e.g. seeds=10
+    A ValueError, so that `except ValueError` catches it. The commands print the line and exit with status 2.
+
+    Examples:
+        >>> raise refusal("seeds=0", "no seed at all", "give at least one, e.g. seeds=10")
+        Traceback (most recent call last):
+        initbench.errors.InputError: seeds=0: no seed at all; give at least one, e.g. seeds=10
     """
 
 
 class NotApplicable(Exception):
-    """An initializer or sharing scheme does not apply to this net; the arm is listed with this reason."""
+    """An initializer or sharing scheme does not apply to this net; in a sweep the arm is listed with this reason.
+
+    Examples:
+        >>> import initbench as ib
+        >>> ib.build(["sharing=all", "model.depth=1"])
+        Traceback (most recent call last):
+        initbench.errors.NotApplicable: sharing=all: no hidden-to-hidden layers at model.depth=1; set model.depth=2 or more
+    """
 
 
 def refusal(what: object, wrong: object, do: object) -> InputError:

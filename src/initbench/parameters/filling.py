@@ -56,31 +56,50 @@ def initialize_(
     batch: tuple[Tensor, Tensor] | None = None,
     loss: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> pd.DataFrame:
-    """Initialize a module in place; returns what was done, one row per name of a parameter.
+    """Initialize a module in place.
 
-    `spec` is one rule for every nn.Linear layer, or a mapping pattern -> rule. The first pattern that fits a parameter
-    gives its rule; a parameter that none fits is left alone. Patterns: a dotted name of a parameter or layer, or a glob of them
-    (`0.block *.0`, `*.bias`); a type (nn.Linear); a position among the nn.Linear layers as in init=per_layer: 0, -1,
-    first, hidden, last. Rules:
+    If anything is refused, nothing is changed. A parameter with several names is filled once, at the first, and so is common
+    memory; rules that disagree are an error. A weight that is computed (weight_norm, orthogonal, pruning) is set through what
+    computes it, or refused. Half precision is drawn in float32 and rounded.
+
+    The first pattern that fits a parameter gives its rule; a parameter that none fits is left alone. Patterns: a dotted name
+    of a parameter or layer, or a glob of them (`0.block *.0`, `*.bias`); a type (nn.Linear); a position among the nn.Linear
+    layers as in init=per_layer: 0, -1, first, hidden, last. Rules:
 
     - an initializer: an option's name, a function, or {name: ..., bias: <rule>, <arguments>}. Where the pattern names a
       layer, it fills the weight, and the bias by its bias rule (zeros). Where it names a weight, only that; where it
       names a bias, the rule is a bias rule
     - a number: the value of every entry; a tensor, array or nested list of the parameter's shape: its values
-    - an edit of the present values: {multiply: 2, add: 1, entries: [[0, 0, 42]]}; where the pattern names a parameter, also a
-      function of the tensor, in place
+    - an edit of the present values: {multiply: 2, add: 1, entries: [[0, 0, 42]]}; where the pattern names a parameter, also
+      a function of the tensor, in place
 
-    A parameter with several names is filled once, at the first, and so is common memory; rules that disagree are an error.
-    A weight that is computed (weight_norm, orthogonal, pruning) is set through what computes it, or refused. Half
-    precision is drawn in float32 and rounded. If anything is refused, nothing is changed. Initializers that
-    see data need `batch` = (inputs, targets) and must be the whole spec. Columns of the result: `name`, `shape`, `rule`
-    (the pattern), `what`, `done` (filled | tied to NAME, filled there | left alone). Raises InputError.
+    Formula:
+        W ~ the initializer's law at the layer's fans; W is (fan_out, fan_in), b (fan_out,). Each law: docs/catalogue.md.
 
-    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
-    >>> initialize_(net, {"0": "xavier_uniform", "2": {"name": "constant", "value": 42}})[["name", "rule"]].values.tolist()
-    [['0.weight', '0'], ['0.bias', '0'], ['2.weight', '2'], ['2.bias', '2']]
-    >>> bool((net[2].weight == 42).all())
-    True
+    Args:
+        module: any nn.Module.
+        spec: one rule for every nn.Linear layer, or a mapping pattern -> rule.
+        generator: of the random numbers; None: torch's global one.
+        activation: phi of the net, for gains that follow it.
+        batch: (inputs, targets), for initializers that see data, which must be the whole `spec`.
+        loss: (outputs, targets) -> loss, for initializers that see gradients.
+
+    Returns:
+        What was done, one row per name of a parameter: `name`, `shape`, `rule` (the pattern), `what`, `done` (filled | tied
+        to NAME, filled there | left alone).
+
+    Raises:
+        InputError: a pattern that fits nothing, an unknown rule, or a parameter that cannot be filled.
+
+    Examples:
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+        >>> initialize_(net, {"0": "xavier_uniform", "2": {"name": "constant", "value": 42}})[["name", "rule"]].values.tolist()
+        [['0.weight', '0'], ['0.bias', '0'], ['2.weight', '2'], ['2.bias', '2']]
+        >>> bool((net[2].weight == 42).all())
+        True
+
+    Source:
+        Dive into Deep Learning, 5.2.2; the catalogue names the paper of each initializer.
     """
     check_module("initialize_", module)
     if generator is not None and not isinstance(generator, torch.Generator):

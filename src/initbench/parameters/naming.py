@@ -54,10 +54,24 @@ def stored_parameters(module: nn.Module) -> list[Stored]:
 
 
 def parameter(module: nn.Module, name: str) -> nn.Parameter:
-    """The parameter with a dotted name or alias; InputError suggests the nearest names.
+    """The parameter with a dotted name or alias.
 
-    >>> parameter(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)), "2.bias").shape
-    torch.Size([1])
+    Args:
+        module: any nn.Module.
+        name: as in `module.named_parameters()`, e.g. `"2.bias"`; of a tied parameter any of its names.
+
+    Returns:
+        The parameter itself, no copy, in its own shape.
+
+    Raises:
+        InputError: no such parameter; the line suggests the nearest names.
+
+    Examples:
+        >>> parameter(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)), "2.bias").shape
+        torch.Size([1])
+
+    Source:
+        Dive into Deep Learning, 5.2.1 (targeted parameters).
     """
     check_module("parameter", module)
     known = dict(module.named_parameters(remove_duplicate=False))

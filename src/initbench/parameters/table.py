@@ -19,16 +19,33 @@ NAN = float("nan")
 def parameter_table(module: nn.Module, *, inputs: Any = None, values: bool = False) -> pd.DataFrame:
     """One row per stored parameter of a module; a tied one has one row with every name that uses it.
 
-    Columns: `name` (its first dotted name), `aliases` (all others), `slot` (= name), `shape`, `dtype`, `device`,
-    `trainable`, `count` (entries), `mean`, `std` (over entries), `min`, `max`, `norm` (Frobenius), `grad_norm` (NaN
-    before a backward pass), `shared` (more than one name, more than one use, or common memory), `memory_with` (other
-    parameters that hold some of the same memory; an optimizer updates each). With `inputs` (a batch, or a tuple of
-    arguments) also `uses`: how often one forward pass uses it. With `values` also `value` and `grad` (None before a
-    backward pass), detached copies. Buffers and constants: `constant_table`.
+    Buffers and constants: `constant_table`.
 
-    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
-    >>> parameter_table(net)[["name", "shape", "count"]].values.tolist()
-    [['0.weight', (8, 4), 32], ['0.bias', (8,), 8], ['2.weight', (1, 8), 8], ['2.bias', (1,), 1]]
+    Formula:
+        norm = sqrt(sum_i w_i^2) (Frobenius), mean = sum_i w_i / n, std = sqrt(sum_i (w_i - mean)^2 / n), n = `count`.
+
+    Args:
+        module: any nn.Module.
+        inputs: a batch (N, ...), or a tuple of arguments of one forward pass, which then counts uses.
+        values: whether to add detached copies of values and gradients.
+
+    Returns:
+        Columns `name` (its first dotted name), `aliases` (all others), `slot` (= name), `shape`, `dtype`, `device`,
+        `trainable`, `count` (entries), `mean`, `std`, `min`, `max`, `norm`, `grad_norm` (NaN before a backward pass),
+        `shared` (more than one name, more than one use, or common memory), `memory_with` (other parameters that hold some
+        of the same memory; an optimizer updates each). With `inputs` also `uses`: how often one forward pass uses it. With
+        `values` also `value` and `grad` (None before a backward pass).
+
+    Raises:
+        InputError: not a module, or a parameter that has no shape yet.
+
+    Examples:
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+        >>> parameter_table(net)[["name", "shape", "count"]].values.tolist()
+        [['0.weight', (8, 4), 32], ['0.bias', (8,), 8], ['2.weight', (1, 8), 8], ['2.bias', (1,), 1]]
+
+    Source:
+        Dive into Deep Learning, 5.2.1 (parameter access).
     """
     check_module("parameter_table", module)
     known = stored_parameters(module)
@@ -107,11 +124,26 @@ def statistics(tensor: Tensor) -> Mapping[str, float]:
 def constant_table(module: nn.Module, values: bool = False) -> pd.DataFrame:
     """One row per tensor of a module that is not a parameter and that no optimizer changes.
 
-    Columns: `name`, `kind` (buffer: moves and is saved with the module; attribute: a plain tensor, which does neither),
-    `shape`, `dtype`, `device`, `count`, `mean`, `std`, `min`, `max`, `norm`; with `values` also `value`.
+    Formula:
+        mean, std and norm as in `parameter_table`.
 
-    >>> constant_table(nn.BatchNorm1d(3))[["name", "kind", "count"]].values.tolist()
-    [['running_mean', 'buffer', 3], ['running_var', 'buffer', 3], ['num_batches_tracked', 'buffer', 1]]
+    Args:
+        module: any nn.Module.
+        values: whether to add a detached copy of each.
+
+    Returns:
+        Columns `name`, `kind` (buffer: moves and is saved with the module; attribute: a plain tensor, which does neither),
+        `shape`, `dtype`, `device`, `count`, `mean`, `std`, `min`, `max`, `norm`; with `values` also `value`.
+
+    Raises:
+        InputError: not a module.
+
+    Examples:
+        >>> constant_table(nn.BatchNorm1d(3))[["name", "kind", "count"]].values.tolist()
+        [['running_mean', 'buffer', 3], ['running_var', 'buffer', 3], ['num_batches_tracked', 'buffer', 1]]
+
+    Source:
+        Dive into Deep Learning, 5.1.3 (a constant matrix in a forward pass).
     """
     check_module("constant_table", module)
     rows = []

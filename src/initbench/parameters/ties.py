@@ -13,16 +13,32 @@ from initbench.parameters.storage import check_shaped, computed_tensors, equal, 
 
 
 def share_(module: nn.Module, groups: Iterable[Sequence[str]]) -> nn.Module:
-    """Tie the members of each group: all of them get the parameters of the first. Returns the module.
+    """Tie the members of each group, in place: all of them get the parameters of the first.
 
-    A member is the dotted name of a layer (all its own parameters are tied, name by name) or of a parameter. If anything
-    is wrong, nothing is changed; InputError names both members where shapes differ or one lacks a parameter. Make the
-    optimizer afterwards, so that it holds a tied parameter once.
+    If anything is wrong, nothing is changed. Make the optimizer afterwards, so that it holds a tied parameter once.
 
-    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
-    >>> net = share_(net, [["2", "4"]])
-    >>> net[2].weight is net[4].weight and net[2].bias is net[4].bias
-    True
+    Formula:
+        theta_j := theta_i, one tensor, for all j in the group of i; its gradient is the sum over its uses.
+
+    Args:
+        module: any nn.Module.
+        groups: lists of two or more dotted names, of layers (all their own parameters are tied, name by name) or of
+            parameters, each of one shape.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: unknown names, or unequal members; the line names both where shapes differ or one lacks a parameter.
+
+    Examples:
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+        >>> net = share_(net, [["2", "4"]])
+        >>> net[2].weight is net[4].weight and net[2].bias is net[4].bias
+        True
+
+    Source:
+        Dive into Deep Learning, 5.2.3 (tied parameters); Press & Wolf 2017.
     """
     check_module("share_", module)
     if isinstance(groups, (str, Mapping)) or not isinstance(groups, Iterable):
@@ -138,16 +154,33 @@ def same_shape(module: nn.Module, first: str, other: str) -> None:
 
 
 def untie_(module: nn.Module, names: str | Iterable[str] | None = None) -> nn.Module:
-    """Give each name of a tied parameter its own copy, equal at first. Returns the module.
+    """Give each name of a tied parameter its own copy, equal at first, in place.
 
-    `names`: the layers or parameters (or one of them) to untie; None: all. The first name keeps the tensor. Parameters
-    that share memory get their own memory too. A layer object at two places becomes two objects. A layer that one
-    forward pass calls twice has only one name and stays. Gradients are not copied. Make the optimizer afterwards.
+    The first name keeps the tensor. Parameters that share memory get their own memory too. A layer object at two places
+    becomes two objects. A layer that one forward pass calls twice has only one name and stays. Gradients are not copied.
+    Make the optimizer afterwards.
 
-    >>> shared = nn.Linear(2, 2)
-    >>> net = untie_(nn.Sequential(shared, nn.ReLU(), shared))
-    >>> net[0] is net[2], bool((net[0].weight == net[2].weight).all())
-    (False, True)
+    Formula:
+        theta_j := a copy of theta_i, for every later name j of the tensor theta_i.
+
+    Args:
+        module: any nn.Module.
+        names: the layers or parameters (or one of them) to untie; None: all.
+
+    Returns:
+        The module.
+
+    Raises:
+        InputError: unknown names, or a layer that cannot be copied.
+
+    Examples:
+        >>> shared = nn.Linear(2, 2)
+        >>> net = untie_(nn.Sequential(shared, nn.ReLU(), shared))
+        >>> net[0] is net[2], bool((net[0].weight == net[2].weight).all())
+        (False, True)
+
+    Source:
+        Tied first, then free: Yang et al. 2021.
     """
     check_module("untie_", module)
     if names is not None and not isinstance(names, Iterable):

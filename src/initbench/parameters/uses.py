@@ -72,11 +72,30 @@ def quiet(module: nn.Module) -> Iterator[None]:
 
 
 def count_uses(module: nn.Module, inputs: Any) -> dict[str, int]:
-    """How often each stored parameter is used in one forward pass on `inputs` (a tensor, or a tuple of arguments).
+    """How often each stored parameter is used in one forward pass.
 
-    >>> shared = nn.Linear(2, 2)
-    >>> count_uses(nn.Sequential(shared, nn.ReLU(), shared), torch.ones(1, 2))
-    {'0.weight': 2, '0.bias': 2}
+    It leaves no trace: evaluation mode, no graph, and the random state put back.
+
+    Formula:
+        uses(p) = number of torch functions of the pass that receive p and return a tensor.
+
+    Args:
+        module: any nn.Module.
+        inputs: a batch (N, ...), or a tuple of arguments.
+
+    Returns:
+        Uses by the first dotted name of each parameter.
+
+    Raises:
+        InputError: not a module.
+
+    Examples:
+        >>> shared = nn.Linear(2, 2)
+        >>> count_uses(nn.Sequential(shared, nn.ReLU(), shared), torch.ones(1, 2))
+        {'0.weight': 2, '0.bias': 2}
+
+    Source:
+        initbench; the reused layer is that of Dive into Deep Learning, 5.1.3 and 5.2.3.
     """
     check_module("count_uses", module)
     known = stored_parameters(module)
@@ -90,17 +109,35 @@ def count_uses(module: nn.Module, inputs: Any) -> dict[str, int]:
 
 
 def use_gradients(module: nn.Module, loss: Callable[[], Tensor], values: bool = False) -> pd.DataFrame:
-    """The gradient of each USE of each trainable parameter; a stored parameter's gradient is their sum.
+    """The gradient of each USE of each trainable parameter; a stored parameter's gradient is their sum. No `.grad` changes.
 
-    `loss()` computes the loss, a tensor of one number. One row per use, in order of the forward pass: `name` (slot), `use`
-    (0, 1, ...), `uses`, `norm` (Frobenius), `cosine` with the sum of the other uses (NaN for a single use, or where one
-    is 0), and with `values` the gradient itself. No `.grad` changes.
+    Formula:
+        dL/dw = sum_u g_u, g_u = dL / d(the copy of w that use u sees); cosine_u = <g_u, r_u> / (|g_u| |r_u|), r_u = sum of
+        the other uses.
 
-    >>> shared = nn.Linear(1, 1, bias=False)
-    >>> _ = nn.init.constant_(shared.weight, 3.0)
-    >>> net = nn.Sequential(shared, shared)  # w w x: each use contributes w x
-    >>> use_gradients(net, lambda: net(torch.ones(1, 1)).sum())[["name", "use", "norm", "cosine"]].values.tolist()
-    [['0.weight', 0, 3.0, 1.0], ['0.weight', 1, 3.0, 1.0]]
+    Args:
+        module: any nn.Module.
+        loss: computes the loss, a tensor of one number, by a forward pass of `module`.
+        values: whether to add the gradients themselves.
+
+    Returns:
+        One row per use, in order of the forward pass: `name` (first dotted name), `use` (0, 1, ...), `uses`, `norm`
+        (Frobenius), `cosine` (-1 to 1; NaN for a single use, or where one of the two is 0), and with `values` `gradient`,
+        in the parameter's shape.
+
+    Raises:
+        InputError: not a module, or `loss()` returned no number that depends on the parameters.
+
+    Examples:
+        >>> shared = nn.Linear(1, 1, bias=False)
+        >>> _ = nn.init.constant_(shared.weight, 3.0)
+        >>> net = nn.Sequential(shared, shared)  # w w x: each use contributes w x
+        >>> use_gradients(net, lambda: net(torch.ones(1, 1)).sum())[["name", "use", "norm", "cosine"]].values.tolist()
+        [['0.weight', 0, 3.0, 1.0], ['0.weight', 1, 3.0, 1.0]]
+
+    Source:
+        The chain rule with shared weights: Rumelhart, Hinton & Williams 1986 (unfolded recurrent nets); Dive into Deep
+        Learning, 5.2.3.
     """
     check_module("use_gradients", module)
     known = {id(one.tensor): one.slot for one in stored_parameters(module) if one.tensor.requires_grad}

@@ -101,6 +101,10 @@ def _moment(value: Any) -> bool:
     return True
 
 
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_number, value))
+
+
 def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_text, value))
 
@@ -200,7 +204,7 @@ ARM = {
     "layers": Key(_objects, "a list of objects"),
     "runs": Key(_count, "a whole number"),
     "seeds": Key(_counts, "a list of whole numbers"),
-    "lrs": Key(lambda value: isinstance(value, list) and all(map(_number, value)), "a list of numbers"),
+    "lrs": Key(_numbers, "a list of numbers"),
     **{name: Key(_number, "a number") for name in ("flops_per_step", "stored_parameters", "used_parameters")},
 }
 LAYER = {"layer": Key(_count, "a whole number", required=True, null=False), "uses": Key(_count, "a whole number")}

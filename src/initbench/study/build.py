@@ -18,15 +18,35 @@ from initbench.study.plan import planned
 
 
 def build(overrides: Sequence[str] = (), seed: int = 0, config_dirs: Sequence[str] = ()) -> nn.Module:
-    """The net that a run of these overrides starts from, e.g. `["init=orthogonal", "sharing=all"]`.
+    """The net that a run of these overrides starts from, as a plain module.
 
     It has nn.Linear layers `layers.0`, `layers.1` ...; tied layers hold one Parameter. Where weights are computed (formula
     schemes, residual rules, parametrizations), it holds the stored tensors `tensors.weight_00` ... instead; with
-    model=module it is that module. Raises NotApplicable, and InputError, also if the overrides are a sweep.
+    model=module it is that module.
 
-    >>> net = build(["init=eye", "sharing=all", "model.depth=3", "model.width=4"])
-    >>> net.layers[1].weight is net.layers[2].weight, net(torch.zeros(2, 64)).shape
-    (True, torch.Size([2, 10]))
+    Formula:
+        h_0 = x, z_l = W_l h_l + b_l, h_(l+1) = phi(z_l) for l = 0 to depth; the output is z_depth.
+
+    Args:
+        overrides: of one arm, e.g. `["init=orthogonal", "sharing=all"]`; `init` and `sharing` default to `torch_default`
+            and `none`.
+        seed: of the run whose start it is.
+        config_dirs: folders with your own option files.
+
+    Returns:
+        A module that maps inputs (N, inputs of the data) to logits or values (N, outputs).
+
+    Raises:
+        InputError: wrong overrides, or a sweep of several arms.
+        NotApplicable: the initializer or the scheme does not fit this net.
+
+    Examples:
+        >>> net = build(["init=eye", "sharing=all", "model.depth=3", "model.width=4"])
+        >>> net.layers[1].weight is net.layers[2].weight, net(torch.zeros(2, 64)).shape
+        (True, torch.Size([2, 10]))
+
+    Source:
+        The starts and schemes name theirs in docs/catalogue.md and docs/sharing.md.
     """
     arms = expand(completed(overrides, ["init=torch_default", "sharing=none"], [f"seeds=[{seed}]"]), config_dirs)
     if len(arms) != 1:

@@ -181,17 +181,34 @@ def untracked(job: Iterable[str]) -> tuple[str, ...]:
 
 
 def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Results | None:
-    """Do what `python -m initbench` does with these overrides, without printing; returns Results.
+    """Do what `python -m initbench` does with these overrides, without printing.
 
-    Raises InputError for wrong input. The runs of an arm that fails have status `failed`; a damaged file of the store that
-    was set aside gives a warning. With train.dry_run=true it trains nothing, says how much it would train, and returns None.
+    With `train.dry_run=true` it trains nothing and says how much it would train. The runs of an arm that fails have status
+    `failed`; a damaged file of the store that was set aside gives a warning.
 
-    >>> import os, tempfile
-    >>> folder = tempfile.mkdtemp()
-    >>> results = run(["init=eye", "sharing=none", "seeds=2", "optim.lr=0.1", "train.steps=3",
-    ...                f"outputs={folder}", "track.uri=null", "engine.workers=1"])
-    >>> results.runs[["init.name", "seed", "status"]].values.tolist()
-    [['eye', 0, 'completed'], ['eye', 1, 'completed']]
+    Formula:
+        T = min {step evaluated : metric at or past its target}, infinite where no evaluation within the budget is.
+
+    Args:
+        overrides: what the command takes, one text each, e.g. `["init=eye,orthogonal", "seeds=20"]`.
+        config_dirs: folders with your own option files, as of `--config-dir`.
+
+    Returns:
+        The study's `Results`, one row of `runs` per arm, seed and learning rate; None with `train.dry_run=true`.
+
+    Raises:
+        InputError: wrong input, in one line; nothing was trained.
+
+    Examples:
+        >>> import os, tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> results = run(["init=eye", "sharing=none", "seeds=2", "optim.lr=0.1", "train.steps=3",
+        ...                f"outputs={folder}", "track.uri=null", "engine.workers=1"])
+        >>> results.runs[["init.name", "seed", "status"]].values.tolist()
+        [['eye', 0, 'completed'], ['eye', 1, 'completed']]
+
+    Source:
+        Steps to a target, with runs that never arrive counted: Hansen et al. 2016 (COCO); Dahl et al. 2023 (AlgoPerf).
     """
     from initbench.study.needs import check_needs
 

@@ -39,7 +39,21 @@ class Status(StrEnum):
 class Results:
     """A study: its two frames, the content of study.json, and its folder.
 
-    `measured` is the history where it is kept, on disk after a sweep; `history` is all of it in memory.
+    Attributes:
+        runs: one row per run: configuration, status, `steps_to_target` (updates; NaN: never arrived), costs (floating
+            point operations, bytes), last value of each metric.
+        measured: the history where it is kept, on disk after a sweep.
+        study: the content of study.json.
+        folder: where the files are.
+
+    Examples:
+        >>> import initbench as ib
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     results = ib.run(["init=eye", "sharing=none", "seeds=2", "optim.lr=0.1", "train.steps=3", f"outputs={folder}",
+        ...         "track.uri=null", "engine.workers=1", "report.formats=[csv]"])
+        ...     results.leaderboard()[["setup", "n"]].values.tolist(), list(results.history.columns)
+        ([['eye · none', 2]], ['run', 'step', 'metric', 'layer', 'value'])
     """
 
     runs: pd.DataFrame
@@ -95,10 +109,24 @@ class Results:
 
 
 def load(path: str | Path | Sequence[str | Path]) -> Results:
-    """The results of a study folder, e.g. `load("outputs/default")`; of several, parts of one study, as those of one.
+    """The results of a study folder; of several, parts of one study, as those of one.
 
-    Raises InputError if there is no study, if a file of it is damaged, edited or of a newer version, or if the studies
-    cannot be merged.
+    Args:
+        path: the folder, e.g. `"outputs/default"`, or a list of folders.
+
+    Returns:
+        The study as it was written; nothing is trained.
+
+    Raises:
+        InputError: no study is there, a file of it is damaged, edited or of a newer version, or the studies cannot be merged.
+
+    Examples:
+        >>> load("outputs/none")
+        Traceback (most recent call last):
+        initbench.errors.InputError: outputs/none: no such folder; ...
+
+    Source:
+        The files, column by column: docs/schemas.md.
     """
     if isinstance(path, (str, Path)):
         folder = Path(path)

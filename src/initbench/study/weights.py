@@ -27,20 +27,35 @@ from initbench.study.worker import one_thread
 
 
 def weights(results: Results, run: str, step: int | None = None) -> dict[str, np.ndarray]:
-    """Every stored tensor of a run, by name, after as many updates as it made, or after `step` of them: weight_00 (fan_out,
-    fan_in), bias_00 (fan_out,) ...; the parameters by their own names where model=module.
+    """Every stored tensor of a run, by name; the run is trained again, which gives the bits of the first time.
 
-    `run` is one of `results.runs["run"]`. The run is trained again, with the bits of the first time; InputError where
-    that is not possible any more, because data, your own code or versions have changed.
+    Formula:
+        theta_t = theta_0 after t updates of the run's optimizer, t = `step`.
 
-    >>> import initbench as ib
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     results = ib.run(["init=eye", "sharing=none", "seeds=1", "optim.lr=0.1", "train.steps=2", "model.depth=1",
-    ...         "track.uri=null", "engine.workers=1", "report.formats=[csv]", f"outputs={folder}"])
-    ...     found = ib.weights(results, results.runs["run"][0])
-    >>> {name: value.shape for name, value in found.items()}
-    {'weight_00': (32, 64), 'weight_01': (10, 32), 'bias_00': (32,), 'bias_01': (10,)}
+    Args:
+        results: the study, of `run` or `load`.
+        run: one of `results.runs["run"]`.
+        step: updates, 0 to as many as the run made; None for all of them.
+
+    Returns:
+        weight_00 (fan_out, fan_in), bias_00 (fan_out,) ... by name; the parameters by their own names where model=module.
+
+    Raises:
+        InputError: no such run, one that failed, a step that it did not reach, or a run that cannot be trained again
+            because data, your own code or versions have changed.
+
+    Examples:
+        >>> import initbench as ib
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     results = ib.run(["init=eye", "sharing=none", "seeds=1", "optim.lr=0.1", "train.steps=2", "model.depth=1",
+        ...         "track.uri=null", "engine.workers=1", "report.formats=[csv]", f"outputs={folder}"])
+        ...     found = ib.weights(results, results.runs["run"][0])
+        >>> {name: value.shape for name, value in found.items()}
+        {'weight_00': (32, 64), 'weight_01': (10, 32), 'bias_00': (32,), 'bias_01': (10,)}
+
+    Source:
+        initbench: a run has the same bits whatever else is trained beside it (docs/architecture.md, What holds).
     """
     rows = results.runs[results.runs["run"].astype(str) == str(run)]
     if not len(rows):
