@@ -14,6 +14,7 @@ from initbench.report.__main__ import main as report
 from initbench.store.reading import read_folder
 
 COMMANDS = ["report.__main__", "sync.__main__", "store.__main__", "leaderboard.__main__",
+    "export.__main__",
             *("inspect", "predict", "reproduce", "catalogue")]  # fmt: skip
 
 
