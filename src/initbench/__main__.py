@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -180,7 +179,6 @@ def trained(
     `arms`: those of a round of a study that goes on, which calls `tick` now and then; None: all. `detach`: do not wait for
     jobs that outlive the command.
     """
-    from initbench.cli.display import Display
     from initbench.study import launch
     from initbench.study.saying import say_ended, say_waiting
     from initbench.study.submitted import Queue
@@ -192,14 +190,7 @@ def trained(
         say_ended(queue, plan.root)
         queue.forget()
     tally = Tally(asked, left, plan.root, trainer.pool)
-
-    def told(arm: PlannedArm, runs: int) -> None:
-        tally.add(arm, runs)
-        tick()
-
-    trainer.told = told
-    display = Display(len(asked), tally.total, tally.now)
-    with nullcontext() if detach else display.showing():
+    with tally.showing(trainer, not detach, tick):
         if launch.needs_hydra(plan):
             failed = by_launcher(plan, config_dirs, queue, arms)
         else:

@@ -19,6 +19,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
+from initbench.cli import as_json
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
 from initbench.cli.help import meaning
@@ -310,44 +311,67 @@ def parser() -> Parser:
         metavar="TARGET",
         help="test a contract: an entry, an option, module.function of your own; without a name all of them",
     )
+    made.add_argument("--json", action="store_true", help="the entries, or what --check found, as JSON")
     return made
 
 
 def _asked(args: Namespace) -> int:
-    return _checked(args.check, arguments(args.words)) if args.check else _listed(args.words, args.markdown)
+    if args.markdown and args.json:
+        raise refusal("--markdown --json", "only one of them can be used at a time", "leave out --json")
+    return _checked(args.check, arguments(args.words), args.json) if args.check else _listed(args)
 
 
-def _listed(words: list[str], as_markdown: bool) -> int:
+def _listed(args: Namespace) -> int:
+    words = args.words
     table = rows()
     if words:
         table = [row for row in table if any(word.lower() in " ".join(row.values()).lower() for word in words)]
     if not table:
         raise refusal(shown(" ".join(words)), "no initializer mentions it", "leave it out to list all")
-    if as_markdown:
+    if args.json:
+        as_json.say([{key.replace(" ", "_"): value for key, value in row.items()} for row in table])
+    elif args.markdown:
         print(markdown(table) if words else page())
     else:
         show(table)
     return 0
 
 
-def _checked(target: str, given: Mapping[str, Any]) -> int:
+def _checked(target: str, given: Mapping[str, Any], in_json: bool) -> int:
     from initbench.initializers import REGISTRY, needs
     from initbench.initializers.registry import entry_of
 
     names = [target] if target != "all" else sorted(REGISTRY)
-    broken = 0
+    results = []
     for name in names:
         violations = check_entry(name, given)
-        broken += bool(violations)
-        print(f"{name}: {'contract holds' if not violations else 'contract BROKEN'}", flush=True)
-        for words in violations[:SHOWN]:
-            print(f"  {words}")
-        if len(violations) > SHOWN:
-            print(f"  and {len(violations) - SHOWN} more")
         function, _, _ = found(name, given)
-        if entry_of(function) is None and needs(function) == "nothing" and not violations:
-            print(f"  {measured(name, given)}")
-    return 1 if broken else 0
+        own = entry_of(function) is None and needs(function) == "nothing" and not violations
+        results.append(
+            {
+                "name": name,
+                "holds": not violations,
+                "violations": violations,
+                "measured": measured(name, given) if own else None,
+            }
+        )
+        if not in_json:
+            show_check(results[-1])
+    if in_json:
+        as_json.say(results)
+    return 0 if all(one["holds"] for one in results) else 1
+
+
+def show_check(one: Mapping[str, Any]) -> None:
+    """What a check found."""
+    violations = one["violations"]
+    print(f"{one['name']}: contract {'holds' if one['holds'] else 'BROKEN'}", flush=True)
+    for words in violations[:SHOWN]:
+        print(f"  {words}")
+    if len(violations) > SHOWN:
+        print(f"  and {len(violations) - SHOWN} more")
+    if one["measured"]:
+        print(f"  {one['measured']}")
 
 
 if __name__ == "__main__":

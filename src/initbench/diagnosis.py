@@ -106,6 +106,8 @@ def dead(s: Signals) -> str | None:
     whole = (shares == 1).any(1)
     if whole.any():
         where = s.layers["dead_fraction"][int(np.bincount((shares[whole] == 1).argmax(1)).argmax())]
+        if len(whole) == 1:
+            return f"dead: nothing passes layer {where}"
         return f"dead at birth: {whole.sum()} of {len(whole)} seeds pass nothing on (from layer {where}, mostly)"
     worst = s.median("dead_fraction")
     layer = max(worst, key=lambda k: worst[k])

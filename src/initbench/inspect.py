@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from initbench.cli import as_json
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
 from initbench.diagnosis import Signals, diagnose, flags
@@ -255,6 +256,7 @@ def parser() -> Parser:
     made.add_argument(
         "--plot", metavar="FILE.svg", help="draw forward and backward signals by layer, with theory as dashed lines"
     )
+    made.add_argument("--json", action="store_true", help="print table and diagnosis of every arm as JSON instead")
     made.add_argument("--csv", metavar="FILE.csv", help="write the table of all arms")
     return made
 
@@ -269,16 +271,25 @@ def _inspected(args: Namespace) -> int:
         if path and not path.endswith(end):
             raise refusal(shown(path), f"the file's name does not end in {end}", f"write NAME{end}")
     found = look(args.overrides, [args.config_dir] if args.config_dir else [])
-    for one in found:
-        show(one)
+    if args.json:
+        as_json.say([plain(one) for one in found])
+    else:
+        for one in found:
+            show(one)
     if args.csv:
         table = pd.concat([one.table.assign(arm=one.label) for one in found], ignore_index=True)
         with published(Path(args.csv)) as temporary:
             table.to_csv(temporary, index=False)
     if args.plot:
         plot(found, Path(args.plot))
-        print(f"plot: {args.plot}")
+        print(f"plot: {args.plot}", file=sys.stderr if args.json else sys.stdout)
     return 0
+
+
+def plain(one: Inspection) -> dict[str, Any]:
+    """An arm for scripts."""
+    told = {name: getattr(one, name) for name in ("setting", "trouble", "diagnosis", "loss", "notes")}
+    return {"arm": one.label, **told, "layers": one.table}
 
 
 SHOWN = {  # column of the table -> head in the terminal; the last ones are left out first where it is narrow

@@ -116,6 +116,7 @@ def swept(
         ]
         with watch(name) as ended:
             one = ib.run(completed(overrides, fixed=fixed))
+            assert one is not None  # no dry run
             ended(len(one.runs))
         runs.append(one.runs.assign(sweep=name))
         history.append(one.history.assign(run=one.history["run"].astype(str), metric=one.history["metric"].astype(str)))

@@ -6,6 +6,7 @@ time left comes from the speed of this command alone.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from initbench.cli import terminal
+from initbench.cli import streams, terminal
 from initbench.grammar import duration, plural
 
 REFRESH = 0.2  # seconds between two looks in a terminal
@@ -79,15 +80,19 @@ class Display:
             yield
             return
         stop = threading.Event()
-        if not terminal.err.is_terminal:
-            watcher = threading.Thread(target=self.lines, args=(stop,), daemon=True)
+        if not terminal.err.is_terminal:  # a notebook is none
+            in_cell = terminal.err.is_jupyter
+            watcher = threading.Thread(target=self.cell if in_cell else self.lines, args=(stop,), daemon=True)
             watcher.start()
             try:
                 yield
             finally:
                 stop.set()
                 watcher.join()
-            self.line()
+            if in_cell:
+                streams.write(f"\r{self.text():<110}", sys.stderr)
+            else:
+                self.line()
             return
         columns = (
             *(TextColumn("training"), BarColumn(), TextColumn("{task.percentage:3.0f}%")),
@@ -132,9 +137,18 @@ class Display:
             else:
                 self.look()
 
+    def cell(self, stop: threading.Event) -> None:
+        """One line below a notebook's cell, written over until `stop`."""
+        while not stop.wait(EVERY):
+            print(f"\r{self.text():<110}", end="", file=sys.stderr, flush=True)
+
     def line(self) -> None:
         """A plain line of progress."""
+        terminal.err.print(self.text())
+
+    def text(self) -> str:
+        """How far it is, in one line."""
         done, left = self.look()
         share = f"{100 * min(done.work / self.total.work, 1.0):.0f}%" if self.total.work else "100%"
         text = f"training: {share}, {self.note(done)}, {time.monotonic() - self.begun:.0f} s"
-        terminal.err.print(f"{text}, {left}" if left else text)
+        return f"{text}, {left}" if left else text

@@ -24,7 +24,15 @@ INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse for every command: flags stand anywhere among the words, and what is wrong is refused in one line."""
+    """argparse for every command: flags stand anywhere among the words, `--version` is initbench's, and what is wrong is
+    refused in one line."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how)
+        if self.add_help:  # else every flag is the command's own
+            self.add_argument(
+                "--version", action="version", version=f"initbench {__version__}", help="show the version"
+            )
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Flags after some of the words too, which argparse by itself takes for the end of them."""

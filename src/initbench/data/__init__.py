@@ -1,6 +1,6 @@
 """Named data -> arrays, and each seed's split of them.
 
-`files` reads what is on disk, `made` draws it from a formula, `fetched` gets it from elsewhere once and keeps it;
+`files`, `npz` and `table` read what is on disk, `made` draws it from a formula, `fetched` gets it from elsewhere once and keeps it;
 `prepared` is what any of them can be made into. A new data set is a function there, its line in LOADERS, and
 conf/data/<name>.yaml.
 """
@@ -16,10 +16,11 @@ from typing import Any
 from initbench.config.checks import check_choice, one_of
 from initbench.data.dataset import TRAIN_SHARE, Dataset, Split, inputs_of, split, targets_of
 from initbench.data.fetched import mnist1d, openml
-from initbench.data.files import digits, npz
+from initbench.data.files import SKLEARN, digits, npz, sklearn
 from initbench.data.frame import standardizer
 from initbench.data.made import linear, points, teacher
 from initbench.data.prepared import PREPARED, prepared
+from initbench.data.table import csv_file, parquet
 from initbench.errors import refusal, shown
 
 __all__ = ["LOADERS", "TRAIN_SHARE", "Dataset", "Split", "inputs_of", "load", "split", "standardizer", "targets_of"]
@@ -31,7 +32,10 @@ LOADERS: dict[str, Callable[..., Dataset]] = {
     "linear": linear,
     "points": points,
     "npz": npz,
+    "csv": csv_file,
+    "parquet": parquet,
     "openml": openml,
+    "sklearn": sklearn,
 }
 
 
@@ -45,7 +49,7 @@ def load(config: Mapping[str, Any]) -> Dataset:
     ((1797, 64), 64)
     """
     args = {str(key): value for key, value in config.items() if key != "name"}
-    check_choice("data", config.get("name"), tuple(LOADERS))
+    check_choice("data", config.get("name"), (*LOADERS, *SKLEARN))
     for key, value in args.items():
         if any(isinstance(part, (dict, list)) for part in (value if isinstance(value, list) else [value])):
             raise refusal(f"data.{key}={shown(value)}", "nested", "give a number, a text, or a list of them")
@@ -64,10 +68,12 @@ def stamp(path: Any) -> tuple[int, int] | None:
 
 @lru_cache(maxsize=4)
 def _load(name: str, args: tuple[tuple[str, Any], ...], stamp: tuple[int, int] | None) -> Dataset:
-    loader = LOADERS[name]
-    known = {*inspect.signature(loader).parameters, *PREPARED}
+    loader = LOADERS["sklearn" if name in SKLEARN else name]
+    own = inspect.signature(loader).parameters
+    known = {*own, *PREPARED} - {"name"}
     for key, _ in args:
         if key not in known:
             raise refusal(f"data.{key}", f"data={name} has no such key", one_of(key, sorted(known)))
-    own = {key: value for key, value in args if key not in PREPARED}
-    return prepared(loader(**own), dict(args))
+    given = {key: value for key, value in args if key in own} | ({"name": name} if "name" in own else {})
+    asked = {key: value for key, value in args if key not in own or value == "input"}  # of a table, target is a column
+    return prepared(loader(**given), asked)

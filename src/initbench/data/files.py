@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from initbench.config.checks import check, check_choice
+from initbench.config.checks import check, check_choice, one_of
 from initbench.data.dataset import Dataset, checked
 from initbench.data.npz import read
 from initbench.errors import refusal, shown
@@ -46,3 +46,24 @@ def npz(path: str | None = None, task: str = "auto", standardize: bool = True) -
     where = f"data.path={shown(path)}"
     arrays, unread = read(str(path), where)
     return checked(arrays["x"], arrays["y"], task, where, arrays.get("train"), standardize, unread)
+
+
+SKLEARN = ("breast_cancer", "diabetes", "iris", "linnerud", "wine")  # what data.name may be beside data=sklearn
+
+
+def sklearn(name: str = "sklearn") -> Dataset:
+    """A set that comes with scikit-learn, by the name of its loader there.
+
+    >>> sklearn("iris").x.shape, sklearn("diabetes").outputs
+    ((150, 4), 1)
+    """
+    if name not in SKLEARN:
+        raise refusal("data=sklearn", "it needs data.name", f"add data.name={SKLEARN[-1]}; {one_of(name, SKLEARN)}")
+    from sklearn import datasets
+
+    found = getattr(datasets, f"load_{name}")()
+    y = np.asarray(found.target)
+    return Dataset(
+        np.asarray(found.data, dtype=np.float64),
+        y.astype(np.int64) if hasattr(found, "target_names") and y.ndim == 1 else y.reshape(len(y), -1).astype(float),
+    )

@@ -34,6 +34,8 @@ CONVERSIONS = {
     ".h5": "import numpy as np, h5py; f = h5py.File('{path}'); x, y = f['x'][:], f['y'][:]",
     ".pkl": "import numpy as np, pandas; t = pandas.read_pickle('{path}').to_numpy()",
 }
+# the option of `data` that reads a kind of file
+OPTIONS = {".npz": "npz", ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet"}
 ALIASES = {".pth": ".pt", ".xls": ".xlsx", ".hdf5": ".h5", ".pickle": ".pkl", ".dat": ".txt", ".gz": ".csv"}
 NAMES = {
     "x": ("X", "data", "features", "inputs", "images", "x_train", "X_train", "train_images", "arr_0"),
@@ -58,7 +60,8 @@ def read(path: str, where: str) -> tuple[dict[str, np.ndarray], list[str]]:
     Raises InputError, before an array is allocated, for a file of another kind, arrays of wrong shape or type, and
     more than the machine's memory.
     """
-    check_file(path, where)
+    check_file(path, where, "npz")
+    check_kind(path, where, "npz")
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name[:-4] for name in archive.namelist() if name.endswith(".npy")]
@@ -81,23 +84,32 @@ def read(path: str, where: str) -> tuple[dict[str, np.ndarray], list[str]]:
         ) from None
 
 
-def check_file(path: str, where: str) -> None:
-    """A regular file that is no other known kind of file: a pipe or a device would be waited for without end."""
+def check_file(path: str, where: str, kind: str) -> None:
+    """A regular file: a pipe or a device would be waited for without end."""
+    do = f"name an existing .{kind} file"
     try:
         mode = Path(path).stat().st_mode
     except FileNotFoundError:
-        raise refusal(where, "no such file", "name an existing .npz file") from None
+        raise refusal(where, "no such file", do) from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise refusal(where, f"cannot be read ({reason})", "name an existing .npz file") from None
+        raise refusal(where, f"cannot be read ({getattr(error, 'strerror', None) or error})", do) from None
     if stat.S_ISDIR(mode):
-        raise refusal(where, "is a folder", "name an .npz file")
+        raise refusal(where, "is a folder", f"name a .{kind} file")
     if not stat.S_ISREG(mode):
-        raise refusal(where, "is a pipe or a device, not a file", "name an .npz file")
+        raise refusal(where, "is a pipe or a device, not a file", f"name a .{kind} file")
+
+
+def check_kind(path: str, where: str, kind: str) -> None:
+    """No file that another option of `data` reads, and none that has to be converted first."""
     suffix = Path(path).suffix.lower()
-    lines = CONVERSIONS.get(ALIASES.get(suffix, suffix))
-    if lines is not None:
-        raise refusal(where, f"{suffix} is not read", f"convert it with: {conversion(lines, path)}")
+    known = ALIASES.get(suffix, suffix)
+    if OPTIONS.get(known) == kind:
+        return
+    by_another = [f"use data={OPTIONS[known]}"] if known in OPTIONS else []
+    by_hand = [f"convert it with: {conversion(CONVERSIONS[known], path)}"] if known in CONVERSIONS else []
+    if by_another or by_hand:
+        do = ", or ".join(by_another + by_hand * (kind == "npz" or not by_another))
+        raise refusal(where, f"{suffix} is not read by data={kind}", do)
 
 
 def conversion(lines: str, path: str) -> str:

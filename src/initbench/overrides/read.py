@@ -192,7 +192,8 @@ def check_key(override: Any, text: str) -> None:
         return
     if override.is_delete():
         raise refusal(shown(text), "keys cannot be deleted", NO_OPTION.get(key, "leave it out, or set the key to null"))
-    if key in ("init._target_", *(f"{one}.name" for one in GROUPS)):
+    # data.name is a choice of its own beside data=sklearn
+    if key in ("init._target_", *(f"{one}.name" for one in GROUPS if one != "data")):
         own = f"; a variant with its own name needs an option file, {group}/mine.yaml" if group == "init" else ""
         raise refusal(shown(text), "the option sets it", f"write {group}=NAME{own}")
     if (override.is_add() or override.is_force_add()) and not key.startswith(

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from initbench.cli import streams
+from initbench.cli import as_json, streams
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
 from initbench.errors import refusal, shown
-from initbench.report import DEFAULT, FORMATS, build, build_versus
+from initbench.report import DEFAULT, FORMATS, build, build_versus, open_source
 from initbench.report.merging import merge
 from initbench.startup.processes import alone
 from initbench.store.lock import writing
@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="with mlflow:<experiment>: its store (default: MLFLOW_TRACKING_URI, else mlflow.db here)",
     )
+    parser.add_argument(
+        "--json", action="store_true", help="print leaderboard and comparisons as JSON instead of writing the report"
+    )
     return parser
 
 
@@ -72,10 +75,24 @@ def _built(arguments: argparse.Namespace) -> int:
     sources = [_source(name, arguments) for name in arguments.study]
     if arguments.merge:
         sources = [merge(sources, arguments.out)]
+    if arguments.json:
+        return _printed(sources, arguments)
     with writing(sources[-1], lambda text: streams.write(f"initbench.report: {text}", sys.stderr)):
         paths = _paths(sources, arguments)
     for path in sorted(paths.values(), key=lambda path: path.suffix == ".html"):
         print(path)
+    return 0
+
+
+def _printed(sources: Sequence[Path], arguments: argparse.Namespace) -> int:
+    """The tables of one study on stdout; nothing is written."""
+    if len(sources) > 1:
+        raise refusal("--json", "two studies side by side have no leaderboard", "name one study")
+    asked = {name: getattr(arguments, name) for name in ("baseline", "family", "target")}
+    source = open_source(sources[0], **asked)
+    target = None if source.target is None else dict(zip(("metric", "value"), source.target))
+    head = {"study": source.study.get("study"), "target": target}
+    as_json.say({**head, "leaderboard": source.board, "comparisons": source.pairs})
     return 0
 
 

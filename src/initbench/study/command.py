@@ -180,8 +180,8 @@ def untracked(job: Iterable[str]) -> tuple[str, ...]:
     return (*(one for one in job if not key_of(one).startswith("track.")), "track.uri=null")
 
 
-def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Results | None:
-    """Do what `python -m initbench` does with these overrides, without printing.
+def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = (), *, progress: bool = True) -> Results | None:
+    """Do what `python -m initbench` does with these overrides; how far it is stands on stderr, and nothing else is printed.
 
     With `train.dry_run=true` it trains nothing and says how much it would train. The runs of an arm that fails have status
     `failed`; a damaged file of the store that was set aside gives a warning.
@@ -192,6 +192,7 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
     Args:
         overrides: what the command takes, one text each, e.g. `["init=eye,orthogonal", "seeds=20"]`.
         config_dirs: folders with your own option files, as of `--config-dir`.
+        progress: whether to say how far it is.
 
     Returns:
         The study's `Results`, one row of `runs` per arm, seed and learning rate; None with `train.dry_run=true`.
@@ -203,7 +204,7 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
         >>> import os, tempfile
         >>> folder = tempfile.mkdtemp()
         >>> results = run(["init=eye", "sharing=none", "seeds=2", "optim.lr=0.1", "train.steps=3",
-        ...                f"outputs={folder}", "track.uri=null", "engine.workers=1"])
+        ...                f"outputs={folder}", "track.uri=null", "engine.workers=1"], progress=False)
         >>> results.runs[["init.name", "seed", "status"]].values.tolist()
         [['eye', 0, 'completed'], ['eye', 1, 'completed']]
 
@@ -226,15 +227,19 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
     if study.config.dry_run:
         return None
     with taken(study, warnings.warn):
-        trainer = trainer_of(study)
+        stored = study.stored()
+        trainer = trainer_of(study, stored)
         try:
             warn_of(told())
             if study.goes_on:
                 from initbench.study.rounds import Way, here
 
-                study, _ = Way(study).go(here(trainer))
+                study, _ = Way(study).go(here(trainer, study.root, progress))
             else:
-                trainer.train(study.arms)
+                from initbench.study.tally import Tally
+
+                with Tally(study.arms, study.left(stored), study.root, trainer.pool).showing(trainer, progress):
+                    trainer.train(study.arms)
         except BaseException:
             trainer.pool.close(wait=False)
             raise

@@ -61,6 +61,17 @@ class Results:
     study: dict[str, Any]
     folder: Path
 
+    def __repr__(self) -> str:
+        from initbench.study import shown
+
+        return shown.text(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the leaderboard with its verdicts."""
+        from initbench.study import shown
+
+        return shown.html(self)
+
     @cached_property
     def history(self) -> pd.DataFrame:
         """Every measured value, long: run, step, metric, layer (null = whole net), value."""
@@ -86,6 +97,17 @@ class Results:
         from initbench import report
 
         return report.build(self, **options)
+
+    def plot(self, name: str | None = None) -> Any:
+        """The report's figures as Matplotlib axes, registered with pyplot: a notebook shows them, `plt.show()` too.
+
+        `name`: one of them, e.g. `plot("forest")`, "dots", "trained", "rates", "losses", "layers"; of several settings, with the
+        number of the setting, "forest1". Gives its Axes, or a list of them where it has panels; without a name a dict
+        of all. `axes.figure` is the Figure. Raises InputError for a name that this study has no figure for.
+        """
+        from initbench.report import plots
+
+        return plots.plot(self, name)
 
     def save(self) -> None:
         """Write frames and study.json into the folder; each file appears whole or not at all."""

@@ -31,6 +31,7 @@ from initbench.study.pace import run_seconds
 from initbench.study.plan import PlannedArm, planned
 from initbench.study.results import frames
 from initbench.study.submitted import NOTHING, Absent
+from initbench.study.tally import Tally
 
 if TYPE_CHECKING:
     from initbench.study.command import Study
@@ -221,12 +222,12 @@ class Way:
         return {"looks": self.rows, "decide": {**limits, **told}}
 
 
-def here(trainer: Training) -> Train:
-    """Rounds trained here, without a display."""
+def here(trainer: Training, root: Path, progress: bool) -> Train:
+    """Rounds trained here; `progress`: each with its display."""
 
     def train(one: Round, tick: Callable[[], None]) -> Absent:
-        trainer.told = lambda arm, runs: tick()
-        trainer.train(one.arms)
+        with Tally(one.arms, one.missing, root, trainer.pool).showing(trainer, progress, tick):
+            trainer.train(one.arms)
         return NOTHING
 
     return train

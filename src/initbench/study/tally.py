@@ -5,14 +5,19 @@ Runs of deep and of shallow nets take their own time, so a share is one of secon
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from initbench.cli.display import Done
+from initbench.cli.display import Display, Done
 from initbench.store.progress import Watched
 from initbench.study.pace import run_seconds
 from initbench.study.plan import PlannedArm
 from initbench.study.pool import Pool
+
+if TYPE_CHECKING:
+    from initbench.study.launch import Training
 
 
 class Tally:
@@ -48,3 +53,20 @@ class Tally:
         under_way = min(max(self.pool.run_steps - self.begun - self.finished, 0), rest)
         share = under_way / max(rest, 1)
         return Done(done.runs, done.run_steps + under_way, done.work + share * (self.total.work - done.work))
+
+    @contextmanager
+    def showing(
+        self, trainer: Training, progress: bool = True, tick: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        """Inside: what `trainer` finishes is counted, and shown where `progress` is asked for; `tick` is called after each chunk."""
+
+        def told(arm: PlannedArm, runs: int) -> None:
+            self.add(arm, runs)
+            tick()
+
+        trainer.told = told
+        if not progress:
+            yield
+            return
+        with Display(len(self.arms), self.total, self.now).showing():
+            yield

@@ -1,0 +1,232 @@
+"""One batch through a live module, and what it shows of the signals in it: `ib.diagnose(net, batch)`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from initbench import diagnosis
+from initbench.diagnosis import Signals
+from initbench.errors import refusal, shown
+from initbench.measure.geometry import mean_pair_cosine
+from initbench.parameters.naming import check_module
+from initbench.parameters.uses import quiet
+
+# torch's functions, by their names: those that a unit can be dead in, and those with bounds
+DYING = ("relu", "relu_", "relu6", "threshold")
+BOUNDED = {"sigmoid": (0.0, 1.0), "sigmoid_": (0.0, 1.0), "tanh": (-1.0, 1.0), "tanh_": (-1.0, 1.0)}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What one batch shows of a net: whether something is wrong, one `line` that says what, and a `table` with a row for
+    each layer, in the order of the forward pass.
+
+    Columns: `layer`, `name`, `shape` of the weight, `forward` and `backward` (root mean square of the layer's output, and of
+    the gradient of one sample's loss by it), `dead` and `saturated` (share of units or activations), `flag`.
+    """
+
+    trouble: bool
+    line: str
+    table: pd.DataFrame
+
+    def __repr__(self) -> str:
+        shown = self.table.dropna(axis=1, how="all").to_string(index=False, float_format="%.2g", na_rep="")
+        return f"{shown}\n{'trouble' if self.trouble else 'diagnosis'}: {self.line}"
+
+    def _repr_html_(self) -> str:
+        """For a notebook."""
+        table = self.table.dropna(axis=1, how="all").to_html(index=False, float_format="%.2g".__mod__, na_rep="")
+        return f"{table}<p><b>{'trouble' if self.trouble else 'diagnosis'}</b>: {self.line}</p>"
+
+
+@dataclass
+class Seen:
+    """A call of a layer: its name and weight; its output as a node of the graph, (B, ..., m) of a matrix and (B, m, ...) of
+    a kernel; and the shares of the activation that follows."""
+
+    name: str
+    weight: Tensor
+    output: Tensor
+    shares: dict[str, float] = field(default_factory=dict)
+
+    def of(self, x: Tensor) -> Tensor:
+        """A tensor like the output as (B, m, positions)."""
+        x = x.detach().double()
+        wide = x.movedim(-1, 1) if self.weight.dim() == 2 else x
+        return wide.reshape(*wide.shape[:2], -1)
+
+
+def diagnose(net: nn.Module, batch: Any, loss: Callable[[Any, Any], Tensor] | None = None) -> Diagnosis:
+    """What is wrong with the signals in a net, on one batch: vanishing, exploding, dead, saturated, all alike.
+
+    `batch`: inputs (B, ...), or a pair (inputs, targets) as a DataLoader yields it: class numbers get the cross-entropy, values
+    the mean squared error, or give `loss(outputs, targets)`, a mean over samples. Without targets the gradient is that of
+    a random projection of the outputs. A layer is a call of a module with a weight matrix or kernel. The net is
+    evaluated in eval mode, and nothing of it changes: no parameter, no `.grad`, no running statistics.
+    Raises InputError for what is no module, a pass that calls no such layer, or a loss that is no number.
+
+    >>> net = nn.Sequential(*[part for _ in range(20) for part in (nn.Linear(64, 64), nn.Tanh())], nn.Linear(64, 3))
+    >>> diagnose(net, (torch.randn(32, 64), torch.randint(3, (32,)))).trouble
+    True
+    """
+    check_module("diagnose", net)
+    x, y = batch if isinstance(batch, (tuple, list)) and len(batch) == 2 else (batch, None)
+    if loss is not None and y is None:
+        raise refusal("diagnose", "a loss without targets", "give the batch as (inputs, targets)")
+    with quiet(net), torch.enable_grad(), observed(net) as seen, Activations(seen):
+        outputs = net(x)
+        if not seen:
+            raise refusal("diagnose", "its forward pass calls no layer with a weight matrix", "give a net with some")
+        value, guess = loss_of(outputs, y, loss)
+        grads = torch.autograd.grad(value, [one.output for one in seen], allow_unused=True)
+    s = signals(seen, grads, float("nan") if y is None else float(value.detach()), guess)
+    trouble, line = diagnosis.diagnose(s)
+    return Diagnosis(trouble, line, table(seen, s))
+
+
+def loss_of(outputs: Any, y: Any, loss: Callable[[Any, Any], Tensor] | None) -> tuple[Tensor, float]:
+    """The loss of a batch, and that of the best constant answer (infinite where it is not known)."""
+    if loss is not None:
+        value = loss(outputs, y)
+        if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
+            raise refusal(
+                "diagnose", "loss() returned no loss", "return a tensor of one number that depends on the net"
+            )
+        return value.reshape(()), math.inf
+    if not isinstance(outputs, Tensor):
+        kind = type(outputs).__name__
+        raise refusal(
+            "diagnose", f"the net returns a {kind}", "give loss=lambda outputs, targets: ..., with a batch of both"
+        )
+    if y is None:
+        signs = torch.randint(2, outputs.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+        return (outputs * signs.to(outputs)).sum() / len(outputs), math.inf
+    if not y.is_floating_point():
+        if outputs.dim() != y.dim() + 1 or len(outputs) != len(y):
+            raise refusal("diagnose", shapes(outputs, y), "give class numbers (B,) for outputs (B, classes), or a loss")
+        return nn.functional.cross_entropy(outputs, y), math.log(max(outputs.shape[1], 2))
+    if outputs.shape != y.shape:
+        raise refusal("diagnose", shapes(outputs, y), "give targets of the shape of the outputs, or a loss")
+    return (outputs - y).square().mean(), float((y - y.mean(0)).square().mean())
+
+
+def shapes(outputs: Tensor, y: Tensor) -> str:
+    """What does not fit."""
+    return shown(f"outputs {tuple(outputs.shape)} for {str(y.dtype).removeprefix('torch.')} targets {tuple(y.shape)}")
+
+
+@contextmanager
+def observed(net: nn.Module) -> Iterator[list[Seen]]:
+    """Inside: every call of a layer in order; what follows sees a copy, so that a change in place changes nothing here."""
+    seen: list[Seen] = []
+    names = {id(part): name or "net" for name, part in net.named_modules()}
+
+    def hook(layer: nn.Module, args: Any, output: Any) -> Any:
+        if not isinstance(output, Tensor) or not output.is_floating_point() or output.dim() < 2:
+            return None
+        node = output if output.requires_grad else output.detach().requires_grad_()
+        seen.append(Seen(names[id(layer)], layer.get_parameter("weight"), node))
+        return node.clone()
+
+    layers = [part for part in net.modules() if has_weight(part)]
+    hooks = [part.register_forward_hook(hook) for part in layers]
+    try:
+        yield seen
+    finally:
+        for one in hooks:
+            one.remove()
+
+
+def has_weight(part: nn.Module) -> bool:
+    """A layer: a module whose own parameter `weight` has two axes or more.
+
+    >>> has_weight(nn.Conv1d(1, 1, 1)), has_weight(nn.BatchNorm1d(1))
+    (True, False)
+    """
+    weight = dict(part.named_parameters(recurse=False)).get("weight")
+    return weight is not None and weight.dim() > 1
+
+
+class Activations(TorchFunctionMode):
+    """Inside: each activation function's shares are noted at the layer before it."""
+
+    def __init__(self, seen: list[Seen]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if self.seen and isinstance(result, Tensor) and result.shape == self.seen[-1].output.shape:
+            last = self.seen[-1]
+            if name in DYING:
+                dead = (last.of(result).amax((0, 2)) <= 0).double().mean()
+                last.shares.setdefault("dead_fraction", float(dead))
+            elif name in BOUNDED:
+                low, high = BOUNDED[name]
+                h, margin = last.of(result), 0.01 * (high - low)
+                at_end = ((h < low + margin) | (h > high - margin)).double().mean()
+                last.shares.setdefault("saturated_fraction", float(at_end))
+        return result
+
+
+def signals(seen: Sequence[Seen], grads: Sequence[Tensor | None], loss: float, guess: float) -> Signals:
+    """The measures of the layers, as of one seed."""
+    zs = [one.of(one.output) for one in seen]
+    dzs = [torch.zeros_like(z) if g is None else one.of(g) for one, z, g in zip(seen, zs, grads)]
+    columns: dict[str, dict[int, float]] = {
+        "preactivation_msq": dict(enumerate(float(z.square().mean()) for z in zs)),
+        "backward_msq": dict(enumerate(float(dz.square().mean()) * len(dz) ** 2 for dz in dzs)),
+        "unit_spread": dict(enumerate(map(spread, zs))),
+        "preactivation_cosine": dict(enumerate(float(mean_pair_cosine(z.flatten(1).T[None])) for z in zs)),
+    }
+    for name in ("dead_fraction", "saturated_fraction"):
+        columns[name] = {i: one.shares[name] for i, one in enumerate(seen) if name in one.shares}
+    found = {name: values for name, values in columns.items() if values}
+    return Signals(
+        values={name: np.array([list(values.values())]) for name, values in found.items()},
+        layers={name: tuple(values) for name, values in found.items()},
+        loss=np.array([] if math.isnan(loss) else [loss]),
+        guess=guess,
+    )
+
+
+def spread(z: Tensor) -> float:
+    """Largest difference between two units on one sample, over the layer's largest output; NaN where all are 0, or where
+    there is one unit.
+
+    >>> spread(torch.tensor([[[1.0], [1.0]], [[2.0], [2.0]]]))
+    0.0
+    """
+    if z.shape[1] < 2:
+        return math.nan
+    return float((z.amax(1) - z.amin(1)).amax() / z.abs().amax())
+
+
+def table(seen: Sequence[Seen], s: Signals) -> pd.DataFrame:
+    """One row per layer."""
+    forward, backward = s.size("preactivation_msq"), s.size("backward_msq")
+    rows = [
+        {
+            "layer": i,
+            "name": one.name,
+            "shape": "x".join(map(str, one.weight.shape)),
+            "forward": forward[i],
+            "backward": backward[i],
+            "dead": one.shares.get("dead_fraction", math.nan),
+            "saturated": one.shares.get("saturated_fraction", math.nan),
+            "flag": diagnosis.flags(s, i),
+        }
+        for i, one in enumerate(seen)
+    ]
+    return pd.DataFrame(rows)
