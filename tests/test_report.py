@@ -208,6 +208,20 @@ def test_what_a_factor_costs_in_words():
 # ---- the page
 
 
+def test_settings_are_folded_below_one_answer(tmp_path: Path):
+    settings = [f"digits, {depth}x32 relu, sgd, batch 64" for depth in (2, 4, 6)]
+    study = frames.make_study(SMALL[:2], lrs=(0.1,), seeds=8, settings=settings, layer_metrics=())
+    text = report.build(frames.write_study(tmp_path / "three", *study), formats="html")["report.html"].read_text()
+    answer = text[text.index('<section id="answer"') : text.index('<section id="settings"')]
+    assert re.search(r'class="answer"><strong>\w+ · \w+</strong> \([^)]*\) reaches the target first in', answer)
+    assert re.findall(r"<h3>(.*?)</h3>", answer[answer.index("The answer in each") :])[:3] == [
+        f"{s}, 300 steps" for s in settings
+    ]
+    fastest = text[text.index('<section id="fastest"') : text.index('<section id="decide"')]
+    assert re.findall(r'<details class="setting"( open)?>', fastest) == [" open", "", ""]
+    assert answer.count("Verdicts are corrected") <= 1
+
+
 def test_the_page_needs_nothing_else_and_lets_nothing_else_in(html: str):
     assert not re.search(r"""(src|href)=["'](https?:)?//""", html)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)[1].replace("&#39;", "'")

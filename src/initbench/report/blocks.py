@@ -48,7 +48,7 @@ def fastest(source: Source, draw: Draw) -> Block:
         figure = None
         if board["ratio"].notna().any() and len(board) > 1:
             title = f"Forest: ratio to {board['baseline'].iloc[0]}"
-            figure = draw.svg(forest.forest(board, draw.row_of), "forest", setting, title, sentence)
+            figure = draw.svg(forest.forest(board), "forest", setting, title, sentence)
         item = Item(html(sentence), figure, n_of(board) + thinned(board), heading)
         if source.arrives(setting):
             chosen = source.part(source.chosen, setting)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -91,7 +91,8 @@ def page(
         draw,
         title=f"{source.study.get('study', 'study')}: which setup trains fastest?",
         subtitle=_subtitle(source),
-        answers=[html(one) for one in overview.answers(source)],
+        answer=html(overview.first_answer(source)),
+        each=[(setting, html(one)) for setting, one in overview.each(source)],
         told=[(name, html(sentence)) for name, sentence in facts(source)],
         four=four_numbers(source),
         notices=[{"title": n.title, "text": html(n.text)} for n in notices(source)],
@@ -105,7 +106,7 @@ def page(
     )
 
 
-def render(draw: Draw, **content: Any) -> str:
+def render(draw: Draw, *, each: Sequence[tuple[str, Markup]] = (), **content: Any) -> str:
     """The template filled with `content`, its styles and script admitted by their hashes alone."""
     css = _asset("report.css").replace("LIGHT", variables(False)).replace("DARK", variables(True))
     css = css.replace("\n", "") + draw.styles.css()
@@ -117,7 +118,7 @@ def render(draw: Draw, **content: Any) -> str:
         ]
     )  # fmt: skip
     template = _environment().from_string(_asset("report.html.j2"))
-    text = template.render(policy=policy, css=Markup(css), script=Markup(script), **content)
+    text = template.render(policy=policy, css=Markup(css), script=Markup(script), each=each, **content)
     return text.lstrip() + "\n"
 
 

@@ -213,7 +213,7 @@ def other_targets(source: Source) -> list[tuple[str, float]]:
 MOST_JUDGED = 60  # arms of a setting that are judged anew at each target; more are only ranked
 
 
-def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str], list[list[str]], Sentence]:
+def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str], list[list[Cell | str]], Sentence]:
     """Heads, rows (rank, median, arrived, verdict at each target and at 9/10 of the budget) and what changes."""
     runs = source.part(source.runs, setting)
     own = stats.distinct(source.part(source.board, setting)).set_index("setup")
@@ -234,19 +234,12 @@ def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str]
     lines = []
     flips = 0
     for setup in own.index[:most]:
-        line = [str(setup)]
-        for board in boards.values():
-            if setup not in board.index:
-                line.append(num.MISSING)
-                continue
-            row = board.loc[setup]
-            text = f"{num.steps(row['steps'])} · {num.count(row['reached'], row['n'])}"
-            text = f"#{int(row['rank'])} · {text}" if judged else text
-            if judged and row["verdict"] != "baseline":
-                flipped = row["verdict"] != own.loc[setup, "verdict"]
-                text += f" · {'≠ ' if flipped else ''}{row['verdict']}"
-            line.append(text)
-        lines.append(line)
+        was = own.loc[setup]
+        cells = [
+            _at_target(board.loc[setup], was, judged) if setup in board.index else num.MISSING
+            for board in boards.values()
+        ]
+        lines.append([str(setup), *cells])
     if judged:
         for board in boards.values():
             both = [s for s in own.index if s in board.index and own.loc[s, "verdict"] != "baseline"]
@@ -259,7 +252,19 @@ def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str]
     if judged:
         text = f"{num.plural(flips, 'verdict')} of {sum(max(0, len(b.index.intersection(own.index)) - 1) for b in boards.values())} would change."
         sentence = join([sentence, say("{}", text)])
-    return ["Setup", *boards], lines, sentence
+    key = "Each cell: {}median steps; below, seeds arrived of all{}."
+    parts = ("rank, ", " and the verdict, with ≠ where it is not the study's own") if judged else ("", "")
+    return ["Setup", *boards], lines, join([sentence, say(key, *parts)])
+
+
+def _at_target(row: pd.Series, was: pd.Series, judged: bool) -> Cell:
+    """How a setup does at another target: rank and median steps; below them arrived seeds and verdict."""
+    median, arrived = num.steps(row["steps"]), f"{num.count(row['reached'], row['n'])} arrived"
+    if not judged:
+        return Cell(median, small=arrived)
+    if row["verdict"] != "baseline":
+        arrived += f", {'≠ ' if row['verdict'] != was['verdict'] else ''}{row['verdict']}"
+    return Cell(f"#{int(row['rank'])}, {median}{'' if median == 'never' else ' steps'}", small=arrived)
 
 
 def _elsewhere(source: Source, runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str]]:
