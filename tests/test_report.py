@@ -448,6 +448,26 @@ def test_two_studies_side_by_side(folder: Path, tmp_path: Path, capsys: pytest.C
     assert table.loc["eye · none", "ratio"] > 1.5
 
 
+def test_one_setup_against_the_field(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert main([str(folder), "--focus", "eye"]) == 0
+    path = Path(capsys.readouterr().out.strip())
+    try:
+        assert path == folder / "focus-eye.html"
+        text = path.read_text(encoding="utf-8")
+    finally:
+        path.unlink()
+    assert "<h1>eye against the field</h1>" in text
+    source = report.open_source(folder, baseline="eye")
+    place = list(source.board["setup"]).index("eye · none") + 1
+    lead = re.search(r'<p class="answer">(.*?)</p>', text)[1]
+    assert f"<strong>eye · none</strong> (the identity, no sharing) is number {place} of {len(SMALL)}: median" in lead
+    assert "Against <strong>eye · none</strong>" in lead
+    assert re.findall(r'<section id="([^"]+)"', text)[:3] == ["answer", "fastest", "against"]
+    assert main([str(folder), "--focus", "eyee"]) == 2
+    assert "--focus eyee: unknown; did you mean eye · none?" in capsys.readouterr().err
+    assert main([str(folder), "--focus", "eye", "--baseline", "eye"]) == 2
+
+
 def test_a_study_against_itself_is_equivalent(folder: Path, tmp_path: Path):
     paths = report.build_versus(folder, folder, formats="csv")
     table = pd.read_csv(paths["versus-demo.csv"])

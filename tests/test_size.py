@@ -118,6 +118,21 @@ def test_the_first_of_many_are_confirmed_with_the_values_that_they_have():
     assert [float(one) for one in values[1].split(",")] == [k / 100 for k in range(1, 21)]
 
 
+@pytest.mark.parametrize("width", [40, 80, 110])
+def test_names_stay_whole_in_a_narrow_terminal(width: int, monkeypatch, capsys):
+    names = [f"xavier_uniform(gain={k}) · cycle(2)" for k in range(2)]
+    board = stats.leaderboard(runs_of({name: {0.1: [60.0]} for name in names}))
+    monkeypatch.setattr(terminal, "out", terminal.Terminal(width=width))
+    terminal.leaderboard(board, {"metric": "accuracy/train", "value": 0.95})
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert ("loss" in shown) == (width == 110)
+    assert max(map(len, shown.splitlines()[1:])) <= width
+    if width > 40:
+        assert all(name in shown for name in names)
+        assert "verdict" in shown
+
+
 def test_the_terminal_shows_the_first_and_says_where_the_rest_is(monkeypatch, capsys):
     board = stats.leaderboard(runs_of({f"i{k:03d}": {0.1: [60.0]} for k in range(30)}))
     many = pd.concat([board.assign(setting=f"s{i}") for i in range(9)])

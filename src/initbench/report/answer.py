@@ -38,7 +38,7 @@ def answer(source: Source, setting: str) -> Sentence:
         where, who, goal, num.steps(first["steps"]),
         _space(num.interval(first["steps_low"], first["steps_high"])), many, num.rate(first["lr"]),
     )  # fmt: skip
-    return join([lead, _verdicts(source, setting, board), _could_be_first(board), _never(board), nets.counts(everyone)])
+    return join([lead, verdicts(source, setting, board), _could_be_first(board), _never(board), nets.counts(everyone)])
 
 
 def _answer_by_loss(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
@@ -55,7 +55,7 @@ def _answer_by_loss(source: Source, setting: str, board: pd.DataFrame) -> Senten
     return join([lead, _against(board, first, "final train loss")])
 
 
-def _verdicts(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
+def verdicts(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
     """How many setups are faster, equivalent, slower than the baseline, by how much, and how many nobody knows."""
     pairs = stats.distinct(source.part(source.pairs, setting))
     base = pairs[pairs["verdict"] == "baseline"]

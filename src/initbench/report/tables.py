@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -130,20 +131,36 @@ COLUMNS = {
 
 
 def mlflow_runs(source: Source) -> str | None:
-    """Address of the study's runs in the MLflow UI; None if it was not tracked.
+    """Address of the study's runs in the MLflow UI; None if it was not tracked, or where no page is known (databricks).
 
-    A local store has no address: it is that of `mlflow ui` as it starts by itself.
+    A file or a database has no address: it is that of `mlflow ui` as it starts by itself.
     """
     tracked = source.study.get("mlflow")
     if not isinstance(tracked, Mapping) or not tracked.get("experiment_id"):
         return None
     uri = str(tracked.get("uri") or "")
-    base = (
-        re.sub("//[^/]*@", "//", uri.rstrip("/"))
-        if uri.startswith(("http://", "https://"))
-        else "http://127.0.0.1:5000"
-    )
+    if uri.startswith("databricks"):
+        return None
+    base = re.sub("//[^/]*@", "//", uri.rstrip("/")) if is_server(uri) else "http://127.0.0.1:5000"
     return f"{base}/#/experiments/{tracked['experiment_id']}/runs?workflowType=machine_learning"
+
+
+def is_server(uri: str) -> bool:
+    """Whether an MLflow store has pages of its own."""
+    return uri.startswith(("http://", "https://"))
+
+
+def about_links(source: Source) -> str:
+    """What to start before the links to a file or a database lead anywhere.
+
+    >>> from types import SimpleNamespace
+    >>> study = {"mlflow": {"uri": "sqlite:///mlflow.db", "experiment_id": "1"}}
+    >>> about_links(SimpleNamespace(study=study))
+    'Runs: the links need mlflow ui --backend-store-uri sqlite:///mlflow.db.'
+    """
+    if mlflow_runs(source) is None or is_server(uri := str(source.study["mlflow"]["uri"])):
+        return ""
+    return f"Runs: the links need {shlex.join(['mlflow', 'ui', '--backend-store-uri', uri])}."
 
 
 def _runs_link(base: str, row: Any) -> Cell:

@@ -88,7 +88,7 @@ def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     mean exp(+-t SE / mean): the t interval of the log of the mean, by the delta method, so that no end is below 0.
 
     >>> [round(float(x[0]), 3) for x in mean_interval(np.array([[1.0], [1.5], [2.0]]))]
-    [1.5, 0.658, 3.42]
+    [1.5, 0.655, 3.433]
     """
     known = np.isfinite(values)
     n = known.sum(0)

@@ -181,7 +181,7 @@ def untracked(job: Iterable[str]) -> tuple[str, ...]:
 
 
 def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Results | None:
-    """Do what `python -m initbench` does with these overrides, without printing; returns Results.
+    """Do what `python -m initbench` does with these overrides; prints nothing but progress, to stderr; returns Results.
 
     Raises InputError for wrong input. The runs of an arm that fails have status `failed`; a damaged file of the store that
     was set aside gives a warning. With train.dry_run=true it trains nothing, says how much it would train, and returns None.
@@ -217,7 +217,7 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
 
                 study, _ = Way(study).go(here(trainer))
             else:
-                trainer.train(study.arms)
+                train_shown(study, trainer)
         except BaseException:
             trainer.pool.close(wait=False)
             raise
@@ -226,6 +226,17 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Resul
             results = collect(study, 0.0).results
     warn_of(told())
     return results
+
+
+def train_shown(study: Study, trainer: Training) -> None:
+    """Train what is missing; a terminal sees how far it is, a notebook or a log gets a line after ten seconds."""
+    from initbench.cli.display import Display
+    from initbench.study.tally import Tally
+
+    tally = Tally(study.arms, study.left(study.stored()), study.root, trainer.pool)
+    trainer.told = tally.add
+    with Display(len(study.arms), tally.total, tally.now, last=False).showing():
+        trainer.train(study.arms)
 
 
 def warn_of(lines: Sequence[str]) -> None:

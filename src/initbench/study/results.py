@@ -17,6 +17,7 @@ import pyarrow as pa
 from initbench import stats
 from initbench.config.arm import Run, dotted, run_key, runs_of
 from initbench.disk import naming, published
+from initbench.grammar import plural
 from initbench.stats.looks import LOOK_COLUMNS
 from initbench.store import merge
 from initbench.store.columns import plain_column
@@ -35,6 +36,17 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+SHOWN = 8  # arms of a printed study
+
+
+def steps_words(steps: float) -> str:
+    """
+    >>> steps_words(53.0), steps_words(float("inf")), steps_words(float("nan"))
+    ('53 steps', 'never', 'no target')
+    """
+    return "no target" if np.isnan(steps) else f"{steps:g} steps" if np.isfinite(steps) else "never"
+
+
 @dataclass(frozen=True)
 class Results:
     """A study: its two frames, the content of study.json, and its folder.
@@ -46,6 +58,19 @@ class Results:
     measured: History
     study: dict[str, Any]
     folder: Path
+
+    def __repr__(self) -> str:
+        """The first of the ranking, in about ten lines."""
+        first = [
+            f"  {row['rank']}. {row['setup']}: {steps_words(row['steps'])}, {row['reached']}/{row['n']} seeds arrived"
+            for _, row in stats.ordered(self.runs, self.study).head(SHOWN).iterrows()
+        ]
+        count = plural(self.runs["arm"].nunique(), "arm")
+        lines = [
+            f"Results of {self.study.get('study')}: {count}, {plural(len(self.runs), 'run')}, in {self.folder}",
+            *first,
+        ]
+        return "\n".join([*lines, "leaderboard(), compare(), report(), runs, history, study"])
 
     @cached_property
     def history(self) -> pd.DataFrame:
