@@ -130,7 +130,7 @@ def test_every_place_ranks_alike(shown: Shown):
     assert re.findall(r"^\| \d+ \| (.*?) \|", note, re.M) == order
     in_forest = [line for line in shown.drawn("forest") if line[0] in order]
     assert [line[0] for line in in_forest] == nets
-    assert shown.text().split(" reaches ")[0].endswith(f", {order[0]}")
+    assert re.search(rf", {re.escape(order[0])}( \([^()]*\))?$", shown.text().split(" reaches ")[0])
 
 
 def test_numbers_of_an_arm_are_the_same_everywhere(shown: Shown):
@@ -315,8 +315,9 @@ def test_other_targets_repeat_the_page_at_its_own(shown: Shown):
     own = num.target_words(*shown.source.target)
     for row in shown.table("elsewhere"):
         board = shown.board.loc[row["Setup"]]
-        text = f"#{board['rank']} · {num.steps(board['steps'])} · {board['reached']}/{board['n']}"
-        word = "" if board["verdict"] == "baseline" else f" · {board['verdict']}"
+        never = np.isinf(board["steps"])
+        text = f"#{board['rank']}, {num.steps(board['steps'])}{'' if never else ' steps'} {board['reached']}/{board['n']} arrived"
+        word = "" if board["verdict"] == "baseline" else f", {board['verdict']}"
         assert row[own] == text + word
 
 

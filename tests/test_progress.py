@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import frames
 from initbench import __main__ as command
 from initbench.cli import display
 from initbench.cli.display import Display, Done, Speed
@@ -183,3 +186,30 @@ def test_frames_have_the_same_bytes_however_small_the_parts(tmp_path, monkeypatc
         written.record(describe(study, 0.0), root, tmp_path / name)
         found.append([(tmp_path / name / one).read_bytes() for one in ("runs.parquet", "history.parquet")])
     assert found[0] == found[1]
+
+
+def test_what_a_command_is_at_is_gone_when_it_says_more(monkeypatch):
+    from initbench.cli import streams
+
+    class Tty(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Tty()
+    monkeypatch.setattr(sys, "stderr", screen)
+    streams.passing("initbench: planning")
+    streams.write("study s", screen)
+    assert screen.getvalue() == "\rinitbench: planning\x1b[K\r\x1b[Kstudy s\n"
+    log = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", log)
+    streams.passing("initbench: planning")
+    assert log.getvalue() == ""
+
+
+def test_a_printed_study_is_ten_lines(tmp_path):
+    from initbench.study.results import Results
+
+    lines = repr(Results(*frames.make_study(lrs=(0.1,), seeds=2, layer_metrics=()), tmp_path)).splitlines()
+    assert 3 <= len(lines) <= 10
+    assert lines[0].startswith("Results of ")
+    assert re.match(r"  1\. \w+.* · \w+: ", lines[1])

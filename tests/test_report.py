@@ -208,6 +208,20 @@ def test_what_a_factor_costs_in_words():
 # ---- the page
 
 
+def test_settings_are_folded_below_one_answer(tmp_path: Path):
+    settings = [f"digits, {depth}x32 relu, sgd, batch 64" for depth in (2, 4, 6)]
+    study = frames.make_study(SMALL[:2], lrs=(0.1,), seeds=8, settings=settings, layer_metrics=())
+    text = report.build(frames.write_study(tmp_path / "three", *study), formats="html")["report.html"].read_text()
+    answer = text[text.index('<section id="answer"') : text.index('<section id="settings"')]
+    assert re.search(r'class="answer"><strong>\w+ · \w+</strong> \([^)]*\) reaches the target first in', answer)
+    assert re.findall(r"<h3>(.*?)</h3>", answer[answer.index("The answer in each") :])[:3] == [
+        f"{s}, 300 steps" for s in settings
+    ]
+    fastest = text[text.index('<section id="fastest"') : text.index('<section id="decide"')]
+    assert re.findall(r'<details class="setting"( open)?>', fastest) == [" open", "", ""]
+    assert answer.count("Verdicts are corrected") <= 1
+
+
 def test_the_page_needs_nothing_else_and_lets_nothing_else_in(html: str):
     assert not re.search(r"""(src|href)=["'](https?:)?//""", html)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)[1].replace("&#39;", "'")
@@ -432,6 +446,26 @@ def test_two_studies_side_by_side(folder: Path, tmp_path: Path, capsys: pytest.C
     page = (b / "versus-demo.html").read_text()
     assert "2 setups only in default" in page
     assert table.loc["eye · none", "ratio"] > 1.5
+
+
+def test_one_setup_against_the_field(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert main([str(folder), "--focus", "eye"]) == 0
+    path = Path(capsys.readouterr().out.strip())
+    try:
+        assert path == folder / "focus-eye.html"
+        text = path.read_text(encoding="utf-8")
+    finally:
+        path.unlink()
+    assert "<h1>eye against the field</h1>" in text
+    source = report.open_source(folder, baseline="eye")
+    place = list(source.board["setup"]).index("eye · none") + 1
+    lead = re.search(r'<p class="answer">(.*?)</p>', text)[1]
+    assert f"<strong>eye · none</strong> (the identity, no sharing) is number {place} of {len(SMALL)}: median" in lead
+    assert "Against <strong>eye · none</strong>" in lead
+    assert re.findall(r'<section id="([^"]+)"', text)[:3] == ["answer", "fastest", "against"]
+    assert main([str(folder), "--focus", "eyee"]) == 2
+    assert "--focus eyee: unknown; did you mean eye · none?" in capsys.readouterr().err
+    assert main([str(folder), "--focus", "eye", "--baseline", "eye"]) == 2
 
 
 def test_a_study_against_itself_is_equivalent(folder: Path, tmp_path: Path):

@@ -121,6 +121,57 @@ def test_hovering_an_arm_says_its_numbers_and_its_link_leads_to_its_row(page: br
     assert tip.startswith(row)
 
 
+def test_the_numbers_of_an_arm_are_said_by_mouse_and_by_keyboard(page: browser.Page):
+    shown = "return document.querySelector('.tip').hidden ? '' : document.querySelector('.tip').textContent"
+    for event in ("new PointerEvent('pointerover', {bubbles: true})", "new FocusEvent('focusin', {bubbles: true})"):
+        page.run(f"document.querySelector('#fastest svg a').dispatchEvent({event})")
+        assert re.search(r"#1, .* arrived, lr ", page.run(shown))
+        page.run("dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))")
+        assert page.run(shown) == ""
+    tabbed = page.run(
+        "return [...document.querySelectorAll('.fig a')].map((a) => [a.tabIndex, !!a.querySelector('text')])"
+    )
+    assert {(index == 0) == named for index, named in tabbed} == {True}
+
+
+def test_picked_arms_stand_side_by_side_and_out_in_figures(page: browser.Page):
+    picks = "const picks = [...document.querySelectorAll('.pick')].slice(0, 2); picks.forEach((one) => one.click());"
+    names = column(page, "Setup")[:2]
+    page.run(picks)
+    first = page.run(
+        "return [...document.querySelector('.picked table').rows].map((r) => [...r.cells].map((c) => c.textContent))"
+    )
+    assert first[1][1:] == names
+    assert first[0][0].startswith("#")
+    assert page.run("return document.querySelectorAll('#fastest svg.some a.on').length") > 1
+    page.run(picks)
+    assert page.run(
+        "return [document.querySelector('.picked').hidden, document.querySelectorAll('svg.some').length]"
+    ) == [True, 0]
+
+
+def test_what_is_too_wide_says_that_it_scrolls(page: browser.Page):
+    page.look(420)
+    boxes = "[...document.querySelectorAll('.fig, .scroll')].filter((b) => b.checkVisibility())"
+    wide = "(b) => b.scrollWidth > b.clientWidth + 1"
+    page.wait(f"return {boxes}.every((b) => ({wide})(b) === b.classList.contains('over'))")
+    assert page.run(f"return {boxes}.some({wide})")
+    page.look(1600)
+
+
+def test_paper_cuts_no_table(page: browser.Page):
+    page.look(738)  # Letter within Chromium's margins
+    try:
+        page.devtools("Emulation.setEmulatedMedia", media="print")
+        right = page.run(
+            "return Math.max(...[...document.querySelectorAll('table')].map((t) => t.getBoundingClientRect().right))"
+        )
+        assert right <= 738
+    finally:
+        page.devtools("Emulation.setEmulatedMedia", media="")
+        page.look(1600)
+
+
 def test_it_prints(page: browser.Page):
     page.look(1600)
     pdf = page.pdf()

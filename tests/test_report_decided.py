@@ -196,7 +196,7 @@ def test_other_targets_repeat_the_words_that_fell_at_the_study_s_own(source: rep
     open_ = replace(source, study={**source.study, "looks": rows})
     heads, lines, _ = tables.target_table(open_, open_.settings[0])
     own = heads.index("95% train accuracy")
-    assert next(line[own] for line in lines if line[0] == "eye · none").endswith(" · undecided")
+    assert next(line[own] for line in lines if line[0] == "eye · none").small.endswith(", undecided")
 
 
 # ---- what could make an answer wrong

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 import signal
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import zlib
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import replace
@@ -689,6 +692,45 @@ def test_notes_and_view_fit_into_tags(tmp_path):
     names = {name for parent in parents for name in parent.points.key}
     many = {f"quantity_{i}{q}/layer_{layer:02d}" for i in range(40) for q in ("", "_p10") for layer in range(50)}
     assert len(pages.view(names | many, 0)) < 5000
+
+
+def test_the_view_begins_with_speed_and_names_its_charts(tmp_path):
+    given = study(tmp_path)
+    parents = [arm.parent for arm in arms_of(given, "none")]
+    names = {name for parent in parents for name in parent.points.key}
+    state = json.loads(pages.view(names, 0, {"loss/train"}))["state"].partition(";")[2]
+    state = json.loads(zlib.decompress(base64.b64decode(state)))
+    shown = {"n", "rank", "share_reached", "steps_to_target_median", "lr_chosen", "initbench.verdict"}
+    assert {name.partition(".")[2].strip("`") for name in state["selectedColumns"]} == shown
+    titles = [
+        chart.get("displayName") for chart in state["compareRunCharts"] if chart["metricKey"].startswith("grad_norm/")
+    ]
+    assert titles == [f"gradient norm, {end} layer" for end in ("first", "last", "middle")]
+    scales = {chart["metricKey"]: chart["scaleType"] for chart in state["compareRunCharts"] if chart["type"] == "LINE"}
+    assert (scales["loss/train"], scales["trained_share"]) == ("log", "linear")
+
+
+def test_arms_have_a_colour_and_the_verdict_of_the_report(tmp_path, database, path):
+    given = study(tmp_path / "demo")
+    given.folder.mkdir()
+    words = dict(zip(given.runs["arm_key"].unique(), ("baseline", "undecided")))
+    table = pd.DataFrame({"arm_key": list(words), "verdict": list(words.values())})
+    table.to_csv(given.folder / "leaderboard.csv", index=False)
+    for _ in range(2):
+        track.fill(given, database())
+        seen = snapshot(database())
+        for key, word in words.items():
+            assert seen[f"arm:{key}"]["tags"]["initbench.verdict"] == word
+    assert len({seen[f"arm:{key}"]["tags"]["mlflow.runColor"] for key in words}) == 2
+
+
+def test_a_parameter_has_one_name_in_arms_and_runs(tmp_path):
+    given = study(tmp_path)
+    for arm in given.study["arms"]:
+        arm["config"]["init"] = {"name": arm["config"]["init"]["name"], "args": {"gain": 1.0}}
+    parent = arms_of(given, "none")[0].parent
+    assert parent.params["init.gain"] == "1.0"
+    assert not any(".args." in name for name in parent.params)
 
 
 def test_importing_is_cheap():

@@ -20,13 +20,14 @@ from initbench.report.source import Source
 from initbench.study.plan import planned
 
 
-def test_mean_and_interval_are_scipys():
+def test_mean_and_interval_are_scipys_on_the_log_scale():
     values = np.random.default_rng(0).lognormal(size=(9, 3))
     values[2, 1] = np.nan
     mean, low, high = why.mean_interval(values)
     for k in range(3):
         known = values[:, k][np.isfinite(values[:, k])]
-        expected = scipy_stats.t.interval(0.95, len(known) - 1, known.mean(), scipy_stats.sem(known))
+        relative = scipy_stats.sem(known) / known.mean()  # the standard error of the log of the mean
+        expected = np.exp(scipy_stats.t.interval(0.95, len(known) - 1, np.log(known.mean()), relative))
         assert (mean[k], low[k], high[k]) == pytest.approx((known.mean(), *expected))
     alone = why.mean_interval(np.ones((1, 2)))
     assert alone[0].tolist() == [1.0, 1.0]

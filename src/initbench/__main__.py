@@ -74,6 +74,7 @@ def sweep(overrides: list[str], config_dirs: list[str], detach: bool = False, as
     from initbench.startup.processes import begin
 
     started = time.monotonic()
+    streams.passing("initbench: planning")
     alone = any(text.startswith(("engine.workers=1", "hydra/launcher=", "train.dry_run=")) for text in overrides)
     begun = not alone and begin()
     from initbench.study import command as study  # while the other process imports
@@ -151,10 +152,15 @@ def carry_out(
         return 0
     with writing(plan.folder, say_others):
         before = study.unchanged(plan) if plan.path is not None and not plan.config.rerun and not absent else None
-        outcome = before or study.collect(plan, time.monotonic() - started, absent=absent, process=process)
+        outcome = before or study.collect(plan, time.monotonic() - started, say_at, absent, process)
     say_outcome(plan, outcome, time.monotonic() - started)
     say_detached(absent.jobs)
     return outcome.status
+
+
+def say_at(text: str) -> None:
+    """What the command is at, while nothing else is to be seen."""
+    streams.passing(f"initbench: {text}")
 
 
 def say_others(text: str) -> None:

@@ -64,11 +64,11 @@ class Speed:
 class Display:
     """Share done, arms, runs, run-steps a second and time left: a bar in a terminal, else a plain line now and then.
 
-    `done` is asked how far it is.
+    `done` is asked how far it is; `last`: whether a log gets a line at the end, however short it took.
     """
 
-    def __init__(self, arms: int, total: Done, done: Callable[[], Done]) -> None:
-        self.arms, self.total, self.done = arms, total, done
+    def __init__(self, arms: int, total: Done, done: Callable[[], Done], last: bool = True) -> None:
+        self.arms, self.total, self.done, self.last = arms, total, done, last
         self.begun = self.told = time.monotonic()
         self.before = done()
         self.speed = Speed(self.begun, self.before.work)
@@ -91,7 +91,7 @@ class Display:
                 watcher.join()
             if in_cell:
                 streams.write(f"\r{self.text():<110}", sys.stderr)
-            else:
+            elif self.last or self.told > self.begun:
                 self.line()
             return
         columns = (

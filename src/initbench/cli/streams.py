@@ -25,8 +25,25 @@ def unread(stream: Any) -> None:
         pass
 
 
+_passing = False
+
+
+def passing(text: str = "") -> None:
+    """In a terminal, what a command is at, until it says something that stays; a log is told nothing."""
+    global _passing
+    if sys.stderr is None or not sys.stderr.isatty() or not (text or _passing):
+        return
+    _passing = bool(text)
+    try:
+        sys.stderr.write(f"\r{text}\x1b[K")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        unread(sys.stderr)
+
+
 def write(text: str, stream: Any) -> None:
     """Text and a line's end to a stream, if anybody reads it."""
+    passing()
     try:
         print(text, file=stream, flush=True)
     except BrokenPipeError:

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from initbench.cli import streams
@@ -26,6 +27,7 @@ class Terminal(Console):
 
     def print(self, *objects: Any, **how: Any) -> None:
         """Text in one line, with what cannot be printed escaped, or a table."""
+        streams.passing()
         try:
             super().print(*(printable(one) if isinstance(one, str) else one for one in objects), **how)
         except BrokenPipeError:
@@ -41,6 +43,7 @@ class Terminal(Console):
 tty = sys.stdout is not None and sys.stdout.isatty()
 out = Terminal(width=None if tty or "COLUMNS" in os.environ else 110)
 err = Terminal(stderr=True)
+DROPPED = ("loss", "95% interval", "lr", "x base")  # columns, in the order in which a narrow terminal goes without
 SHOWN_ROWS = 20  # of a table, or of a list
 SHOWN_SETTINGS = 6
 ALL_ROWS = 60  # of all tables together
@@ -56,23 +59,28 @@ def leaderboard(board: Any, target: Any) -> None:
     for setting in shown:
         rows = board[board["setting"] == setting]
         goal = f"steps to {target['metric']} {target['value']:g}" if target else "no target"
-        table = Table(
-            title=printable(f"{setting}: {goal}"),
-            title_justify="left",
-            title_style="bold",
-            box=SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-        )
         lines = [cells(row, bool(target)) for row in rows.head(most).to_dict("records")]
-        for name in lines[0]:
-            table.add_column(name, justify="left" if name == "setup" else "right", no_wrap=name != "setup")
-        for row in lines:
-            table.add_row(*row.values())
-        out.print(table)
+        out.print(fitting(printable(f"{setting}: {goal}"), lines, out))
         if len(rows) > most:
             out.print(f"  {len(rows) - most:,} more in the report")
     if len(settings) > len(shown):
         out.print(f"{plural(len(settings) - len(shown), 'more setting')} in the report")
+
+
+def fitting(title: str, lines: Sequence[dict[str, str]], console: Console) -> Table:
+    """The table of these lines without the columns for which a console has no room: names are not cut."""
+    names = list(lines[0])
+    for left_out in (None, *DROPPED):
+        names = [name for name in names if name != left_out]
+        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for name in names:
+            is_name = name == "setup"
+            table.add_column(name, justify="left" if is_name else "right", no_wrap=not is_name, overflow="fold")
+        for row in lines:
+            table.add_row(*(row[name] for name in names))
+        if Measurement.get(console, console.options, table).maximum < console.width:
+            break
+    return table
 
 
 def cells(row: dict[str, Any], target: bool) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from initbench.leaderboard.board import GROUPS, Board
 from initbench.leaderboard.profile import Profile
 from initbench.report import numbers as num
-from initbench.report.figures.common import LABEL, WIDTH, canvas, finite, inches, log_axis, note, rule, series
+from initbench.report.figures.common import LABEL, WIDTH, canvas, finite, inches, log_axis, note, of_arm, rule, series
 from initbench.report.palette import INK, LINE, MUTED, SERIES, SHADE
 from initbench.stats.rates import GATE
 
@@ -28,7 +28,7 @@ LEVELS = 5  # shades of a ratio on either side of 1
 FULL = 8.0  # the ratio of the strongest shade
 
 
-def places(board: Board, link: Mapping[str, int]) -> Figure:
+def places(board: Board) -> Figure:
     """Left: geometric mean of the ratios to the baseline; right: rank; both with 95% intervals, coloured by group."""
     names = board.order
     table = board.against_baseline.loc[names]
@@ -65,8 +65,7 @@ def places(board: Board, link: Mapping[str, int]) -> Figure:
             textcoords="offset points", va="center", ha="right", fontsize=8,
             fontweight="bold" if name == board.grid.baseline else "normal",
         )  # fmt: skip
-        if name in link:
-            text.set_url(f"#arm-{link[name]}")
+        of_arm(name, text)
     for i, (group, words) in enumerate(zip(GROUPS, GROUP_WORDS)):
         x = LEFT + i * 1.3
         figure.text(

@@ -37,9 +37,9 @@ class Draw:
         self.styles = Styles()
 
     def svg(
-        self, figure: Figure, key: str, title: str, sentence: Sentence, tips: dict[str, str] | None = None
+        self, figure: Figure, key: str, title: str, sentence: Sentence, arms: dict[str, tuple[str, str]] | None = None
     ) -> Markup:
-        return inline_svg(figure, key, title, plain(sentence), self.styles, tips)
+        return inline_svg(figure, key, title, plain(sentence), self.styles, arms)
 
 
 def files_of(entries: Sequence[Entry], grid: Grid) -> dict[str, str]:
@@ -63,8 +63,7 @@ def page(board: Board, shared: Shared | None) -> str:
         draw,  # type: ignore[arg-type]
         title=TITLE,
         subtitle=f"{num.plural(n, 'initializer')} in {num.plural(len(board.grid.settings), 'setting')} · {num.whole(len(board.runs))} runs",
-        answers=[html(answer(board))],
-        answers_left="",
+        answer=html(answer(board)),
         told=[],
         four=[(str(groups[group]), words, f"of {n}") for group, words in zip(GROUPS, FOUR)],
         notices=[{"title": one.title, "text": html(one.text)} for one in notices(board)],
@@ -87,9 +86,9 @@ FOUR = ("could be the best", "faster than the baseline", "not told apart from it
 
 def _places(board: Board, draw: Draw) -> Block:
     names = board.order
-    link = {name: i for i, name in enumerate(names)}
+    rows = {name: (f"#arm-{i}", "") for i, name in enumerate(names)}
     sentence = noise(board)
-    figure = draw.svg(figures.places(board, link), "places", "Ratios to the baseline and ranks", sentence)
+    figure = draw.svg(figures.places(board), "places", "Ratios to the baseline and ranks", sentence, rows)
     table = {"kind": "leaderboard", "heads": tables.heads(board), "rows": tables.rows(board)}
     items = [
         Item(html(sentence), figure, n=_n(board)),

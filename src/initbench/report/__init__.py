@@ -50,6 +50,17 @@ def write(source: Source, formats: Iterable[str] | str) -> dict[str, Path]:
     return {name: _write(source.folder / name, content) for name, content in files.items()}
 
 
+def build_focus(results: Any, name: str, *, target: Any = None) -> dict[str, Path]:
+    """Write the page of one setup, or of an initializer, against all others: focus-<name>.html in the study's folder.
+
+    Raises InputError as `build` does.
+    """
+    from initbench.report import focus
+
+    source = focus.opened(results, name, target)
+    return {file: _write(source.folder / file, focus.focused(source, name)) for file in (focus.file_of(name),)}
+
+
 def build_versus(
     first: Any, second: Any, *, target: Any = None, formats: Iterable[str] | str = DEFAULT
 ) -> dict[str, Path]:
@@ -132,4 +143,4 @@ def _write(path: Path, content: Content) -> Path:
     return path
 
 
-__all__ = ["DEFAULT", "FORMATS", "Source", "build", "build_versus", "open_source", "write"]
+__all__ = ["DEFAULT", "FORMATS", "Source", "build", "build_focus", "build_versus", "open_source", "write"]

@@ -11,7 +11,7 @@ from initbench.cli import as_json, streams
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
 from initbench.errors import refusal, shown
-from initbench.report import DEFAULT, FORMATS, build, build_versus, open_source
+from initbench.report import DEFAULT, FORMATS, build, build_focus, build_versus, open_source
 from initbench.report.merging import merge
 from initbench.startup.processes import alone
 from initbench.store.lock import writing
@@ -31,6 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--merge", action="store_true", help="the studies are parts of one: its data and report")
     parser.add_argument("--baseline", metavar="SETUP", help="setup or initializer to compare the others with")
+    parser.add_argument(
+        "--focus", metavar="SETUP", help="a page of this setup or initializer against all others instead"
+    )
     parser.add_argument(
         "--family", metavar="LIST", help="setups or initializers that get a verdict, with commas between (default: all)"
     )
@@ -99,11 +102,18 @@ def _printed(sources: Sequence[Path], arguments: argparse.Namespace) -> int:
 def _paths(sources: Sequence[Path], arguments: argparse.Namespace) -> dict[str, Path]:
     """Write the report of one study, or of two side by side."""
     if len(sources) == 2:
+        if arguments.focus is not None:
+            raise refusal("--focus", "it takes one study", "name one")
         if arguments.baseline is not None:
             raise refusal("--baseline", "with two studies the first one is the baseline", "leave it out")
         if arguments.family is not None:
             raise refusal("--family", "with two studies every common setup is judged", "leave it out")
         return build_versus(*sources, target=arguments.target, formats=arguments.formats)
+    if arguments.focus is not None:
+        for name in ("baseline", "family"):
+            if getattr(arguments, name) is not None:
+                raise refusal(f"--{name}", "with --focus every setup is compared with that one", "leave it out")
+        return build_focus(sources[0], arguments.focus, target=arguments.target)
     asked = {name: getattr(arguments, name) for name in ("baseline", "family", "target", "formats")}
     return build(sources[0], **asked)
 

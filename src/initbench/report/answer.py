@@ -10,6 +10,7 @@ from initbench.report import nets
 from initbench.report import numbers as num
 from initbench.report.sentences import word_counts
 from initbench.report.source import Source
+from initbench.report.spoken import in_words, introduced
 from initbench.report.words import Bold, Sentence, join, listed, say
 
 
@@ -18,7 +19,7 @@ def answer(source: Source, setting: str) -> Sentence:
     everyone = source.part(source.board, setting)
     board = stats.distinct(everyone)
     first = board.iloc[0]
-    who, where = Bold(first["setup"]), setting
+    who, where = introduced(str(first["setup"])), setting
     if (board["failed"] == board["n"]).all():
         return say("On {} there is no result: all {} failed.", where, num.plural(int(board["n"].sum()), "run"))
     if not source.arrives(setting):
@@ -37,7 +38,7 @@ def answer(source: Source, setting: str) -> Sentence:
         where, who, goal, num.steps(first["steps"]),
         _space(num.interval(first["steps_low"], first["steps_high"])), many, num.rate(first["lr"]),
     )  # fmt: skip
-    return join([lead, _verdicts(source, setting, board), _could_be_first(board), _never(board), nets.counts(everyone)])
+    return join([lead, verdicts(source, setting, board), _could_be_first(board), _never(board), nets.counts(everyone)])
 
 
 def _answer_by_loss(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
@@ -49,12 +50,12 @@ def _answer_by_loss(source: Source, setting: str, board: pd.DataFrame) -> Senten
         why = f"No setup reaches {num.target_words(*source.target)} within {num.steps(source.tau(setting))} steps"
     lead = say(
         "On {}: {}, so arms are ranked by final train loss. {} is lowest: median {}, n={}, lr {}.",
-        setting, why, Bold(first["setup"]), num.real(first["loss_train"]), first["n"], num.rate(first["lr"]),
+        setting, why, introduced(str(first["setup"])), num.real(first["loss_train"]), first["n"], num.rate(first["lr"]),
     )  # fmt: skip
     return join([lead, _against(board, first, "final train loss")])
 
 
-def _verdicts(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
+def verdicts(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
     """How many setups are faster, equivalent, slower than the baseline, by how much, and how many nobody knows."""
     pairs = stats.distinct(source.part(source.pairs, setting))
     base = pairs[pairs["verdict"] == "baseline"]
@@ -66,8 +67,10 @@ def _verdicts(source: Source, setting: str, board: pd.DataFrame) -> Sentence:
         named = [] if word in ("undecided", stats.NOT_JUDGED) else _named(pairs[pairs["verdict"] == word])
         parts += [", " if parts else "", f"{count} {word}", " (within 10%)" * (word == "equivalent"), *named]
     row = board[board["arm"] == base["arm"].iloc[0]].iloc[0]
-    of = f"{num.steps(row['steps'])} steps, n={row['n']}"
-    return (*say("Against {} ({}): ", Bold(row["setup"]), of), *parts, ".")
+    what = f"{num.steps(row['steps'])} steps, n={row['n']}"
+    if words := in_words(str(row["setup"])):
+        what = f"{words}; {what}"
+    return (*say("Against {} ({}): ", Bold(row["setup"]), what), *parts, ".")
 
 
 def _named(found: pd.DataFrame) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
@@ -36,7 +37,7 @@ class Item:
 
 @dataclass
 class Block:
-    """A question and its answers, one per setting."""
+    """A question and its answers, those of several settings folded."""
 
     key: str
     short: str  # in the navigation
@@ -44,6 +45,11 @@ class Block:
     how: list[str]
     items: list[Item] = field(default_factory=list)
     left_out: str = ""
+
+    @property
+    def groups(self) -> list[tuple[str | None, list[Item]]]:
+        """The items of each setting together; those of no setting for themselves."""
+        return [(setting, list(items)) for setting, items in groupby(self.items, key=lambda item: item.setting)]
 
 
 class Draw:
@@ -53,15 +59,14 @@ class Draw:
         self.source = source
         self.styles = Styles()
         listed = in_table(source.board)
-        self.row_of = {arm: i for i, arm in enumerate(listed["arm"])}
         self.names = dict(zip(source.board["arm"], source.board["setup"]))
-        self.tips = {f"#arm-{i}": tip(row) for i, (_, row) in enumerate(listed.iterrows())}
+        self.arms = {row["arm"]: (f"#arm-{i}", tip(row)) for i, (_, row) in enumerate(listed.iterrows())}
         self.figures: list[tuple[str, str, Figure]] = []  # key, title: for files of their own
 
     def svg(self, figure: Figure, name: str, setting: str, title: str, sentence: Sentence) -> Markup:
         key = f"{name}{self.source.settings.index(setting)}"
         self.figures.append((key, title, figure))
-        return inline_svg(figure, key, title, plain(sentence), self.styles, self.tips)
+        return inline_svg(figure, key, title, plain(sentence), self.styles, self.arms)
 
 
 def tip(row: pd.Series) -> str:

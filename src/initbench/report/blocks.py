@@ -48,7 +48,7 @@ def fastest(source: Source, draw: Draw) -> Block:
         figure = None
         if board["ratio"].notna().any() and len(board) > 1:
             title = f"Forest: ratio to {board['baseline'].iloc[0]}"
-            figure = draw.svg(forest.forest(board, draw.row_of), "forest", setting, title, sentence)
+            figure = draw.svg(forest.forest(board), "forest", setting, title, sentence)
         item = Item(html(sentence), figure, n_of(board) + thinned(board), heading)
         if source.arrives(setting):
             chosen = source.part(source.chosen, setting)
@@ -143,7 +143,8 @@ def all_arms(source: Source, draw: Draw) -> Block:
     block = Block("all", "All arms", "All arms", [
         "Ranked by mean log steps among setups that arrived in at least 80% of their seeds; then by share arrived; "
         "then by final train loss. Click a column header to sort, again to reverse; never and – stay last.",
-        " ".join(how),
+        " ".join([*how, tables.about_links(source)]).strip(),
+        "Tick arms to see them side by side, and out in the figures.",
     ])  # fmt: skip
     columns = tables.leaderboard_columns(source)
     shown = in_table(source.board)

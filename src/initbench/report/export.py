@@ -60,6 +60,7 @@ def recolour(figure: Figure) -> None:
     found = figure.findobj(Artist)
     arrows = [one.arrow_patch for one in found if isinstance(one, Annotation) and one.arrow_patch is not None]
     for artist in [*found, *arrows]:  # an arrow is no child of its annotation
+        artist.set_url(None)  # leads to a row of the page
         for name in _PROPERTIES:
             get, put = getattr(artist, f"get_{name}", None), getattr(artist, f"set_{name}", None)
             if get is None or put is None:

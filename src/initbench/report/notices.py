@@ -40,8 +40,8 @@ def notices(source: Source) -> list[Notice]:
     return [one for alike in found for one in folded(alike, source.settings)]
 
 
-def folded(found: Sequence[Notice], settings: Sequence[str], most: int = 3) -> list[Notice]:
-    """Of more than `most` notices whose titles differ in their setting and in numbers alone, the first, and how many more.
+def folded(found: Sequence[Notice], settings: Sequence[str]) -> list[Notice]:
+    """Of notices whose titles differ in their setting and in numbers alone, the first, and how many more.
 
     >>> [one.title for one in folded([Notice(f"{n} arms ({s})", ()) for n, s in enumerate("abcd")], list("abcd"))]
     ['0 arms (a; the like in 3 more settings)']
@@ -54,11 +54,10 @@ def folded(found: Sequence[Notice], settings: Sequence[str], most: int = 3) -> l
     out = []
     for alike in kinds.values():
         where, first = alike[0]
-        if len(alike) <= most:
-            out += [one for _, one in alike]
-        else:
-            title = first.title.removesuffix(f"{where})")
-            out.append(first._replace(title=f"{title}{where}; the like in {len(alike) - 1} more settings)"))
+        if len(alike) > 1:
+            title, more = first.title.removesuffix(f"{where})"), num.plural(len(alike) - 1, "more setting")
+            first = first._replace(title=f"{title}{where}; the like in {more})")
+        out.append(first)
     return out
 
 

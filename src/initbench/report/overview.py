@@ -1,4 +1,4 @@
-"""More settings than can each have an answer and figures: who is first in how many of them, and a row for each."""
+"""Several settings: one answer over all of them, and a row for each."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import pandas as pd
 from initbench import stats
 from initbench.report import numbers as num
 from initbench.report.answer import answer as of_setting
-from initbench.report.block import MOST_SETTINGS, Block, Draw, Item, drawn_settings
+from initbench.report.block import Block, Draw, Item, drawn_settings
 from initbench.report.sentences import word_counts
 from initbench.report.source import Source
-from initbench.report.words import Bold, Sentence, html, join, listed, say
+from initbench.report.spoken import introduced
+from initbench.report.words import Sentence, html, join, listed, say
 
 MOST_ROWS = 200
 HEADS = ("Setting", "First", "Steps", "Arrived", "Ratio", "Verdict", "Near", "All verdicts")
 
 
-def is_many(source: Source) -> bool:
-    """Whether the settings are told together."""
-    return len(source.settings) > MOST_SETTINGS
+def several(source: Source) -> bool:
+    """Whether one answer is given over settings."""
+    return len(source.settings) > 1
 
 
 def boards(source: Source) -> dict[str, pd.DataFrame]:
@@ -28,31 +29,57 @@ def boards(source: Source) -> dict[str, pd.DataFrame]:
     return {str(name): stats.distinct(part) for name, part in source.board.groupby("setting", sort=False)}
 
 
-def answers(source: Source) -> list[Sentence]:
-    """The answer of each setting, or one for all together."""
-    return [answer(source)] if is_many(source) else [of_setting(source, setting) for setting in source.settings]
+def first_answer(source: Source) -> Sentence:
+    """What a page begins with: the answer of the only setting, or one over all of them."""
+    return answer(source) if several(source) else of_setting(source, source.settings[0])
+
+
+def each(source: Source) -> list[tuple[str, Sentence]]:
+    """The answer of each setting that is drawn, where there are several."""
+    return [(setting, of_setting(source, setting)) for setting in drawn_settings(source)] if several(source) else []
 
 
 def answer(source: Source) -> Sentence:
-    """Who is first in how many settings, and how sure that is."""
+    """Who is first in how many settings, by how much, and how sure that is."""
     firsts = {setting: board.iloc[0] for setting, board in boards(source).items()}
     arrive = [row for row in firsts.values() if row["share"] >= stats.GATE]
-    shown, first = (arrive, "reaches the target first in {}") if arrive else (
-        list(firsts.values()), "has the lowest final train loss in {}")  # fmt: skip
+    shown, first = (
+        (arrive, "reaches the target first") if arrive else (list(firsts.values()), "has the lowest final train loss")
+    )
     counts = Counter(str(row["setup"]) for row in shown).most_common()
     (name, most), others = counts[0], [f"{setup} in {count}" for setup, count in counts[1:]]
-    parts = [say("Of {}, {} " + first + "{}.", num.plural(len(firsts), "setting"), Bold(name), str(most),
-                 f", {listed(others, 4)}" if others else "")]  # fmt: skip
+    where = f"in all {len(firsts)} settings" if most == len(firsts) else f"in {most} of {len(firsts)} settings"
+    parts = [say("{} {} {}{}.", introduced(name), first, where, f", {listed(others, 4)}" if others else "")]
     if not arrive:
         return join([*parts, say("No setup arrives in {} of its seeds in any of them.", num.percent(stats.GATE))])
+    parts.append(_ratios([row for row in arrive if row["setup"] == name]))
     if len(arrive) < len(firsts):
         lost = len(firsts) - len(arrive)
         parts.append(say("In {} of them no setup arrives in {} of its seeds.", str(lost), num.percent(stats.GATE)))
-    sure = sum(row["verdict"] == "faster" for row in arrive)
-    is_ = sum(row["setup"] == row["baseline"] for row in arrive)
+    parts.append(_sure(arrive))
     near = sum(_near(board) > 0 for board in boards(source).values())
-    text = "The first is called faster than its baseline in {}, and is the baseline in {}; in {} another could also be first."
-    return join([*parts, say(text, str(sure), str(is_), str(near))])
+    return join([*parts, say("In {} another could also be first.", str(near)) if near else ()])
+
+
+def _ratios(rows: list[pd.Series]) -> Sentence:
+    """From where to where the ratios of a setup go, where it has one baseline."""
+    bases = {row["baseline"] for row in rows if row["setup"] != row["baseline"]}
+    ratios = [float(row["ratio"]) for row in rows if row["baseline"] in bases and not num.is_missing(row["ratio"])]
+    if len(bases) != 1 or not ratios:
+        return ()
+    low, high = num.times(min(ratios)), num.times(max(ratios))
+    return say(
+        "There it takes {} the steps of {}.", low if low == high else f"{low} to {high}", introduced(str(*bases))
+    )
+
+
+def _sure(rows: list[pd.Series]) -> Sentence:
+    """How often the first of a setting is called faster than its baseline, and how often it is the baseline."""
+    faster, is_ = (
+        sum(found) for found in zip(*((r["verdict"] == "faster", r["setup"] == r["baseline"]) for r in rows))
+    )
+    rest = f", and is the baseline in {is_}" if is_ else ""
+    return say("The first is called faster than the baseline in {} of {}{}.", str(faster), str(len(rows)), rest)
 
 
 def _near(board: pd.DataFrame) -> int:
@@ -78,17 +105,23 @@ def rows(source: Source) -> list[list[str]]:
 
 
 def settings(source: Source, draw: Draw) -> Block:
-    """The table of all settings; nothing where each has its own answer."""
+    """The table of all settings; nothing where there is one."""
     block = Block("settings", "Settings", "Who is first in each setting?", [
         "The first of each setting's ranking, its median steps to the target, and its ratio to the setting's baseline with the 95% "
         "interval. Near: how many others some bootstrap draws put there, unless a verdict calls them slower. "
         "Verdicts are corrected within each setting.",
     ])  # fmt: skip
-    if is_many(source):
+    if several(source):
         found = rows(source)
         left = len(source.settings) - len(found)
         rest = f"; {left:,} more in leaderboard.csv" if left else ""
         table = {"kind": "plain", "heads": HEADS, "rows": found, "text": {1, 5, 7}}
-        text = say("One row each; the figures below are of the first {}.", str(len(drawn_settings(source))))
+        drawn = len(drawn_settings(source))
+        below = (
+            "each has its figures below, folded"
+            if drawn == len(source.settings)
+            else f"the figures below are of the first {drawn}"
+        )
+        text = say("One row each; {}.", below)
         block.items.append(Item(html(text), table=table, n=num.plural(len(source.settings), "setting") + rest))
     return block

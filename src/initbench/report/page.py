@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -18,13 +18,14 @@ from initbench.report import numbers as num
 from initbench.report.answer import four_numbers, span
 from initbench.report.block import MOST_SETTINGS, Block, Draw
 from initbench.report.blocks import blocks
+from initbench.report.glossary import WORDS
 from initbench.report.looked import facts
 from initbench.report.notices import notices
 from initbench.report.palette import variables
 from initbench.report.sentences import word_counts
 from initbench.report.source import Source
 from initbench.report.svg import drawing
-from initbench.report.words import html, listed
+from initbench.report.words import Sentence, html, listed
 
 MOST_NAMES = 40  # of a list
 METHODS = (
@@ -82,16 +83,20 @@ def page(
     command: str | None = None,
     drawn: tuple[list[Block], Draw] | None = None,
     formats: Collection[str] = (),
+    title: str | None = None,
+    lead: Sentence | None = None,
 ) -> str:
     """The whole page. Same source, same text. `drawn`: its blocks, if they are at hand; `formats`: what is written beside
-    it, to which it links."""
+    it, to which it links; `title`, `lead`: of a page that asks something else."""
     with drawing():
         shown, draw = drawn or blocks(source)
     return render(
         draw,
-        title=f"{source.study.get('study', 'study')}: which setup trains fastest?",
+        title=title or f"{source.study.get('study', 'study')}: which setup trains fastest?",
         subtitle=_subtitle(source),
-        answers=[html(one) for one in overview.answers(source)],
+        answer=html(overview.first_answer(source) if lead is None else lead),
+        each=[(setting, html(one)) for setting, one in overview.each(source) if lead is None],
+        words=WORDS,
         told=[(name, html(sentence)) for name, sentence in facts(source)],
         four=four_numbers(source),
         notices=[{"title": n.title, "text": html(n.text)} for n in notices(source)],
@@ -105,7 +110,9 @@ def page(
     )
 
 
-def render(draw: Draw, **content: Any) -> str:
+def render(
+    draw: Draw, *, each: Sequence[tuple[str, Markup]] = (), words: Sequence[tuple[str, str]] = (), **content: Any
+) -> str:
     """The template filled with `content`, its styles and script admitted by their hashes alone."""
     css = _asset("report.css").replace("LIGHT", variables(False)).replace("DARK", variables(True))
     css = css.replace("\n", "") + draw.styles.css()
@@ -117,7 +124,7 @@ def render(draw: Draw, **content: Any) -> str:
         ]
     )  # fmt: skip
     template = _environment().from_string(_asset("report.html.j2"))
-    text = template.render(policy=policy, css=Markup(css), script=Markup(script), **content)
+    text = template.render(policy=policy, css=Markup(css), script=Markup(script), each=each, words=words, **content)
     return text.lstrip() + "\n"
 
 

@@ -17,6 +17,7 @@ import matplotlib as mpl
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from initbench.report.figures.common import ARM
 from initbench.report.palette import INK, LINE, MUTED, TONES
 
 RC = {
@@ -84,12 +85,12 @@ def inline_svg(
     title: str,
     description: str,
     styles: Styles,
-    tips: Mapping[str, str] | None = None,
+    arms: Mapping[str, tuple[str, str]] | None = None,
 ) -> Markup:
     """SVG of a figure for the page. `key` is unique on it: prefix of every id, and the hash salt.
 
-    `title` says what is drawn, `description` what is to be seen; both are read out by screen readers. `tips`: what
-    hovering over a link says, by its target ("#arm-3").
+    `title` says what is drawn, `description` what is to be seen; both are read out by screen readers. `arms`: where the
+    link of an arm leads ("#arm-3") and what hovering over it says; an arm that is not there gets no link.
     """
     out = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": key}):
@@ -100,9 +101,8 @@ def inline_svg(
             if _tag(child) in ("metadata", "style") or (_tag(child) == "defs" and _only_style(child)):
                 parent.remove(child)
     for element in root.iter():
-        tip = (tips or {}).get(_href(element)) if _tag(element) == "a" else None
-        if tip:
-            ET.SubElement(element, "title").text = tip
+        if _tag(element) == "a":
+            _link(element, arms or {})
     keep = root.attrib["viewBox"]
     root.attrib.clear()
     for element in root.iter():
@@ -118,8 +118,19 @@ def inline_svg(
     return Markup(f"<svg {head}>{about}{body}</svg>")
 
 
-def _href(element: ET.Element) -> str:
-    return next((value for name, value in element.attrib.items() if name.rsplit("}", 1)[-1] == "href"), "")
+def _link(element: ET.Element, arms: Mapping[str, tuple[str, str]]) -> None:
+    """Where the link of an arm leads and what it says; by keyboard, its name alone is met."""
+    href = next((value for name, value in element.attrib.items() if name.rsplit("}", 1)[-1] == "href"), "")
+    element.attrib.clear()
+    if (arm := href.removeprefix(ARM)) not in arms:
+        element.tag = "g"
+        return
+    target, tip = arms[arm]
+    element.set("href", target)
+    if not any(_tag(child) == "text" for child in element.iter()):
+        element.attrib |= {"tabindex": "-1", "aria-hidden": "true"}
+    if tip:
+        ET.SubElement(element, "title").text = tip
 
 
 def _tag(element: ET.Element) -> str:

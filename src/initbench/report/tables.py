@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -130,20 +131,36 @@ COLUMNS = {
 
 
 def mlflow_runs(source: Source) -> str | None:
-    """Address of the study's runs in the MLflow UI; None if it was not tracked.
+    """Address of the study's runs in the MLflow UI; None if it was not tracked, or where no page is known (databricks).
 
-    A local store has no address: it is that of `mlflow ui` as it starts by itself.
+    A file or a database has no address: it is that of `mlflow ui` as it starts by itself.
     """
     tracked = source.study.get("mlflow")
     if not isinstance(tracked, Mapping) or not tracked.get("experiment_id"):
         return None
     uri = str(tracked.get("uri") or "")
-    base = (
-        re.sub("//[^/]*@", "//", uri.rstrip("/"))
-        if uri.startswith(("http://", "https://"))
-        else "http://127.0.0.1:5000"
-    )
+    if uri.startswith("databricks"):
+        return None
+    base = re.sub("//[^/]*@", "//", uri.rstrip("/")) if is_server(uri) else "http://127.0.0.1:5000"
     return f"{base}/#/experiments/{tracked['experiment_id']}/runs?workflowType=machine_learning"
+
+
+def is_server(uri: str) -> bool:
+    """Whether an MLflow store has pages of its own."""
+    return uri.startswith(("http://", "https://"))
+
+
+def about_links(source: Source) -> str:
+    """What to start before the links to a file or a database lead anywhere.
+
+    >>> from types import SimpleNamespace
+    >>> study = {"mlflow": {"uri": "sqlite:///mlflow.db", "experiment_id": "1"}}
+    >>> about_links(SimpleNamespace(study=study))
+    'Runs: the links need mlflow ui --backend-store-uri sqlite:///mlflow.db.'
+    """
+    if mlflow_runs(source) is None or is_server(uri := str(source.study["mlflow"]["uri"])):
+        return ""
+    return f"Runs: the links need {shlex.join(['mlflow', 'ui', '--backend-store-uri', uri])}."
 
 
 def _runs_link(base: str, row: Any) -> Cell:
@@ -213,7 +230,7 @@ def other_targets(source: Source) -> list[tuple[str, float]]:
 MOST_JUDGED = 60  # arms of a setting that are judged anew at each target; more are only ranked
 
 
-def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str], list[list[str]], Sentence]:
+def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str], list[list[Cell | str]], Sentence]:
     """Heads, rows (rank, median, arrived, verdict at each target and at 9/10 of the budget) and what changes."""
     runs = source.part(source.runs, setting)
     own = stats.distinct(source.part(source.board, setting)).set_index("setup")
@@ -234,19 +251,12 @@ def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str]
     lines = []
     flips = 0
     for setup in own.index[:most]:
-        line = [str(setup)]
-        for board in boards.values():
-            if setup not in board.index:
-                line.append(num.MISSING)
-                continue
-            row = board.loc[setup]
-            text = f"{num.steps(row['steps'])} · {num.count(row['reached'], row['n'])}"
-            text = f"#{int(row['rank'])} · {text}" if judged else text
-            if judged and row["verdict"] != "baseline":
-                flipped = row["verdict"] != own.loc[setup, "verdict"]
-                text += f" · {'≠ ' if flipped else ''}{row['verdict']}"
-            line.append(text)
-        lines.append(line)
+        was = own.loc[setup]
+        cells = [
+            _at_target(board.loc[setup], was, judged) if setup in board.index else num.MISSING
+            for board in boards.values()
+        ]
+        lines.append([str(setup), *cells])
     if judged:
         for board in boards.values():
             both = [s for s in own.index if s in board.index and own.loc[s, "verdict"] != "baseline"]
@@ -259,7 +269,19 @@ def target_table(source: Source, setting: str, most: int = 8) -> tuple[list[str]
     if judged:
         text = f"{num.plural(flips, 'verdict')} of {sum(max(0, len(b.index.intersection(own.index)) - 1) for b in boards.values())} would change."
         sentence = join([sentence, say("{}", text)])
-    return ["Setup", *boards], lines, sentence
+    key = "Each cell: {}median steps; below, seeds arrived of all{}."
+    parts = ("rank, ", " and the verdict, with ≠ where it is not the study's own") if judged else ("", "")
+    return ["Setup", *boards], lines, join([sentence, say(key, *parts)])
+
+
+def _at_target(row: pd.Series, was: pd.Series, judged: bool) -> Cell:
+    """How a setup does at another target: rank and median steps; below them arrived seeds and verdict."""
+    median, arrived = num.steps(row["steps"]), f"{num.count(row['reached'], row['n'])} arrived"
+    if not judged:
+        return Cell(median, small=arrived)
+    if row["verdict"] != "baseline":
+        arrived += f", {'≠ ' if row['verdict'] != was['verdict'] else ''}{row['verdict']}"
+    return Cell(f"#{int(row['rank'])}, {median}{'' if median == 'never' else ' steps'}", small=arrived)
 
 
 def _elsewhere(source: Source, runs: pd.DataFrame) -> list[tuple[str, pd.DataFrame, str]]:

@@ -25,9 +25,8 @@ def report_markdown(source: Source) -> str:
     """Answer, table, warnings, command: for a README or a pull request."""
     study = escape_markdown(str(source.study.get("study", "study")))
     lines = [f"# {study}: which setup trains fastest?", ""]
-    for sentence in overview.answers(source):
-        lines += [markdown(sentence), ""]
-    if overview.is_many(source):
+    lines += [markdown(overview.first_answer(source)), ""]
+    if overview.several(source):
         lines += ["| " + " | ".join(overview.HEADS) + " |", "|" + " --- |" * len(overview.HEADS)]
         lines += ["| " + " | ".join(map(escape_markdown, row)) + " |" for row in overview.rows(source)]
         lines.append("")
@@ -37,10 +36,11 @@ def report_markdown(source: Source) -> str:
     columns = [
         c for c in tables.leaderboard_columns(source) if c.head.title not in ("FLOPs to target", "Used params", "Runs")
     ]
+    own = dict(overview.each(source))
     for setting in drawn_settings(source):
         board = source.part(source.board, setting)
-        if len(source.settings) > 1:
-            lines += [f"## {escape_markdown(setting)}", ""]
+        if setting in own:
+            lines += [f"## {escape_markdown(setting)}", "", markdown(own[setting]), ""]
         lines += _table([c for c in columns if c.head.title != "Setting"], board.head(MOST_ROWS))
         if len(board) > MOST_ROWS:
             lines += ["", f"{len(board) - MOST_ROWS:,} more in leaderboard.csv."]
@@ -56,11 +56,8 @@ def report_markdown(source: Source) -> str:
         if len(said) > MOST_ROWS:
             lines.append(f"- {len(said) - MOST_ROWS:,} more in comparisons.csv")
         lines.append("")
-    if overview.is_many(source):
-        lines += [
-            f"{len(source.settings) - len(drawn_settings(source)):,} more settings in leaderboard.csv and comparisons.csv.",
-            "",
-        ]
+    if left := len(source.settings) - len(drawn_settings(source)):
+        lines += [f"{left:,} more settings in leaderboard.csv and comparisons.csv.", ""]
     found = notices(source)
     if found:
         lines += ["**Read before you trust**", ""]

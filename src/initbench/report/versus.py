@@ -173,7 +173,7 @@ def page(versus: Versus) -> str:
     command = shlex.join(["python", "-m", "initbench.report", str(versus.a.folder), str(versus.b.folder)])
     return render(
         draw, title=f"{b} against {a}", subtitle=f"A = {a} · B = {b} · {num.plural(len(table), 'common setup')}",
-        answers=[html(answer(versus))],
+        answer=html(answer(versus)),
         told=[("A", str(versus.a.folder)), ("B", str(versus.b.folder))],
         four=[(str(int((table["verdict"] == word).sum())), word, f"in {b}") for word in ("faster", "equivalent", "slower", "undecided")],
         notices=[{"title": one.title, "text": html(one.text)} for one in notices], ran=[("A", str(versus.a.study.get("command") or "")), ("B", str(versus.b.study.get("command") or ""))], blocks=[shown], methods=METHODS,

@@ -26,7 +26,7 @@ def why(source: Source, draw: Draw) -> Block:
     """Flow with theory, alignment of uses, Jacobian spectra: what of it was measured."""
     block = Block("why", "Why", "Why? How signals travel", [
         "Left: mean square of each layer's preactivations; right: of the loss gradient with respect to them. Dots: step 0, "
-        "mean over seeds with its 95% interval. Dashed: theory (mean field, independent or orthogonal weights), drawn only "
+        "mean over seeds with its 95% interval (on the log scale). Dashed: theory (mean field, independent or orthogonal weights), drawn only "
         "where one holds (not for shared layers); backward it starts from the measured top layer. Thin lines: medians at "
         "later steps, at the chosen learning rate.",
         "Alignment: norm of a shared weight's gradient divided by the sum of the norms of its uses' gradients. 1: all "
@@ -53,9 +53,9 @@ def why(source: Source, draw: Draw) -> Block:
         if spectra:
             title = "Jacobian spectra at step 0"
             shown.append(("spectra", title, figures.spectra(spectra), about_spectra(spectra)))
-        for k, (name, title, figure, sentence) in enumerate(shown):
+        for name, title, figure, sentence in shown:
             svg = draw.svg(figure, name, setting, title, sentence)
-            block.items.append(Item(html(sentence), svg, n_of(board) + rest, heading if k == 0 else None))
+            block.items.append(Item(html(sentence), svg, n_of(board) + rest, heading))
     return block
 
 
@@ -83,10 +83,12 @@ def theory_of(source: Source, runs: pd.DataFrame) -> Mapping[str, Sequence[float
 
 
 def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over seeds of (S, k) and its 95% t interval, (k,) each; NaN are left out, one seed has no interval.
+    """Mean over seeds of (S, k), all positive, and its 95% interval, (k,) each; NaN are left out, one seed has no interval.
 
-    >>> [round(float(x[0]), 3) for x in mean_interval(np.array([[1.0], [3.0]]))]
-    [2.0, -10.706, 14.706]
+    mean exp(+-t SE / mean): the t interval of the log of the mean, by the delta method, so that no end is below 0.
+
+    >>> [round(float(x[0]), 3) for x in mean_interval(np.array([[1.0], [1.5], [2.0]]))]
+    [1.5, 0.655, 3.433]
     """
     known = np.isfinite(values)
     n = known.sum(0)
@@ -95,8 +97,8 @@ def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
         mean = filled.sum(0) / n
         deviation = np.sqrt((np.where(known, values - mean, 0.0) ** 2).sum(0) / (n - 1))
         half = student.ppf(0.975, np.maximum(n - 1, 1)) * deviation / np.sqrt(n)
-    half = np.where(n > 1, half, np.nan)
-    return mean, mean - half, mean + half
+        times = np.where(n > 1, np.exp(half / mean), np.nan)
+    return mean, mean / times, mean * times
 
 
 def predicted_backward(factors: Sequence[float | None] | None, measured: np.ndarray) -> list[float | None] | None:

@@ -27,7 +27,7 @@ class Notice(NamedTuple):
 
 
 def say(pattern: str, *parts: object) -> Sentence:
-    """The pattern with its {} filled in order; Bold and Code parts stay what they are.
+    """The pattern with its {} filled in order, by sentences too; Bold and Code parts stay what they are.
 
     >>> markdown(say("{} beats {}, type {}", Bold("a*b"), "c", Code("lr=1")))
     '**a\\\\*b** beats c, type `lr=1`'
@@ -37,7 +37,7 @@ def say(pattern: str, *parts: object) -> Sentence:
         raise ValueError(f"{pattern!r}: {len(pieces) - 1} places, {len(parts)} parts")
     out: list[str] = [pieces[0]]
     for part, piece in zip(parts, pieces[1:]):
-        out += [part if isinstance(part, str) else str(part), piece]
+        out += [*(part if isinstance(part, tuple) else [part if isinstance(part, str) else str(part)]), piece]
     return tuple(part for part in out if part)
 
 

@@ -35,6 +35,17 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+SHOWN = 8  # arms of a printed study
+
+
+def steps_words(steps: float) -> str:
+    """
+    >>> steps_words(53.0), steps_words(float("inf")), steps_words(float("nan"))
+    ('53 steps', 'never', 'no target')
+    """
+    return "no target" if np.isnan(steps) else f"{steps:g} steps" if np.isfinite(steps) else "never"
+
+
 @dataclass(frozen=True)
 class Results:
     """A study: its two frames, the content of study.json, and its folder.

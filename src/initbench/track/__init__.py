@@ -41,7 +41,7 @@ chart a layer. Quantiles are values of seeds (``inverted_cdf``, no interpolation
 worst value, and neither NaN nor infinity is ever sent: where a quantile has diverged its curve ends.
 
 Tags: ``initbench.kind`` (arm, run, report), ``initbench.study``, ``initbench.arm`` (arm key),
-``initbench.run`` (run key), ``initbench.setup``, ``initbench.setting``, ``initbench.status``,
+``initbench.run`` (run key), ``initbench.verdict`` (of an arm, from its report), ``mlflow.runColor`` (of an arm), ``initbench.setup``, ``initbench.setting``, ``initbench.status``,
 ``initbench.content`` (hash of all that is written; a run with another hash is written anew).
 """
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import shlex
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from initbench.errors import InputError, masked
 from initbench.grammar import plural
@@ -18,7 +22,7 @@ from initbench.track.answers import said, unreachable
 from initbench.track.databases import PORTS
 from initbench.track.opening import failures, opened, prepare, quiet, ready
 from initbench.track.patience import Silent, patiently
-from initbench.track.records import Arm, arms_of, created_ms
+from initbench.track.records import ARM, COLOUR, VERDICT, Arm, Record, arms_of, created_ms
 from initbench.track.store import ClientStore, Found
 from initbench.track.uri import link, resolve_uri
 
@@ -121,6 +125,7 @@ def fill(
             _describe(store, results.study, arms)
             if artifacts:
                 drawn()
+                store.tag_arms(tags_of(arms, words_of(Path(results.folder))))
                 _report(store, results, found.get("report", []))
 
     why = unreachable(uri)
@@ -185,7 +190,7 @@ def filled(uri: str | None, experiment_id: str | None, message: str = "all of it
     """A store that holds all of a study."""
     if uri is None or experiment_id is None:
         return Filled(None, None, None, True, "tracking is off (track.uri=null)")
-    page, charts = link(uri, experiment_id), link(uri, experiment_id, pages.VIEW)
+    page, charts = link(uri, experiment_id, pages.VIEW), link(uri, experiment_id, pages.VIEW, charts=True)
     return Filled(uri, experiment_id, page, True, message, charts)
 
 
@@ -230,9 +235,40 @@ def _describe(store: ClientStore, study: dict[str, Any], arms: list[Arm]) -> Non
             "initbench.study": str(study["study"]),
             "mlflow.experimentKind": "custom_model_development",
             "mlflow.note.content": pages.study_note(study, best_first),
-            pages.VIEW_TAG: pages.view(names, created_ms(study)),
+            pages.VIEW_TAG: pages.view(names, created_ms(study), decades(best_first)),
         }
     )
+
+
+def decades(parents: Sequence[Record]) -> set[str]:
+    """Metrics whose positive values go over a factor of a hundred or more in some arm."""
+    wide = set()
+    for parent in parents:
+        points = parent.points
+        for first, last in pairwise([*np.flatnonzero(np.r_[True, points.key[1:] != points.key[:-1]]), len(points)]):
+            values = points.value[first:last]
+            if last > first and values.min() > 0 and values.max() >= 100 * values.min():
+                wide.add(str(points.key[first]))
+    return wide
+
+
+def tags_of(arms: Sequence[Arm], words: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Arm key -> what depends on the other arms of the study: its colour, and its verdict where there is one."""
+    out = {}
+    for arm in arms:
+        tags = arm.parent.own_tags
+        word = words.get(tags[ARM])
+        out[tags[ARM]] = {COLOUR: tags[COLOUR], **({VERDICT: word} if word else {})}
+    return out
+
+
+def words_of(folder: Path) -> dict[str, str]:
+    """Arm key -> its verdict in the report, where that has a table of it."""
+    file = folder / "leaderboard.csv"
+    if not file.is_file():
+        return {}
+    with file.open(encoding="utf-8", newline="") as lines:
+        return {row["arm_key"]: row["verdict"] for row in csv.DictReader(lines) if row.get("verdict")}
 
 
 def _report(store: ClientStore, results: Any, found: list[Found]) -> None:

@@ -6,7 +6,7 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -121,9 +121,9 @@ def number(value: float) -> str:
 # --- the saved view ------------------------------------------------------------
 
 
-def view(names: Iterable[str], created: int) -> str:
+def view(names: Iterable[str], created: int, wide: Collection[str] = ()) -> str:
     """The value of the experiment's tag VIEW_TAG: charts of an arm's speed and curves first, the quantiles
-    folded.
+    folded. `wide`: metrics whose values span decades, drawn on a log axis.
 
     What MLflow's page itself stores: JSON {name, createdAt, updatedAt, state}, state = "deflate;" +
     base64(zlib(JSON)). A chart of a name that no section mentions is added by the page itself, at the end.
@@ -135,7 +135,14 @@ def view(names: Iterable[str], created: int) -> str:
         if not shown:
             continue
         sections.append(_section(title, True))
-        charts += [_chart(title, *chart) for chart in shown]
+        charts += [_chart(title, *chart, log=chart[1] in wide) for chart in shown]
+    for quantity, title in TITLES.items():
+        if ends := [name for name in sorted(names) if name.rpartition("/")[0] == quantity and name.endswith("_layer")]:
+            sections.append(_section(title, True))
+            charts += [
+                _chart(title, "LINE", one, f"{title}, {one.rpartition('/')[2].replace('_', ' ')}", one in wide)
+                for one in ends
+            ]
     mentioned = {chart["metricKey"] for chart in charts}
     left = sorted({n.rpartition("/")[0] for n in names if n not in mentioned})
     folded = [s for s in left if s and (s.partition("/")[0].endswith(("_p10", "_p90")) or s.startswith("lr_"))]
@@ -151,6 +158,11 @@ def view(names: Iterable[str], created: int) -> str:
     return json.dumps(envelope, separators=(",", ":"))
 
 
+TITLES = {  # of the measures of layers that arms show
+    "weight_norm": "weight norm", "grad_norm": "gradient norm", "update_ratio": "update / weight",
+    "activation_msq": "mean square activation", "dead_fraction": "dead units",
+    "use_grad_alignment": "agreement of uses",
+}  # fmt: skip
 _SECTIONS: dict[str, list[tuple[str, str]]] = {  # section of the view -> kind and metric of its charts
     "How fast": [
         ("LINE", "trained_share"),
@@ -165,16 +177,13 @@ _SECTIONS: dict[str, list[tuple[str, str]]] = {  # section of the view -> kind a
         ("LINE", "accuracy/val"),
     ],
 }
-_COLUMNS = [  # of the table of runs
-    "metrics.`rank`",
-    "metrics.`steps_to_target_median`",
-    "metrics.`share_reached`",
+_COLUMNS = [  # of the table of runs, few: MLflow puts metrics first, by their names
     "metrics.`n`",
-    "metrics.`diverged`",
+    "metrics.`rank`",
+    "metrics.`share_reached`",
+    "metrics.`steps_to_target_median`",
     "params.`lr_chosen`",
-    "metrics.`loss_train`",
-    "metrics.`accuracy_val`",
-    "metrics.`stored_parameters`",
+    "tags.`initbench.verdict`",
 ]
 
 
@@ -183,14 +192,16 @@ def _section(name: str, shown: bool) -> dict[str, Any]:
             "isGenerated": True}  # fmt: skip
 
 
-def _chart(section: str, kind: str, metric: str) -> dict[str, Any]:
+def _chart(section: str, kind: str, metric: str, title: str = "", log: bool = False) -> dict[str, Any]:
     chart: dict[str, Any] = {
         "uuid": f"ib-{metric}", "type": kind, "metricKey": metric, "metricSectionId": f"ib-{section}",
         "runsCountToCompare": 20, "deleted": False, "isGenerated": False,
     }  # fmt: skip
+    if title:
+        chart["displayName"] = title
     if kind == "LINE":
         chart |= {
-            "lineSmoothness": 0, "xAxisScaleType": "linear", "scaleType": "linear", "xAxisKey": "step",
+            "lineSmoothness": 0, "xAxisScaleType": "linear", "scaleType": "log" if log else "linear", "xAxisKey": "step",
             "selectedXAxisMetricKey": "", "range": {}, "yAxisKey": "metric", "yAxisExpressions": [],
             "ignoreOutliers": False, "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True,
         }  # fmt: skip

@@ -29,6 +29,7 @@ from initbench.track.points import (
     Points,
     bands,
     clean,
+    colour_of,
     end_name,
     ends,
     per_run,
@@ -41,20 +42,17 @@ LATEST, COPIES = 60_000, 16  # ms, and how many of them the arms of one rank sha
 CHILDREN = ("headline", "full", "none")
 # measures of layers that people look at; all others are in the frames: in a page of a thousand charts nobody finds one
 LAYERED = ("weight_norm", "grad_norm", "update_ratio", "activation_msq", "dead_fraction", "use_grad_alignment")
-FORMAT = "2"  # of what is written; a change of names rewrites a study
+FORMAT = "3"  # of what is written; a change of names rewrites a study
 KIND, CONTENT, STUDY = "initbench.kind", "initbench.content", "initbench.study"
+COLOUR, VERDICT = "mlflow.runColor", "initbench.verdict"
 ARM, RUN, REPORT, PARENT = "initbench.arm", "initbench.run", "initbench.report", "mlflow.parentRunId"
 # the columns of runs that are summed up for an arm
 _OF_ARMS = (
     "status", "optim.lr", "steps", "train.steps", "steps_to_target", "flops_to_target", "stored_parameters",
     "used_parameters", "flops_per_step", "loss/train", "loss/val", "accuracy/train", "accuracy/val",
 )  # fmt: skip
-_NOT_OF_THE_ARM = (
-    "track",
-    "report",
-    "study",
-    "engine",
-)  # groups of the configuration that no number depends on
+# groups of the configuration that no number depends on
+_NOT_OF_THE_ARM = ("track", "report", "study", "engine")
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,10 @@ class Record:
 
     @cached_property
     def content(self) -> str:
-        """Hash of everything but the times: a study that is trained again at another hour is the same."""
-        text = json.dumps([FORMAT, self.name, self.status, self.params, self.own_tags], sort_keys=True)
+        """Hash of everything but times and colour: a study that is trained again at another hour is the same, and an arm that
+        gets another place in it is not written anew."""
+        tags = {key: value for key, value in self.own_tags.items() if key != COLOUR}
+        text = json.dumps([FORMAT, self.name, self.status, self.params, tags], sort_keys=True)
         return hashlib.blake2b((text + self.points.digest()).encode(), digest_size=16).hexdigest()
 
     @property
@@ -162,7 +162,7 @@ def arms_of(results: Any, children: str = "headline") -> list[Arm]:
         frame = shown.iloc[mine]
         points, grid = Points.concat(curves[i]), np.unique(np.concatenate(grids[i]))
         place = places[info["label"]] if len(lrs) else None
-        own_info = {**info, "arm_key": key}
+        own_info = {**info, "arm_key": key, "colour": colour_of(i)}
         parent = _arm_record(own_info, place, frame, frame[at_best[mine]], lrs, points, grid, study, start)
         arms.append(Arm(parent, [own[j] for j in mine] if own else []))
     return arms
@@ -280,7 +280,7 @@ def _arm_record(
     `lrs`: its rows of `lr_profile`."""
     state = str(info.get("status", "done"))
     params = {
-        clean(k): _text(v)
+        clean(k.replace("init.args.", "init.")): _text(v)  # as the runs have it
         for k, v in dotted(info.get("config") or {}, empty=True).items()
         if k.split(".")[0] not in _NOT_OF_THE_ARM
     }
@@ -301,6 +301,7 @@ def _arm_record(
     params |= {"setup": _text(info.get("setup", info["label"])), "setting": _text(info.get("setting", ""))}
     tags = _common_tags("arm", study) | {
         ARM: str(info["arm_key"]),
+        COLOUR: info["colour"],
         "initbench.setup": params["setup"][:5000],
         "initbench.setting": params["setting"][:5000],
         "initbench.status": state,
@@ -353,7 +354,7 @@ def _rounds(looks: Sequence[Mapping[str, Any]], decide: Mapping[str, Any]) -> di
     """
     why = {one.get("look"): one["why"] for one in decide.get("rounds", [])}
     lines = [f"{why.get(row['look'], 'look')}, n={row['pairs']}: {row['verdict']}" for row in looks]
-    return {"initbench.rounds": "; ".join(lines)[:5000], "initbench.verdict": str(looks[-1]["verdict"])}
+    return {"initbench.rounds": "; ".join(lines)[:5000], VERDICT: str(looks[-1]["verdict"])}
 
 
 def _per_lr(part: pd.DataFrame, at: pd.Series) -> dict[str, Any]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from initbench.track.records import CONTENT, KIND, PARENT, REPORT, Arm, Record, key_of
+from initbench.track.records import ARM, CONTENT, KIND, PARENT, REPORT, Arm, Record, key_of
 from initbench.track.uri import sqlite_file
 
 BATCH_METRICS, BATCH_PARAMS, BATCH_ALL = 1000, 100, 1000  # limits of one log_batch call
@@ -181,6 +181,22 @@ class ClientStore:
         self.client.set_tag(run_id, CONTENT, digest)
         self.client.set_terminated(run_id, status="FINISHED", end_time=start)
         self.told(True)
+
+    def tag_arms(self, tags: Mapping[str, Mapping[str, str]]) -> None:
+        """Give arms, by their key, the tags that they lack or have otherwise: what depends on the other arms of the study."""
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id], f"tags.`{KIND}` = 'arm'", max_results=1000, page_token=token
+            )
+            for run in page:
+                there = run.data.tags
+                for name, value in tags.get(there.get(ARM, ""), {}).items():
+                    if there.get(name) != value:
+                        self.client.set_tag(run.info.run_id, name, value)
+            token = page.token
+            if not token:
+                return
 
     def describe(self, tags: dict[str, str]) -> None:
         """Tags of the experiment, where they differ. A description a person has changed stays."""

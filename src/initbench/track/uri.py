@@ -141,13 +141,14 @@ def ui_command(uri: str) -> str:
     return f"mlflow ui --backend-store-uri {quoted}"
 
 
-def link(uri: str, experiment_id: str, view: str | None = None) -> str:
-    """The page of the study: its runs as a table, or with `view` the saved charts. A fresh UI opens without
-    it in another mode, which hides runs.
+def link(uri: str, experiment_id: str, view: str | None = None, charts: bool = False) -> str:
+    """The page of the study: its runs as a table, with the columns of the saved `view`, or its charts. A fresh UI opens
+    without it in another mode, which hides runs.
 
     >>> link("sqlite:////data/mlflow.db", "1")
     'http://127.0.0.1:5000/#/experiments/1/runs?workflowType=machine_learning'
     """
     base = re.sub("//.*@", "//", uri.rstrip("/")) if uri.startswith(("http://", "https://")) else LOCAL_UI
     page = f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
-    return page if view is None else f"{page}&compareRunsMode=CHART&viewStateShareKey={view}"
+    mode = "&compareRunsMode=CHART" if charts else ""
+    return page if view is None else f"{page}{mode}&viewStateShareKey={view}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
@@ -14,6 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 from initbench.report.palette import DASHES, LINE, MUTED, SERIES
 
 WIDTH = 7.2  # inches; the page scales it between 560 and 900 pixels
+ARM = "arm:"  # of the link of an artist
 LABEL = 32  # characters of a setup's name in a figure; the table has it whole
 
 
@@ -108,6 +110,12 @@ def bare(ax: Axes) -> None:
 def note(ax: Axes, x: float, y: float, text: str, **more: object) -> None:
     """Small muted text in data coordinates."""
     ax.text(x, y, text, **{"fontsize": 8, "color": MUTED, "va": "center", **more})  # type: ignore[arg-type]
+
+
+def of_arm(arm: object, *artists: Artist) -> None:
+    """Artists that stand for an arm: hovering over them says its numbers, a click leads to its row of the page's table."""
+    for artist in artists:
+        artist.set_url(f"{ARM}{arm}")
 
 
 def finite(values: object) -> np.ndarray:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from initbench.report import numbers as num
-from initbench.report.figures.common import LABEL, WIDTH, canvas, finite, inches, log_axis, rule, thin_rows
+from initbench.report.figures.common import LABEL, WIDTH, canvas, finite, inches, log_axis, of_arm, rule, thin_rows
 from initbench.report.palette import ALARM, INK, LINE, MUTED, SERIES, SHADE
 
 ROW = 0.215  # inches
@@ -16,8 +16,8 @@ _LEFT, _RIGHT, _GUTTER = 2.15, 2.75, 0.5
 SIDES = 8.0  # an axis wider than 1/8x..8x shows nothing any more: clamped, with an arrow
 
 
-def forest(board: pd.DataFrame, rows_of: dict[str, int]) -> Figure:
-    """Forest of one setting's leaderboard. `rows_of`: arm -> its row in the page's table, for the link.
+def forest(board: pd.DataFrame) -> Figure:
+    """Forest of one setting's leaderboard.
 
     An arm below the gate has no point: a hollow mark in the gutter beyond the axis says how many arrived.
     """
@@ -52,7 +52,7 @@ def forest(board: pd.DataFrame, rows_of: dict[str, int]) -> Figure:
     for y, (_, row) in enumerate(rows.iterrows()):
         if skipped.iloc[y]:
             ax.axhline(y - 0.5, color=LINE, linewidth=0.8, linestyle=(0, (2, 2)), xmin=-0.6, clip_on=False)
-        _label(ax, y, row, rows_of)
+        _label(ax, y, row)
         _interval(ax, y, row, low, high)
         for _, x, text in columns:
             ax.annotate(text(row), (1, y), xycoords=("axes fraction", "data"), xytext=(x * 72, 0),
@@ -73,14 +73,13 @@ def _columns(by_loss: bool) -> list:
     return [(name, _GUTTER + x, text) for (name, text), x in zip(columns, (0.42, 0.97, 1.45, 2.2))]
 
 
-def _label(ax, y, row, rows_of) -> None:
+def _label(ax, y, row) -> None:
     base = row["setup"] == row["baseline"]
     text = ax.annotate(
         num.shorten(row["setup"], LABEL), (0, y), xycoords=("axes fraction", "data"), xytext=(-8, 0),
         textcoords="offset points", va="center", ha="right", fontsize=9, fontweight="bold" if base else "normal",
     )  # fmt: skip
-    if row["arm"] in rows_of:
-        text.set_url(f"#arm-{rows_of[row['arm']]}")
+    of_arm(row["arm"], text)
 
 
 def _interval(ax, y, row, low, high) -> None:
@@ -94,12 +93,14 @@ def _interval(ax, y, row, low, high) -> None:
         return
     if not num.is_missing(row["ratio_low"]):
         left, right = max(row["ratio_low"], low), min(row["ratio_high"], high)
-        ax.plot([left, right], [y, y], color=SERIES[0], linewidth=2, solid_capstyle="butt", zorder=2)
+        of_arm(
+            row["arm"], *ax.plot([left, right], [y, y], color=SERIES[0], linewidth=2, solid_capstyle="butt", zorder=2)
+        )
         for end, edge, mark in ((row["ratio_low"], low, "<"), (row["ratio_high"], high, ">")):
             if not low <= end <= high:
                 ax.plot([edge], [y], mark, color=SERIES[0], markersize=5, clip_on=False, zorder=2)
     if low <= row["ratio"] <= high:
-        ax.plot([row["ratio"]], [y], "o", color=SERIES[0], markersize=5.5, zorder=3)
+        of_arm(row["arm"], *ax.plot([row["ratio"]], [y], "o", color=SERIES[0], markersize=5.5, zorder=3))
     else:
         text, edge = num.times(row["ratio"]), low if row["ratio"] < low else high
         ax.annotate(text, (edge, y), va="center", ha="left" if edge == low else "right", fontsize=8,
@@ -119,8 +120,9 @@ def dots(board: pd.DataFrame, chosen: pd.DataFrame, tau: float) -> Figure:
     ax.axvline(max(tau, 1.0), color=MUTED, linewidth=0.8)
     groups = {str(arm): part for arm, part in chosen.groupby(chosen["arm"].astype(str), sort=False)}
     for y, (_, row) in enumerate(rows.iterrows()):
-        ax.annotate(num.shorten(row["setup"], LABEL), (0, y), xytext=(-8, 0), textcoords="offset points",
-                    va="center", ha="right", fontsize=9)  # fmt: skip
+        name = ax.annotate(num.shorten(row["setup"], LABEL), (0, y), xytext=(-8, 0), textcoords="offset points",
+                           va="center", ha="right", fontsize=9)  # fmt: skip
+        of_arm(row["arm"], name)
         part = groups.get(row["arm"])
         steps = np.sort(finite(part["steps_to_target"])) if part is not None else np.zeros(0)
         # equal times would hide one another: stacked a little
@@ -199,8 +201,9 @@ def _cell(ax, x, y, row, top, colours, by_loss) -> None:
     red, green, blue, _ = colours(row["log"] / top)
     ax.add_patch(Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, facecolor=(red, green, blue), linewidth=0))
     dark = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 < 0.2
-    ax.text(
-        x, y, num.times(2 ** row["log"]), ha="center", va="center", fontsize=9, color="#ffffff" if dark else "#000000"
+    shown = num.times(2 ** row["log"])
+    of_arm(
+        row["arm"], ax.text(x, y, shown, ha="center", va="center", fontsize=9, color="#ffffff" if dark else "#000000")
     )
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from initbench.report import numbers as num
-from initbench.report.figures.common import LABEL, WIDTH, canvas, finite, inches, log_axis, rule, series
+from initbench.report.figures.common import LABEL, WIDTH, canvas, finite, inches, log_axis, of_arm, rule, series
 from initbench.report.palette import INK, MUTED, SERIES, SHADE
 
 ROW = 0.215  # inches
@@ -26,9 +27,9 @@ def _rows(count: int, left: float, right: float) -> tuple[Figure, Axes]:
     return figure, ax
 
 
-def _name(ax: Axes, y: float, text: str, bold: bool = False) -> None:
-    ax.annotate(text, (0, y), xycoords=("axes fraction", "data"), xytext=(-8, 0), textcoords="offset points",
-                va="center", ha="right", fontsize=9 if bold else 8.5, fontweight="bold" if bold else "normal")  # fmt: skip
+def _name(ax: Axes, y: float, text: str, bold: bool = False) -> Text:
+    return ax.annotate(text, (0, y), xycoords=("axes fraction", "data"), xytext=(-8, 0), textcoords="offset points",
+                       va="center", ha="right", fontsize=9 if bold else 8.5, fontweight="bold" if bold else "normal")  # fmt: skip
 
 
 def _right(ax: Axes, y: float, text: str, x: float = 6, colour: str = INK) -> None:
@@ -44,7 +45,7 @@ def p_faster(pairs: pd.DataFrame) -> Figure:
     ax.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".5", ".75", "1"])
     ax.set_xlabel("share of seeds in which it arrives before the baseline (ties count half)")
     for y, (_, row) in enumerate(pairs.iterrows()):
-        _name(ax, y, num.shorten(str(row["setup"]), LABEL))
+        of_arm(row["arm"], _name(ax, y, num.shorten(str(row["setup"]), LABEL)))
         low, high = float(row["p_faster_low"]), float(row["p_faster_high"])
         ax.barh(y, high - low, left=low, height=0.5, color=SERIES[0], alpha=0.35, linewidth=0)
         ax.plot([row["p_faster"]], [y], "o", color=SERIES[0], markersize=5)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from initbench.report import numbers as num
-from initbench.report.figures.common import WIDTH, canvas, finite, inches, log_axis, rule
+from initbench.report.figures.common import WIDTH, canvas, finite, inches, log_axis, of_arm, rule
 from initbench.report.palette import ALARM, INK, MUTED, SERIES, SHADE
 
 PANELS = 24
@@ -37,7 +37,8 @@ def paths(looks: pd.DataFrame, arms: list[str], sizes: list[int]) -> Figure:
         ax = inches(figure, 0.45 + j * wide, 0.4 + (rows - 1 - i) * high, wide - 0.12, high - 0.32)
         part = looks[looks["arm"] == arm].sort_values("look")
         _panel(ax, part, (low, high_end), len(sizes))
-        ax.set_title(num.shorten(str(part["setup"].iloc[0]), 26 if columns > 2 else 40), fontsize=8, pad=4.5)
+        title = num.shorten(str(part["setup"].iloc[0]), 26 if columns > 2 else 40)
+        of_arm(arm, ax.set_title(title, fontsize=8, pad=4.5))
         below = i == rows - 1 or k + columns >= len(shown)
         ax.set_xticks(range(len(sizes)), [str(n) if below else "" for n in sizes])
         if j:

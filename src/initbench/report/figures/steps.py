@@ -18,6 +18,7 @@ from initbench.report.figures.common import (
     finite,
     inches,
     log_axis,
+    of_arm,
     picked,
     rule,
     series,
@@ -49,13 +50,13 @@ def trained(board: pd.DataFrame, curves: pd.DataFrame, tau: float) -> Figure:
     else:
         for arm in others:
             part = parts[arm]
-            ax.step(part["step"], part["share"], where="post", color=LINE, linewidth=1)
+            of_arm(arm, *ax.step(part["step"], part["share"], where="post", color=LINE, linewidth=1))
     info = board.set_index("arm")
     for i, arm in enumerate(arms):
         if arm not in parts:
             continue
         part = parts[arm]
-        ax.step(part["step"], part["share"], where="post", linewidth=1.8, **series(i))  # type: ignore[arg-type]
+        of_arm(arm, *ax.step(part["step"], part["share"], where="post", linewidth=1.8, **series(i)))  # type: ignore[arg-type]
         end = float(part["share"].iloc[-1])
         if end < 1:
             ax.plot([tau], [end], "x", color=series(i)["color"], markersize=6, clip_on=False)
@@ -88,8 +89,9 @@ def trained(board: pd.DataFrame, curves: pd.DataFrame, tau: float) -> Figure:
         table.annotate("", (0, y), xytext=(-24, 0), xycoords="data", textcoords="offset points", annotation_clip=False,
                        arrowprops={"arrowstyle": "-", "color": line["color"], "linestyle": line["linestyle"],
                                    "linewidth": 1.8, "shrinkA": 0, "shrinkB": 4})  # fmt: skip
-        table.annotate(num.shorten(str(info.loc[arm, "setup"]), 27), (0, y), xytext=(-29, 0), textcoords="offset points",
-                       ha="right", va="center", fontsize=8.5)  # fmt: skip
+        name = table.annotate(num.shorten(str(info.loc[arm, "setup"]), 27), (0, y), xytext=(-29, 0),
+                              textcoords="offset points", ha="right", va="center", fontsize=8.5)  # fmt: skip
+        of_arm(arm, name)
         for mark in marks:
             arrived = round(_share_at(parts[arm], np.array([mark]))[0] * info.loc[arm, "n"]) if arm in parts else 0
             table.text(mark, y, str(arrived), ha="center", va="center", fontsize=8.5)
@@ -148,7 +150,8 @@ def rates(
         for rate, share in zip(*(chosen or {}).get(str(arm["arm"]), ((), ()))):
             ax.plot([rate, rate], [0, 0.22 * share], transform=ax.get_xaxis_transform(), color=SERIES[1], linewidth=5,
                     solid_capstyle="butt", alpha=0.8)  # fmt: skip
-        ax.set_title(f"{arm['rank']}  {num.shorten(arm['setup'], 26 if columns > 2 else 40)}", fontsize=8, pad=4.5)
+        title = f"{arm['rank']}  {num.shorten(arm['setup'], 26 if columns > 2 else 40)}"
+        of_arm(arm["arm"], ax.set_title(title, fontsize=8, pad=4.5))
         if j:
             ax.set_yticklabels([])
         if i < rows - 1 and k + columns < len(arms):

@@ -9,7 +9,17 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from initbench.report import numbers as num
-from initbench.report.figures.common import WIDTH, canvas, finite, inches, log_axis, power_text, rule, ticks_between
+from initbench.report.figures.common import (
+    WIDTH,
+    canvas,
+    finite,
+    inches,
+    log_axis,
+    of_arm,
+    power_text,
+    rule,
+    ticks_between,
+)
 from initbench.report.palette import ALARM, LINE, MUTED, SERIES
 
 
@@ -56,7 +66,7 @@ def losses(board: pd.DataFrame, train: pd.DataFrame, val: pd.DataFrame) -> Figur
                 ax.plot(before["step"], before["median"], "x", color=ALARM, markersize=6)
             ax.text(0.97, 0.93, f"diverged {num.count(row['diverged'], row['n'])}", transform=ax.transAxes, ha="right", va="top",
                     fontsize=8, color=ALARM)  # fmt: skip
-        ax.set_title(num.shorten(row["setup"], 34), fontsize=8.5, pad=3)
+        of_arm(arm, ax.set_title(num.shorten(row["setup"], 34), fontsize=8.5, pad=3))
         ax.set_xticks([0, last / 2, last], ["0", num.steps(round(last / 2)), num.steps(last)])
         for place, label in zip(("left", "center", "right"), ax.get_xticklabels()):
             label.set_horizontalalignment(place)  # type: ignore[arg-type]
@@ -101,7 +111,7 @@ def layers(arms: list[str], names: dict[str, str], maps: pd.DataFrame, tied: dic
         for first, last in _stretches(together):
             ax.plot([-0.5 - len(steps) * 0.02] * 2, [first - 0.35, last + 0.35], color=SERIES[1], linewidth=2.4, clip_on=False,
                     solid_capstyle="butt")  # fmt: skip
-        ax.set_title(num.shorten(names[arm], 26), fontsize=8, pad=3)
+        of_arm(arm, ax.set_title(num.shorten(names[arm], 26), fontsize=8, pad=3))
         at = sorted({0, len(steps) // 3, 2 * len(steps) // 3, len(steps) - 1})
         ax.set_xticks(
             at, [num.steps(steps[t]) for t in at] if i == rows - 1 or k + columns >= len(arms) else [""] * len(at)

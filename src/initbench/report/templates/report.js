@@ -1,5 +1,6 @@
 "use strict";
-const FEW = 100;
+const FEW = 100, NAME = 1; // rows shown at first; the column of the setup
+const target = (link) => link.getAttribute("href") ?? link.getAttribute("xlink:href");
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0], heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, i) => {
@@ -22,6 +23,48 @@ for (const table of document.querySelectorAll("table.sortable")) {
       show();
     });
   });
+  const picks = [...body.rows].map((row) => {
+    const pick = document.createElement("input");
+    pick.type = "checkbox";
+    pick.className = "pick";
+    pick.setAttribute("aria-label", `Pick ${row.cells[NAME].textContent} to compare`);
+    pick.addEventListener("change", () => compare());
+    row.cells[0].append(pick);
+    return pick;
+  });
+  const side = document.createElement("div");
+  side.className = "scroll picked";
+  side.tabIndex = 0;
+  side.setAttribute("role", "region");
+  side.setAttribute("aria-label", "Picked arms side by side");
+  const compare = () => {
+    const rows = picks.filter((pick) => pick.checked).map((pick) => pick.closest("tr"));
+    const grid = document.createElement("table");
+    heads.forEach((head, i) => {
+      const line = grid.insertRow(), name = document.createElement("th");
+      name.scope = "row";
+      name.textContent = head.textContent;
+      line.append(name);
+      for (const row of rows) {
+        const cell = line.insertCell();
+        cell.className = row.cells[i].className;
+        cell.append(...[...row.cells[i].childNodes].filter((one) => one.className !== "pick").map((one) => one.cloneNode(true)));
+      }
+    });
+    side.replaceChildren(grid);
+    side.hidden = !rows.length;
+    for (const svg of document.querySelectorAll(".fig svg")) {
+      let some = false;
+      for (const link of svg.querySelectorAll("a")) {
+        const on = rows.some((row) => `#${row.id}` === target(link));
+        link.classList.toggle("on", on);
+        some ||= on;
+      }
+      svg.classList.toggle("some", some);
+    }
+  };
+  side.hidden = true;
+  table.parentElement.before(side);
   const label = document.createElement("label"), box = document.createElement("input");
   const count = document.createElement("output"), bar = document.createElement("div");
   const rest = document.createElement("button");
@@ -71,3 +114,35 @@ addEventListener("beforeprint", () => {
   closed.forEach((one) => (one.open = true));
 });
 addEventListener("afterprint", () => closed.forEach((one) => (one.open = false)));
+const tip = document.createElement("div");
+tip.className = "tip";
+tip.hidden = true;
+tip.setAttribute("role", "tooltip");
+document.body.append(tip);
+let told = null, words = "";
+const hide = () => {
+  if (told) told.textContent = words; // the page's own tooltip would cover it
+  told = null;
+  tip.hidden = true;
+};
+const tell = (event) => {
+  const link = event.target.closest?.(".fig a"), title = link?.querySelector("title");
+  if (title && title === told) return;
+  hide();
+  if (!title) return;
+  told = title;
+  tip.textContent = words = title.textContent;
+  title.textContent = "";
+  tip.hidden = false;
+  const at = link.getBoundingClientRect(), own = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(8, Math.min(at.left, innerWidth - own.width - 8))}px`;
+  tip.style.top = `${at.bottom + 6 + own.height < innerHeight ? at.bottom + 6 : at.top - own.height - 6}px`;
+};
+for (const kind of ["pointerover", "focusin"]) addEventListener(kind, tell);
+addEventListener("focusout", hide);
+addEventListener("keydown", (event) => event.key === "Escape" && hide());
+addEventListener("scroll", hide, true);
+const over = new ResizeObserver((seen) => {
+  for (const { target: box } of seen) box.classList.toggle("over", box.scrollWidth > box.clientWidth + 1);
+});
+document.querySelectorAll(".fig, .scroll").forEach((box) => over.observe(box));
