@@ -286,6 +286,7 @@ def test_the_site_is_built_without_network_and_loads_nothing_from_elsewhere(tmp_
         loaded = re.findall(r"<(?:script|img|iframe)[^>]*?\ssrc=\"?(https?:[^\s\">]+)", text)
         loaded += re.findall(r"<link[^>]*rel=\"?(?:stylesheet|preconnect|preload)[^>]*href=\"?(https?:[^\s\">]+)", text)
         assert not loaded, page
+        assert 'data-md-component="source"' not in text, "the theme would ask GitHub for stars"
     index = json.loads((tmp_path / "site/search/search_index.json").read_text(encoding="utf-8"))
     titles = {entry["title"] for entry in index["docs"] if entry["location"].startswith("catalogue.html#")}
     assert set(REGISTRY) <= titles

@@ -183,7 +183,7 @@ def test_every_file_names_one_address():
     urls = PROJECT["urls"]
     site, repository = urls["Documentation"], urls["Repository"]
     config = yaml_of(ROOT / "mkdocs.yml")
-    assert (config["site_url"], config["repo_url"]) == (site, repository)
+    assert (config["site_url"], config["extra"]["repository"]) == (site, repository)
     contact = yaml_of(ROOT / ".github/ISSUE_TEMPLATE/config.yml")["contact_links"][0]["url"]
     assert contact.startswith(repository)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -77,4 +77,4 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     known = places()
     of_page = {uri: file for file, uri in known.items()}
     here = of_page.get(page.file.src_uri, f"docs/{page.file.src_uri}")
-    return relinked(BADGES.sub("", markdown), here, known, config["repo_url"])
+    return relinked(BADGES.sub("", markdown), here, known, config["extra"]["repository"])
