@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -184,3 +185,49 @@ def test_a_command_started_by_itself_outlives_its_reader(folder):
     assert (closed.returncode, "Error" in closed.stderr) == (0, False)
     ascii_ = subprocess.run(command, capture_output=True, env=environment)
     assert (ascii_.returncode, ascii_.stdout.isascii(), ascii_.stderr) == (0, True, b"")
+
+
+TAB = {
+    "initbench init=ortho": [
+        "init=orthogonal",
+        "init=orthogonal_relu",
+        "init=orthogonal_spectral",
+        "init=orthogonal_svd",
+    ],
+    "initbench init=eye,lsu": ["init=eye,lsuv"],
+    "initbench optim=momentum optim.mom": ["optim.momentum=", "optim.momentum_rise="],
+    "initbench train.target.": ["train.target.metric=", "train.target.value="],
+    "initbench seeds=3 sh": ["sharing="],
+    "initbench data=csv data.tar": ["data.target="],
+    "initbench --cfg": [],
+    "initbench nonsense.": [],
+}
+
+
+def test_the_shell_completes_groups_options_and_keys(monkeypatch, capsys):
+    for line, expected in TAB.items():
+        monkeypatch.setenv("COMP_LINE", f"{line} init=eye")  # what stands after the cursor does not count
+        monkeypatch.setenv("COMP_POINT", str(len(line)))
+        assert main(["-sc", "query=bash"]) == 0
+        assert capsys.readouterr().out.split() == expected
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+def test_bash_completes_the_console_script(folder):
+    script = folder / "initbench"
+    lines = [
+        "import sys",
+        "from initbench.__main__ import as_process",
+        "sys.argv[0] = 'initbench'",
+        "sys.exit(as_process())",
+    ]
+    script.write_text("\n".join([f"#!{sys.executable}", *lines]))
+    script.chmod(0o755)
+    typed = """eval "$(initbench -sc install=bash)"
+COMP_LINE="initbench sharing=expl"; COMP_POINT=22; COMP_CWORD=1; COMP_WORDS=(initbench sharing=expl)
+hydra_bash_completion; echo "${COMPREPLY[@]}"; complete -p initbench"""
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "--norc", "-c", typed], capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines()[0] == "sharing=explicit"
+    assert "hydra_bash_completion initbench" in done.stdout
+    assert done.stderr == ""

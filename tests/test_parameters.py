@@ -8,6 +8,7 @@ import sys
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -465,3 +466,24 @@ def test_one_net_is_built_at_a_time():
 def test_importing_initbench_imports_no_torch():
     code = "import sys, initbench; assert 'torch' not in sys.modules and 'pandas' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_notebook_shows_a_row_for_every_name_with_tied_ones_linked():
+    import xml.etree.ElementTree as ET
+
+    shared = nn.Linear(3, 3)
+    net = nn.ModuleDict({"first": shared, "again": shared, "<own>": nn.Linear(3, 3, bias=False)})
+    net["<own>"].weight = nn.Parameter(shared.weight.data)
+    table = ib.parameter_table(net)
+    rows = [list(row) for row in ET.fromstring(table._repr_html_().replace("<br>", "<br/>")).iter("tr")][1:]
+    names = ["".join(row[0].itertext()) for row in rows]
+    assert names[:4] == [
+        "first.weightsame memory as <own>.weight",
+        "\u21b3 again.weight",
+        "first.bias",
+        "\u21b3 again.bias",
+    ]
+    links = [row[1].find("a") for row in rows if len(row) == 2]
+    assert [link.get("href") for link in links] == ["#parameter-first.weight", "#parameter-first.bias"]
+    assert {row[0].get("id") for row in rows} >= {link.get("href")[1:] for link in links}
+    assert type(table[["name"]]) is type(table.head(1)) is pd.DataFrame

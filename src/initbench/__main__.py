@@ -57,6 +57,15 @@ def command(argv: list[str]) -> int:
 
         streams.write(help_text(), sys.stdout)
         return 0
+    if args.shell_completion:  # its words are no overrides
+        if any(text.startswith("query=") for text in args.overrides):
+            from initbench.cli.completion import completions
+
+            line = os.environ.get("COMP_LINE", "")
+            streams.write("\n".join(completions(line[: int(os.environ.get("COMP_POINT") or len(line))])), sys.stdout)
+        else:
+            hydra_main(argv)
+        return 0
     config_dirs = [args.config_dir] if args.config_dir else []
     if any(getattr(args, name) for name in SHOWING):
         from initbench.errors import masked

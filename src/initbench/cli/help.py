@@ -20,7 +20,8 @@ python -m initbench [key=value ...]     sweep, train, track and report; key=a,b 
   python -m initbench.report outputs/default               write the report of a study again
 
 Flags: --config-dir DIR (your own option files, e.g. DIR/init/mine.yaml), --cfg job (show the configuration),
---json (with train.dry_run=true), --hydra-help (Hydra's own), --version. The same command again trains only what is missing.
+--json (with train.dry_run=true), --hydra-help (Hydra's own), --version; eval "$(initbench -sc install=bash)" makes Tab complete
+groups, options and keys of the command initbench. The same command again trains only what is missing.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,57 @@ from initbench.parameters.uses import count_uses
 NAN = float("nan")
 
 
-def parameter_table(module: nn.Module, *, inputs: Any = None, values: bool = False) -> pd.DataFrame:
+class ParameterTable(pd.DataFrame):
+    """A table of parameters; what is computed from it is an ordinary frame."""
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        """For a notebook: every name has a row, and those of one stored parameter are linked."""
+        columns = [
+            name for name in self.columns if name not in ("name", "aliases", "slot", "memory_with", "value", "grad")
+        ]
+        lines = ["".join(f"<th>{escape(name)}</th>" for name in ("name", *columns))]
+        for record in self.to_dict("records"):
+            own = str(record["name"])
+            beside = "".join(f"<br>same memory as {linked(other)}" for other in record["memory_with"])
+            cells = "".join(f"<td>{escape(cell(record[name]))}</td>" for name in columns)
+            lines.append(f'<td id="{anchor(own)}"><b>{escape(own)}</b>{beside}</td>{cells}')
+            lines += [
+                f'<td>&#8627; {escape(alias)}</td><td colspan="{len(columns)}">the same parameter as {linked(own)}</td>'
+                for alias in record["aliases"]
+            ]
+        return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def anchor(name: str) -> str:
+    """Where a row of the table is linked to."""
+    return escape(f"parameter-{name}")
+
+
+def linked(name: str) -> str:
+    """A name as a link to its row."""
+    return f'<a href="#{anchor(name)}">{escape(name)}</a>'
+
+
+def cell(value: Any) -> str:
+    """A value as the table shows it.
+
+    >>> cell((2, 3)), cell(0.123456), cell(float("nan")), cell(True)
+    ('2x3', '0.1235', '', 'yes')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4g}"
+    return str(value)
+
+
+def parameter_table(module: nn.Module, *, inputs: Any = None, values: bool = False) -> ParameterTable:
     """One row per stored parameter of a module; a tied one has one row with every name that uses it.
 
     Buffers and constants: `constant_table`.
@@ -57,7 +108,7 @@ def parameter_table(module: nn.Module, *, inputs: Any = None, values: bool = Fal
     uses = None if inputs is None else count_uses(module, inputs)
     rows = [row(one, beside[one.slot], None if uses is None else uses[one.slot], values) for one in known]
     extra = [*(["uses"] if inputs is not None else []), *(["value", "grad"] if values else [])]
-    return pd.DataFrame(rows, columns=[*COLUMNS, *extra])
+    return ParameterTable(rows, columns=[*COLUMNS, *extra])
 
 
 COLUMNS = [
