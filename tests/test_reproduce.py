@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 EXPERIMENTS = ROOT / "experiments"
 SHIPPED = [slug for slug in reproduce.slugs() if (EXPERIMENTS / slug / "results/summary.csv").is_file()]
 # studies of a few seconds each, run again here once they are shipped
-CHEAP = ["replay", "share-sum", "looks-linear", "tied-speed"]
+CHEAP = ["replay", "share-sum", "glorot-back"]
 
 # ------------------------------------------------------------------------------------------------ what is shipped
 
