@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-import frames
 from initbench import __main__ as command
 from initbench.cli import display
 from initbench.cli.display import Display, Done, Speed
@@ -204,12 +203,3 @@ def test_what_a_command_is_at_is_gone_when_it_says_more(monkeypatch):
     monkeypatch.setattr(sys, "stderr", log)
     streams.passing("initbench: planning")
     assert log.getvalue() == ""
-
-
-def test_a_printed_study_is_ten_lines(tmp_path):
-    from initbench.study.results import Results
-
-    lines = repr(Results(*frames.make_study(lrs=(0.1,), seeds=2, layer_metrics=()), tmp_path)).splitlines()
-    assert 3 <= len(lines) <= 10
-    assert lines[0].startswith("Results of ")
-    assert re.match(r"  1\. \w+.* · \w+: ", lines[1])

@@ -67,6 +67,15 @@ def every(reasons: Iterable[object]) -> InputError:
     return InputError("; ".join(dict.fromkeys(str(reason) for reason in reasons)))
 
 
+def renamed(error: InputError, old: str, new: str) -> InputError:
+    """The same refusal under the name that a person typed.
+
+    >>> str(renamed(refusal("baseline=eyes", "no such setup", "name one"), "baseline=", "--focus "))
+    '--focus eyes: no such setup; name one'
+    """
+    return InputError(str(error).replace(old, new, 1))
+
+
 def shown(value: object) -> str:
     """A value as a message repeats it: one line, printable, not longer than LONGEST.
 

@@ -69,15 +69,31 @@ class Seen:
 def diagnose(net: nn.Module, batch: Any, loss: Callable[[Any, Any], Tensor] | None = None) -> Diagnosis:
     """What is wrong with the signals in a net, on one batch: vanishing, exploding, dead, saturated, all alike.
 
-    `batch`: inputs (B, ...), or a pair (inputs, targets) as a DataLoader yields it: class numbers get the cross-entropy, values
-    the mean squared error, or give `loss(outputs, targets)`, a mean over samples. Without targets the gradient is that of
-    a random projection of the outputs. A layer is a call of a module with a weight matrix or kernel. The net is
-    evaluated in eval mode, and nothing of it changes: no parameter, no `.grad`, no running statistics.
-    Raises InputError for what is no module, a pass that calls no such layer, or a loss that is no number.
+    A layer is a call of a module with a weight matrix or kernel. The net is evaluated in eval mode, and nothing of it
+    changes: no parameter, no `.grad`, no running statistics.
 
-    >>> net = nn.Sequential(*[part for _ in range(20) for part in (nn.Linear(64, 64), nn.Tanh())], nn.Linear(64, 3))
-    >>> diagnose(net, (torch.randn(32, 64), torch.randint(3, (32,)))).trouble
-    True
+    Formula:
+        forward_l = sqrt(mean z_l^2), backward_l = sqrt(mean (dL_b / dz_l)^2), z_l the layer's output, L_b the loss of one sample
+
+    Args:
+        net: any nn.Module.
+        batch: inputs (B, ...), or a pair (inputs, targets) as a DataLoader yields it. Class numbers get the cross-entropy,
+            values the mean squared error. Without targets the gradient is that of a random projection of the outputs.
+        loss: (outputs, targets) -> loss, a mean over samples, in place of those.
+
+    Returns:
+        A Diagnosis: `trouble`, `line` and `table`.
+
+    Raises:
+        InputError: `net` is no module, its pass calls no such layer, or the loss is no number.
+
+    Examples:
+        >>> net = nn.Sequential(*[part for _ in range(20) for part in (nn.Linear(64, 64), nn.Tanh())], nn.Linear(64, 3))
+        >>> diagnose(net, (torch.randn(32, 64), torch.randint(3, (32,)))).trouble
+        True
+
+    Source:
+        Glorot and Bengio 2010, sections 3 and 4, who follow activations and gradients through the layers
     """
     check_module("diagnose", net)
     x, y = batch if isinstance(batch, (tuple, list)) and len(batch) == 2 else (batch, None)

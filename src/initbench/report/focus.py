@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from initbench import stats
-from initbench.errors import InputError
+from initbench.errors import InputError, renamed
 from initbench.report import answer, judged
 from initbench.report import numbers as num
 from initbench.report.block import Block, Draw, drawn_settings
@@ -24,7 +24,7 @@ def opened(results: Any, name: str, target: Any = None) -> Source:
     try:
         return open_source(results, baseline=name, target=target)
     except InputError as error:
-        raise InputError(str(error).replace("baseline=", "--focus ", 1)) from None
+        raise renamed(error, "baseline=", "--focus ") from None
 
 
 def file_of(name: str) -> str:
