@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from omegaconf import OmegaConf, open_dict
 
 from initbench.__main__ import main
 from initbench.errors import InputError
-from initbench.overrides import expand
+from initbench.overrides import expand, hydra_parts
 from initbench.overrides.exchange import Composed, Exchange, composed
 from initbench.overrides.read import read
 
@@ -200,3 +202,20 @@ def test_hydras_own_jobs_are_those_with_something_to_train(folder, compositions)
     del compositions[:]
     assert main(command) == 0
     assert len(compositions) == 1  # all is stored: Hydra has no job to run
+
+
+def test_a_built_in_file_that_has_changed_is_read_again(tmp_path, monkeypatch):
+    """Hydra's reading of the built-in files is kept within a process; what is composed leaves it as it was."""
+    conf = tmp_path / "conf"
+    shutil.copytree(expand.conf_folder(), conf)
+    monkeypatch.setattr(expand, "conf_folder", lambda: conf)
+    monkeypatch.setattr(hydra_parts, "conf_folder", lambda: conf)
+    asked = ["init=eye", "sharing=none", "optim=sgd"]
+    (first,) = expand.expand([*asked, "optim.batch_size=3"])
+    (second,) = expand.expand(asked)
+    assert (first.optim.batch_size, second.optim.batch_size) == (3, 64)
+    assert second.optim.lrs != (7.0,)
+    file = conf / "optim" / "sgd.yaml"
+    file.write_text(re.sub(r"(?m)^lr:.*", "lr: [7.0]", file.read_text()))
+    (changed,) = expand.expand(asked)
+    assert changed.optim.lrs == (7.0,)

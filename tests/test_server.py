@@ -54,7 +54,7 @@ def server(empty, tmp_path, monkeypatch):
 
 def test_a_server_that_answers_500_is_one_line_and_sync_completes_it(server, tmp_path):
     where, ill = server
-    given = with_files(study(tmp_path / "demo", seeds=2))
+    given = with_files(study(tmp_path / "demo"))
     ill.faults = lambda number, path: "500 Internal Server Error" if number % 7 == 6 else None
     begun = len(ill.requests)
     assert track.fill(given, where).complete  # now and then is nothing
@@ -85,7 +85,7 @@ def test_a_silent_server_costs_seconds_not_one_run_after_the_other(server, tmp_p
 
 def test_a_server_that_stops_on_the_way_and_comes_back(server, tmp_path):
     where, ill = server
-    given = with_files(study(tmp_path / "demo", seeds=2))
+    given = with_files(study(tmp_path / "demo"))
     gone = range(25, 35)
     ill.faults = lambda number, path: "502 Bad Gateway" if number in gone else None
     assert track.fill(given, where).complete
@@ -357,13 +357,17 @@ def test_nothing_that_is_read_is_unpickled(server, folder, monkeypatch):
 def test_a_server_has_what_a_file_has(server, tmp_path):
     """Through the client of this module, whose threads write several arms at once."""
     where, _ = server
-    given = with_files(study(tmp_path / "demo", arms=("eye", "zeros", "orthogonal"), seeds=2, lrs=(0.1,)))
+    given = with_files(study(tmp_path / "demo", arms=("eye", "zeros", "orthogonal"), lrs=(0.1,)))
     seen = []
     filled = track.fill(given, where, progress=lambda done, total: seen.append((done, total)))
     assert filled.message == "3 arms and 6 runs in MLflow, 10 written now"
     assert seen == [(done, 9) for done in range(10)] + [(9, 9)]
+    assert filled.link.startswith(f"{where}/#/experiments/")
     track.fill(given, f"sqlite:///{tmp_path / 'file.db'}")
     assert snapshot(f"sqlite:///{tmp_path / 'server.db'}") == snapshot(f"sqlite:///{tmp_path / 'file.db'}")
+    assert {key_of(run.data.tags) for run in stored(where)} == snapshot(f"sqlite:///{tmp_path / 'file.db'}").keys()
+    report = next(run for run in stored(where) if run.info.run_name == "report")
+    assert {f.path for f in client(where).list_artifacts(report.info.run_id)} >= {"report.html", "runs.parquet"}
     for run in stored(where)[:3]:
         client(where).delete_run(run.info.run_id)
     track.fill(given, where)

@@ -11,7 +11,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import textwrap
 import time
 import zlib
 from collections import defaultdict
@@ -117,7 +116,7 @@ def snapshot(where: str, name: str = "demo", ids: bool = False, by_client: bool 
 
 
 def test_both_paths_write_the_same(tmp_path, database, monkeypatch):
-    given = with_files(study(tmp_path / "demo", failed=("orthogonal",)))
+    given = with_files(study(tmp_path / "demo", lrs=(0.1, 1.0), failed=("orthogonal",)))
     seen = {}
     monkeypatch.setattr(bulk, "AT_ONCE", 4)
     for path in PATHS:
@@ -272,9 +271,9 @@ def test_failed_and_inapplicable_arms_are_listed(tmp_path, database, path):
     seen = snapshot(database())
     failed = seen[f"arm:{given.study['arms'][1]['arm_key']}"]
     assert failed["info"][1] == "FAILED"
-    assert failed["latest"]["failed"] == failed["latest"]["n"] == 4
+    assert failed["latest"]["failed"] == failed["latest"]["n"] == 2
     runs = [run for run in seen.values() if run["parent"] == f"arm:{given.study['arms'][1]['arm_key']}"]
-    assert [run["info"][1] for run in runs] == ["FAILED"] * 12
+    assert [run["info"][1] for run in runs] == ["FAILED"] * 6
     for label in ("eye · none", "zeros · none"):
         assert "needs a square weight" in seen[f"arm:{label}"]["tags"]["mlflow.note.content"]
         assert seen[f"arm:{label}"]["latest"] == {}
@@ -347,8 +346,8 @@ def test_either_path_goes_on_where_the_other_stopped(tmp_path, database, monkeyp
         use(second, monkeypatch)
         assert track.fill(given, database(first)).message.endswith("0 written now")
         assert snapshot(database(first), ids=True) == before
-        track.fill(study(tmp_path / "demo", lrs=(0.1, 1.0), seeds=5), database(first))
-        assert len(snapshot(database(first))) == 2 + 20
+        track.fill(study(tmp_path / "demo", lrs=(0.1, 1.0), seeds=3), database(first))
+        assert len(snapshot(database(first))) == 2 + 12
 
 
 class Killed(Exception):
@@ -356,11 +355,11 @@ class Killed(Exception):
 
 
 def test_a_fill_that_stops_anywhere_is_completed(tmp_path, database, path, monkeypatch):
-    given = with_files(study(tmp_path / "demo", seeds=2))
+    given = with_files(study(tmp_path / "demo", lrs=(0.1,)))
     track.fill(given, database("whole"))
     whole = snapshot(database("whole"))
     part = snapshot_after_breaks = 0
-    for at in (0, 1, 2, 5, 9, 20, 40):
+    for at in (0, 1, 2, 5, 9, 20):
         where = database(f"broken_{at}")
         with monkeypatch.context() as patch:
             count = iter(range(10**6))
@@ -398,43 +397,37 @@ def test_a_fill_that_stops_anywhere_is_completed(tmp_path, database, path, monke
     assert snapshot_after_breaks > 0
 
 
-KILLED = """
-    import os, signal, sys
-    sys.path.insert(0, {tests!r})
-    from pathlib import Path
-    from track_studies import study, with_files
-    from initbench import track
-    from initbench.track.bulk import BulkStore
-    {client}
-    given = with_files(study(Path({folder!r}), seeds=3))
+def killed_fill(given, where: str, at: int) -> int:
+    """How a process ends that fills, and that the system kills at a call of the database; forked: it has imported MLflow."""
+    from sqlalchemy.engine.default import DefaultDialect
+
     calls = iter(range(10**9))
+
     def counted(original):
         def call(*args, **kwargs):
-            if next(calls) == {at}:
+            if next(calls) == at:
                 os.kill(os.getpid(), signal.SIGKILL)
             return original(*args, **kwargs)
+
         return call
-    from sqlalchemy.engine.default import DefaultDialect
-    for name in ("do_executemany", "do_execute", "do_commit"):
-        setattr(DefaultDialect, name, counted(getattr(DefaultDialect, name)))
-    track.fill(given, {where!r})
-    print("whole")
-"""
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            for name in ("do_executemany", "do_execute", "do_commit"):
+                setattr(DefaultDialect, name, counted(getattr(DefaultDialect, name)))
+            track.fill(given, where)
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("how", "at"), [("bulk", 45), ("bulk", 62), ("client", 150), ("client", 400)])
-def test_killed_by_the_system(tmp_path, database, monkeypatch, how, at):
-    given = with_files(study(tmp_path / "demo", seeds=3))
+@pytest.mark.parametrize(("path", "at"), [("bulk", 45), ("bulk", 62), ("client", 150)], indirect=["path"])
+def test_killed_by_the_system(tmp_path, database, path, at):
+    given = with_files(study(tmp_path / "demo", lrs=(0.1,)))
     where = database("killed")
-    client_only = "BulkStore.fits = classmethod(lambda *args: False)" if how == "client" else ""
-    code = textwrap.dedent(KILLED).format(
-        tests=str(Path(__file__).parent), folder=str(tmp_path / "demo"), where=where, at=at, client=client_only
-    )
-    died = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
-    use(how, monkeypatch)
     track.fill(given, database("whole"))
+    assert killed_fill(given, where, at) == -signal.SIGKILL
     assert 0 < len(stored(where)) < len(stored(database("whole"))) or any(
         run.info.status == "RUNNING" for run in stored(where)
     )
@@ -463,11 +456,11 @@ def test_a_wider_sweep_adds_only_what_is_new(tmp_path, database, path):
 
 
 def test_a_narrower_plan_leaves_what_is_there(tmp_path, database, path):
-    track.fill(study(tmp_path / "demo", seeds=4), database())
-    few = study(tmp_path / "demo", seeds=3)
+    track.fill(study(tmp_path / "demo", seeds=2), database())
+    few = study(tmp_path / "demo", seeds=1)
     track.fill(few, database())
     seen = snapshot(database())
-    assert sum(key.startswith("run:") for key in seen) == 24
+    assert sum(key.startswith("run:") for key in seen) == 12
     assert all(run["parent"] in seen for key, run in seen.items() if key.startswith("run:"))
 
 
@@ -558,38 +551,6 @@ def test_off():
     assert track.fill(None, None).complete
 
 
-@pytest.mark.slow
-def test_http_server_holds_the_same(tmp_path, database, closed_port, monkeypatch):
-    given = with_files(study(tmp_path / "demo", seeds=3))
-    track.fill(given, database("file"))
-    where = f"http://127.0.0.1:{closed_port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database("server")]
-    command += ["--artifacts-destination", str(tmp_path / "artifacts"), "--port", str(closed_port), "--workers", "1"]
-    log = (tmp_path / "server.log").open("w")
-    environment = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-    try:
-        for _ in range(120):
-            if answers.unreachable(where, 1.0) is None:
-                break
-            time.sleep(0.5)
-        filled = track.fill(given, where)
-        assert filled.complete, filled.message
-        assert filled.link.startswith(f"{where}/#/experiments/")
-        assert track.fill(given, where).message.endswith("0 written now")
-        assert snapshot(database("server")) == snapshot(database("file"))
-        assert {key_of(run.data.tags) for run in stored(where)} == snapshot(database("file")).keys()
-        report = next(run for run in stored(where) if run.info.run_name == "report")
-        assert {f.path for f in client(where).list_artifacts(report.info.run_id)} >= {"report.html", "runs.parquet"}
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)  # the server's own group: it has a child
-        server.wait(20)
-        log.close()
-    start = time.monotonic()
-    assert not track.fill(given, where).complete
-    assert time.monotonic() - start < 8
-
-
 # --- small things -----------------------------------------------------------------------------------------------
 
 
@@ -667,8 +628,8 @@ def test_parts_of_a_history_join(tmp_path):
 
 
 def test_content_does_not_depend_on_time_or_company(tmp_path):
-    alone = arms_of(study(tmp_path, arms=("orthogonal",), created="2020-01-01T00:00:00"))
-    among = arms_of(study(tmp_path, arms=("xavier_normal", "orthogonal")))
+    alone = arms_of(study(tmp_path, arms=("orthogonal",), seeds=4, created="2020-01-01T00:00:00"))
+    among = arms_of(study(tmp_path, arms=("xavier_normal", "orthogonal"), seeds=4))  # it is the first in both
     assert [r.content for r in alone[0].runs] == [r.content for r in among[1].runs]
     assert alone[0].parent.content == among[1].parent.content
 
@@ -758,5 +719,5 @@ def test_telemetry_is_off_unless_wanted(monkeypatch):
 def test_progress(tmp_path, database):
     seen = []
     track.fill(study(tmp_path / "demo"), database(), progress=lambda done, arms: seen.append((done, arms)))
-    records = 2 * (1 + 12)
+    records = 2 * (1 + 6)
     assert seen == [(done, records) for done in range(records + 1)]

@@ -34,7 +34,7 @@ def study(
     folder: Path,
     arms: tuple[str, ...] = ("xavier_normal", "orthogonal"),
     lrs: tuple[float, ...] = LRS,
-    seeds: int = 4,
+    seeds: int = 2,
     steps: int = 60,
     layers: int = 3,
     measures: tuple[str, ...] = ("grad_norm", "weight_std"),

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from typing import Any, NamedTuple
 
 from initbench.config.checks import check_target, is_whole
@@ -321,6 +322,14 @@ def typed(node: Any) -> Any:
 def register_schema() -> None:
     """Tell Hydra the typed schema, under the name that conf/config.yaml lists first."""
     from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().repo["schema.yaml"] = schema()  # Hydra copies what it loads
+
+
+@cache
+def schema() -> Any:
+    """The typed schema as Hydra stores it."""
+    from hydra.core.config_store import ConfigStore
     from omegaconf import DictConfig, OmegaConf
 
     node = OmegaConf.structured(StudySchema)
@@ -337,6 +346,7 @@ def register_schema() -> None:
     unfreeze(node)
     OmegaConf.set_struct(node.model.args, False)  # your own keys
     ConfigStore.instance().store("schema", node)
+    return ConfigStore.instance().repo["schema.yaml"]
 
 
 def parse_seeds(seeds: Any) -> tuple[int, ...]:
