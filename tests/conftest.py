@@ -9,8 +9,8 @@ import sys
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before the first product of any test; see initbench.engine
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-# what is collected is compiled once, not by each of the commands that tests start, also under PYTHONDONTWRITEBYTECODE
-WRITES_NONE, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+if sys.dont_write_bytecode:  # what is collected is compiled once all the same, not by each command that a test starts
+    sys.dont_write_bytecode = False
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,7 +36,7 @@ torch.set_num_threads(1)
 
 def pytest_collection_finish() -> None:
     """Tests write no bytecode where none is wanted."""
-    sys.dont_write_bytecode = WRITES_NONE
+    sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 
 TEACHER = {"name": "teacher", "samples": 60, "inputs": 5, "outputs": 2, "classes": 3, "noise": 0.1}

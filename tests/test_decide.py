@@ -395,10 +395,11 @@ def test_a_second_call_trains_nothing_says_the_same_and_changes_no_byte(whole, m
     assert trained == []
     assert rounds(err) == rounds(first_err)
     assert words(out) == words(first_out)
+    assert ib.run(DECIDE).looks.equals(ib.load(S).looks)
     assert {path: path.read_bytes() for path in Path("outputs").rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("after", [2, 7, 9])
+@pytest.mark.parametrize("after", [2, 9])  # in the first look, and in a later one
 def test_killed_at_any_moment_it_ends_in_the_same_bytes(after, whole, folder, monkeypatch):
     write, done = Store.write, []
 
@@ -416,23 +417,21 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(after, whole, folder, mo
     expected = left_behind()
     monkeypatch.chdir(folder)
     assert left_behind() == expected
-    assert ib.run(DECIDE).looks.equals(ib.load(S).looks)
 
 
 @pytest.mark.slow
 def test_a_kill_from_outside_too(whole, folder):
-    for _ in range(2):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "initbench", *DECIDE, "engine.chunk=6"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        before, deadline = parts(), time.monotonic() + 60
-        while not parts() - before and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "initbench", *DECIDE, "engine.chunk=6"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not parts() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
     assert main(DECIDE) == 0
     assert left_behind() == left_behind(whole[0] / S)
 

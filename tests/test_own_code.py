@@ -380,22 +380,36 @@ def test_every_trainer_trains_the_net_that_a_sharing_of_ones_own_asks_for(write,
 # ------------------------------------------------------------------------------------------------ workers
 
 
-@pytest.mark.parametrize("end", ["os._exit(3)", "os.kill(os.getpid(), 9)"])
-def test_a_killed_worker_fails_its_own_arm_only(write, end):
+def test_a_killed_worker_fails_its_own_arm_only(write):
     own = write(
-        f"""
+        """
         import os, multiprocessing
-        def dies(weight):
-            if multiprocessing.parent_process() is not None: {end}
+        def ends(weight):
+            if multiprocessing.parent_process() is not None: os._exit(3)
+            weight.fill_(0.1)
+        def killed(weight):
+            if multiprocessing.parent_process() is not None: os.kill(os.getpid(), 9)
             weight.fill_(0.1)
         def good(weight): weight.fill_(0.1)
         """
     )
-    asked = [f"init={own}.good,{own}.dies,eye", *SMALL, "engine.workers=2", "measure=none", "engine.chunk=1"]
+    asked = [
+        f"init={own}.good,{own}.ends,{own}.killed,eye",
+        *SMALL,
+        "engine.workers=2",
+        "measure=none",
+        "engine.chunk=1",
+    ]
     results = ib.run(asked)
     status = {arm["init"].rpartition(".")[2]: arm for arm in results.study["arms"]}
-    assert {name: arm["status"] for name, arm in status.items()} == {"good": "done", "dies": "failed", "eye": "done"}
-    assert "a worker was killed" in status["dies"]["reason"]
+    assert {name: arm["status"] for name, arm in status.items()} == {
+        "good": "done",
+        "ends": "failed",
+        "killed": "failed",
+        "eye": "done",
+    }
+    for name in ("ends", "killed"):
+        assert "a worker was killed" in status[name]["reason"]
     assert results.runs.groupby("init.name").size()[f"{own}.good"] == 2
 
 

@@ -113,10 +113,14 @@ def test_studies_run(line, tmp_path, monkeypatch, capsys):
     _, *arguments = shlex.split(line)
     instead = [extra for given, extras in INSTEAD.items() if given in arguments for extra in extras]
     small = with_instead(arguments, [*SMALL, *QUIET, *instead])
-    if re.search(r"my_init|config-dir|launcher", line):  # a process of its own, as files and modules of one's own need
+    if re.search(
+        r"config-dir|launcher", line
+    ):  # a process of its own; an option file's is also that of one's own module
         shown = run(filled(tmp_path), small).stdout
     else:
-        monkeypatch.chdir(tmp_path)
+        monkeypatch.chdir(filled(tmp_path))
+        monkeypatch.syspath_prepend(str(tmp_path))
+        sys.modules.pop("my_init", None)  # that of the last folder
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
         assert main(small[2:]) == 0
         shown = capsys.readouterr().out

@@ -190,7 +190,7 @@ def test_a_store_that_is_gone_is_one_line_and_the_next_call_goes_on(folder, undi
 # --- merging -------------------------------------------------------------------------------------------------------
 
 SWEEP = ["optim.lr=[0.1,0.3]", "train.steps=4", "engine.workers=1", "track.uri=null", "report.formats=[csv]", "study=s",
-         "sharing=all", "sharing.controls=true", "model.depth=3"]  # fmt: skip
+         "sharing=all", "sharing.controls=true", "model.depth=3", "measure.metrics=[grad_norm,weight_std]"]  # fmt: skip
 PARTS = {
     "whole": ["init=eye,zeros", "seeds=3"],
     "first": ["init=eye,zeros", "seeds=[0,1]"],
