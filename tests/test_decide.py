@@ -395,7 +395,6 @@ def test_a_second_call_trains_nothing_says_the_same_and_changes_no_byte(whole, m
     assert trained == []
     assert rounds(err) == rounds(first_err)
     assert words(out) == words(first_out)
-    assert ib.run(DECIDE).looks.equals(ib.load(S).looks)
     assert {path: path.read_bytes() for path in Path("outputs").rglob("*") if path.is_file()} == before
 
 
@@ -565,6 +564,7 @@ def test_rerun_trains_each_run_once_more_and_gives_the_same_bytes(whole, folder)
     assert {name: after[name] for name in after if name != "study"} == {
         name: before[name] for name in before if name != "study"
     }
+    assert ib.run(DECIDE).looks.equals(ib.load(S).looks)
 
 
 def test_a_look_under_other_limits_counts(whole, folder):

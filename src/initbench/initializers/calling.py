@@ -40,8 +40,9 @@ def resolve(target: str) -> Callable[..., Any]:
         return REGISTRY[target].function
     if target in plugins.installed(plugins.INITIALIZERS):
         return plugins.load(plugins.INITIALIZERS, target)
-    near = get_close_matches(target, [*REGISTRY, *plugins.installed(plugins.INITIALIZERS)], n=1)
-    hint = f"did you mean {near[0]}? " if near and "." not in target else ""
+    known = [] if "." in target else [*REGISTRY, *plugins.installed(plugins.INITIALIZERS)]
+    near = get_close_matches(target, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
     return plugins.imported("init", target, hint + ALLOWED)
 
 
