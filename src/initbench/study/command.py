@@ -351,7 +351,7 @@ def collect(
 
     tracked = track.fill(results, study.uri, children=study.config.track.children, drawn=written)
     paths, board = written()
-    looked.note(study, board)
+    looked.note(study.root, results.study, board)
     if study.uri is not None and tracked.experiment_id is not None:
         results.study["mlflow"] = {"uri": masked(study.uri), "experiment_id": tracked.experiment_id}
         results.save_study()
