@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import tempfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -18,6 +19,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import initbench
+from initbench.cli.ending import answered
+from initbench.startup import home
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -250,6 +253,65 @@ def test_the_image_and_the_class_environment_install_what_is_pinned():
     commands = re.findall(r"docker (?:build|run) .*", image)
     assert len(commands) == 2
     assert all(command in page for command in commands)
+
+
+def nobody(monkeypatch, tmp_path, user=None):
+    """A user whom the system does not know, with nothing but TMPDIR; as which number the files there count."""
+
+    def unknown(_):
+        raise KeyError
+
+    monkeypatch.setenv("HOME", "")  # so that what is set there later goes too
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    if user is not None:
+        monkeypatch.setattr(os, "getuid", lambda: user)
+
+
+def test_a_user_without_a_home_gets_a_private_one(monkeypatch, tmp_path):
+    """Without one MLflow cannot be imported."""
+    nobody(monkeypatch, tmp_path)
+    with pytest.raises(RuntimeError):
+        Path.home()
+    home.given()
+    assert Path.home() == tmp_path / f"initbench-{os.getuid()}"
+    assert Path.home().stat().st_mode & 0o777 == 0o700
+
+
+def test_no_home_is_taken_from_another_user(monkeypatch, tmp_path):
+    """What lies in it is run: compiled kernels."""
+    nobody(monkeypatch, tmp_path, user=os.getuid() + 1)
+    assert home.private() is None
+    home.given()
+    assert Path.home() == Path("/")
+
+
+def test_where_home_cannot_be_written_matplotlib_writes_elsewhere(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MPLCONFIGDIR", "")
+    monkeypatch.delenv("MPLCONFIGDIR")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        home.given()
+    assert Path(os.environ["MPLCONFIGDIR"]).parent == tmp_path / f"initbench-{os.getuid()}"
+    monkeypatch.delenv("MPLCONFIGDIR")
+    home.given()
+    assert "MPLCONFIGDIR" not in os.environ
+
+
+def test_where_nothing_can_be_written_one_line_says_what_to_set(monkeypatch, tmp_path, capsys):
+    def nowhere() -> int:
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "none")])
+        tempfile.gettempdir()
+        return 0
+
+    assert answered("initbench", nowhere) == 2
+    assert re.fullmatch(
+        r"initbench: No usable .*; set TMPDIR to a folder that can be written\n", capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("script", ["check", ".ci/run", ".ci/slurm"])

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from drawn import box, dot, line, picture, text
 
-from initbench.stats import holm, median_interval, ratio_interval
-from initbench.stats.verdict import MARGIN
+from initbench.stats import holm, median_interval
+from initbench.stats.intervals import resampled, standard_error
+from initbench.stats.verdict import MARGIN, Contrast, Side, verdicts
 
 WIDE = 560
 SPREAD = 0.25  # sd of log steps over seeds, about that of the default study
@@ -79,8 +80,8 @@ def words() -> str:
     said = []
     for i, (name, truth, seeds) in enumerate(races):
         difference = math.log(truth) + SPREAD * np.random.default_rng(40 + i).standard_normal(seeds)
-        ratio, low, high = (math.log(one) for one in ratio_interval(difference))
-        word = word_of(low, high)
+        one, word = judged(difference)
+        ratio, (low, high) = one.estimate, one.interval()
         y = 42 + 36 * i
         parts += [text(0, y + 4, name), line(place(low), y, place(high), y, "interval"), dot(place(ratio), y, "seed")]
         parts += [text(WIDE - 90, y + 4, word)]
@@ -92,11 +93,12 @@ def words() -> str:
                    "; ".join(said))  # fmt: skip
 
 
-def word_of(low: float, high: float) -> str:
-    """The word of one comparison alone from its 95% interval, of log ratios."""
-    if low >= -BAND and high <= BAND:
-        return "equivalent"
-    return "faster" if high < 0 else "slower" if low > 0 else "undecided"
+def judged(difference: np.ndarray) -> tuple[Contrast, str]:
+    """Log ratios, seed by seed, as a contrast of two arms that always arrive, and its word if it is the only one."""
+    n, all_arrive, inside = len(difference), np.ones(len(difference), bool), Side(1.0, "")
+    error = standard_error(resampled(difference, np.mean), n)
+    one = Contrast(n, float(difference.mean()), error, all_arrive, all_arrive, np.zeros(n))
+    return one, verdicts([one], [inside], [inside])[0].word
 
 
 @cache
