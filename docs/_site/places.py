@@ -24,6 +24,8 @@ PAGES = {  # file of the repository -> page of the site
 }
 SHOWN_RESULTS = (".csv", ".svg", ".png", ".yaml")
 BADGES = re.compile(r"^\[!\[.*\n", re.MULTILINE)  # images from elsewhere; a page loads nothing from there
+INNER_PRODUCT = re.compile(r"<(?=\w+, )")  # GitHub shows <W, g>; here it would be a tag
+SEARCHED_FIRST = ("catalogue.md", "maps.md", "verdicts.md", "api.md", "measures.md")
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 
 
@@ -55,7 +57,9 @@ def relinked(text: str, here: str, known: dict[str, str], elsewhere: str) -> str
         return match[0] if led is None else f"{before}{posixpath.relpath(led, posixpath.dirname(page) or '.')}{after}"
 
     parts = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
-    return "".join(part if part.startswith("```") else LINK.sub(link, part) for part in parts)
+    return "".join(
+        part if part.startswith("```") else LINK.sub(link, INNER_PRODUCT.sub("&lt;", part)) for part in parts
+    )
 
 
 def place(file: str, known: dict[str, str]) -> str | None:
@@ -76,5 +80,10 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     known = places()
     of_page = {uri: file for file, uri in known.items()}
-    here = of_page.get(page.file.src_uri, f"docs/{page.file.src_uri}")
+    uri = page.file.src_uri
+    here = of_page.get(uri, f"docs/{uri}")
+    if uri in SEARCHED_FIRST:
+        page.meta["search"] = {"boost": 4}
+    if uri.startswith("studies/"):  # wide tables
+        page.meta["hide"] = ["toc"]
     return relinked(BADGES.sub("", markdown), here, known, config["extra"]["repository"])
