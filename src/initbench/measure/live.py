@@ -69,15 +69,32 @@ class Seen:
 def diagnose(net: nn.Module, batch: Any, loss: Callable[[Any, Any], Tensor] | None = None) -> Diagnosis:
     """What is wrong with the signals in a net, on one batch: vanishing, exploding, dead, saturated, all alike.
 
-    `batch`: inputs (B, ...), or a pair (inputs, targets) as a DataLoader yields it: class numbers get the cross-entropy, values
-    the mean squared error, or give `loss(outputs, targets)`, a mean over samples. Without targets the gradient is that of
-    a random projection of the outputs. A layer is a call of a module with a weight matrix or kernel. The net is
-    evaluated in eval mode, and nothing of it changes: no parameter, no `.grad`, no running statistics.
-    Raises InputError for what is no module, a pass that calls no such layer, or a loss that is no number.
+    A layer is a call of a module with a weight matrix or kernel. The net is evaluated in eval mode, and nothing of it changes: no
+    parameter, no `.grad`, no running statistics.
 
-    >>> net = nn.Sequential(*[part for _ in range(20) for part in (nn.Linear(64, 64), nn.Tanh())], nn.Linear(64, 3))
-    >>> diagnose(net, (torch.randn(32, 64), torch.randint(3, (32,)))).trouble
-    True
+    Formula:
+        forward_l = sqrt(mean z_l^2), z_l the output of layer l; backward_l = sqrt(mean (dL_i/dz_l)^2), L_i the loss of sample i.
+
+    Args:
+        net: any nn.Module.
+        batch: inputs (B, ...), or a pair (inputs, targets) as a DataLoader yields it. Class numbers get the cross-entropy, values
+            the mean squared error. Without targets the gradient is that of a random projection of the outputs.
+        loss: `loss(outputs, targets)`, a mean over samples, in the place of these two.
+
+    Returns:
+        `trouble` (whether something is wrong), `line` (what, in one sentence) and `table` (one row per layer). A notebook shows
+        them.
+
+    Raises:
+        InputError: no module, a pass that calls no such layer, or a loss that is no number.
+
+    Examples:
+        >>> net = nn.Sequential(*[part for _ in range(20) for part in (nn.Linear(64, 64), nn.Tanh())], nn.Linear(64, 3))
+        >>> diagnose(net, (torch.randn(32, 64), torch.randint(3, (32,)))).trouble
+        True
+
+    Source:
+        Glorot & Bengio 2010, section 3 (saturated and vanishing activations, back-propagated gradients).
     """
     check_module("diagnose", net)
     x, y = batch if isinstance(batch, (tuple, list)) and len(batch) == 2 else (batch, None)
