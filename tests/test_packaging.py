@@ -11,11 +11,13 @@ import tarfile
 import tempfile
 import tomllib
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import initbench
@@ -166,6 +168,16 @@ def test_constraints_name_everything_that_is_installed():
     names = {name for name, _ in seen if name != "initbench" and not OF_TORCH.fullmatch(name)}
     assert "torch" in names
     assert names <= set(pinned), f"not in constraints.txt: {sorted(names - set(pinned))}"
+
+
+def test_every_pin_can_be_installed_on_the_oldest_python():
+    """Of what is installed here in the pinned version; Debian 12 has Python 3.11.2."""
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    for name, one in pins().items():
+        with suppress(metadata.PackageNotFoundError):
+            wanted = metadata.metadata(name)["Requires-Python"]
+            if wanted and one.specifier.contains(metadata.version(name)):
+                assert SpecifierSet(wanted).contains(oldest), f"{one} needs Python {wanted}"
 
 
 def test_versions_and_licence_agree():
