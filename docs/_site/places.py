@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,16 @@ def place(file: str, known: dict[str, str]) -> str | None:
     inside = file.removeprefix("docs/")
     hidden = inside.endswith((".py", ".ipynb", "/")) or not (ROOT / file).is_file()
     return None if inside == file or hidden else inside
+
+
+def on_config(config: Any) -> Any:
+    """The addresses stand in pyproject.toml. Not as repo_url: for that the theme asks GitHub for stars, from every page."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+    config.site_url, config.extra["repository"] = urls["Documentation"], urls["Repository"]
+    config.extra["social"] = [
+        {"icon": "fontawesome/brands/github", "link": urls["Repository"], "name": "The repository"}
+    ]
+    return config
 
 
 def on_files(files: Files, config: Any) -> Files:
