@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -160,6 +161,22 @@ def test_the_tree_of_runs(tmp_path, database, path):
     assert best["params"]["optim.lr"] == "[0.01, 0.1, 1.0]"
     assert best["params"]["model.bias"] == "true"
     assert not any(name.startswith("track.") for name in best["params"])
+
+
+def test_the_filters_of_the_docs_find_what_they_say(tmp_path, database):
+    from mlflow import MlflowClient
+
+    given = study(tmp_path / "demo")
+    track.fill(given, database())
+    page = (Path(__file__).parents[1] / "docs/tracking.md").read_text(encoding="utf-8")
+    filters = re.findall(r"^\| `{1,2}(tags.*?|metrics.*?)`{1,2} \|", page, re.MULTILINE)
+    client = MlflowClient(database())
+    ids = [one.experiment_id for one in client.search_experiments()]
+    found = [len(client.search_runs(ids, one, max_results=1000)) for one in filters]
+    runs = given.runs
+    bad = int((runs["status"] == "diverged").sum())
+    assert bad > 0
+    assert found == [runs["arm_key"].nunique(), len(runs) - bad, bad, int((runs["steps_to_target"] <= 50).sum())]
 
 
 def test_numbers_of_an_arm(tmp_path, database, path):

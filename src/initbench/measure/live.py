@@ -69,23 +69,24 @@ class Seen:
 def diagnose(net: nn.Module, batch: Any, loss: Callable[[Any, Any], Tensor] | None = None) -> Diagnosis:
     """What is wrong with the signals in a net, on one batch: vanishing, exploding, dead, saturated, all alike.
 
-    A layer is a call of a module with a weight matrix or kernel. The net is evaluated in eval mode, and nothing of it
-    changes: no parameter, no `.grad`, no running statistics.
+    A layer is a call of a module with a weight matrix or kernel. Dropout is off, a norm in training mode takes the statistics of
+    the batch, and nothing of the net changes: no parameter, no `.grad`, no mode, no running statistics.
 
     Formula:
-        forward_l = sqrt(mean z_l^2), backward_l = sqrt(mean (dL_b / dz_l)^2), z_l the layer's output, L_b the loss of one sample
+        forward_l = sqrt(mean z_l^2), z_l the output of layer l; backward_l = sqrt(mean (dL_i/dz_l)^2), L_i the loss of sample i.
 
     Args:
         net: any nn.Module.
-        batch: inputs (B, ...), or a pair (inputs, targets) as a DataLoader yields it. Class numbers get the cross-entropy,
-            values the mean squared error. Without targets the gradient is that of a random projection of the outputs.
-        loss: (outputs, targets) -> loss, a mean over samples, in place of those.
+        batch: inputs (B, ...), or a pair (inputs, targets) as a DataLoader yields it. Class numbers get the cross-entropy, values
+            the mean squared error. Without targets the gradient is that of a random projection of the outputs.
+        loss: `loss(outputs, targets)`, a mean over samples, in the place of these two.
 
     Returns:
-        A Diagnosis: `trouble`, `line` and `table`.
+        `trouble` (whether something is wrong), `line` (what, in one sentence) and `table` (one row per layer). A notebook shows
+        them.
 
     Raises:
-        InputError: `net` is no module, its pass calls no such layer, or the loss is no number.
+        InputError: no module, a pass that calls no such layer, inputs without the batch's axis, or a loss that is no number.
 
     Examples:
         >>> net = nn.Sequential(*[part for _ in range(20) for part in (nn.Linear(64, 64), nn.Tanh())], nn.Linear(64, 3))
@@ -93,7 +94,7 @@ def diagnose(net: nn.Module, batch: Any, loss: Callable[[Any, Any], Tensor] | No
         True
 
     Source:
-        Glorot and Bengio 2010, sections 3 and 4, who follow activations and gradients through the layers
+        Glorot & Bengio 2010, section 3 (saturated and vanishing activations, back-propagated gradients).
     """
     check_module("diagnose", net)
     x, y = batch if isinstance(batch, (tuple, list)) and len(batch) == 2 else (batch, None)
