@@ -44,7 +44,7 @@ def focused(source: Source, name: str) -> str:
         made: list[Block] = [make(source, draw) for make in BLOCKS]
         shown = [block for block in made if block.items]
         lead = told[0][1] if len(told) == 1 else join([one for _, one in told])
-        return page(source, drawn=(shown, draw), title=f"{name} against the field", lead=lead)
+        return page(source, drawn=(shown, draw), title=f"{name} against the field", lead=lead, focus=name)
 
 
 def told_of(source: Source, setting: str) -> Sentence:
