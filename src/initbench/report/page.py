@@ -86,10 +86,11 @@ def page(
     formats: Collection[str] = (),
     title: str | None = None,
     lead: Sentence | None = None,
+    each: Sequence[tuple[str, Sentence]] = (),
     focus: str | None = None,
 ) -> str:
     """The whole page. Same source, same text. `drawn`: its blocks, if they are at hand; `formats`: what is written beside
-    it, to which it links; `title`, `lead`: of a page that asks something else, `focus`: the setup that it is about."""
+    it, to which it links; `title`, `lead`, `each` (by setting): of a page that asks something else, `focus`: the setup that it is about."""
     with drawing():
         shown, draw = drawn or blocks(source)
     return render(
@@ -97,7 +98,7 @@ def page(
         title=title or f"{source.study.get('study', 'study')}: which setup trains fastest?",
         subtitle=_subtitle(source),
         answer=html(overview.first_answer(source) if lead is None else lead),
-        each=[(setting, html(one)) for setting, one in overview.each(source) if lead is None],
+        each=[(setting, html(one)) for setting, one in (overview.each(source) if lead is None else each)],
         words=WORDS,
         told=[(name, html(sentence)) for name, sentence in facts(source)],
         four=four_numbers(source),
@@ -238,7 +239,8 @@ def rebuild_commands(source: Source, command: str | None = None, focus: str | No
             again += ["--family", source.family if isinstance(source.family, str) else ",".join(source.family)]
         if source.every:
             again += ["--pairs"]
-        if source.target is not None:
+        own = source.study.get("target")
+        if source.target is not None and source.target != (own and (own["metric"], float(own["value"]))):
             again += ["--target", f"{source.target[0]}:{source.target[1]:g}"]
         lines.append(shlex.join(again))
     return "\n".join(lines)

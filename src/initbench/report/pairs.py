@@ -82,14 +82,15 @@ def matrix(source: Source, setting: str, most: int) -> list[Row]:
         if not num.is_missing(row["p_holm"]):
             tip = f"{tip.removesuffix('.')}, p {num.probability(row['p_holm'])} after Holm."
         one, other, word = str(row["setup"]), str(row["other"]), str(row["verdict"])
-        ends = row["ratio"], row["ratio_low"], row["ratio_high"]
-        cells[one, other] = _pair(word, *ends, tip)
-        cells[other, one] = _pair(OPPOSITE.get(word, word), *(1 / ends[i] for i in (0, 2, 1)), tip)
+        ratio, low, high = (float(row[name]) for name in ("ratio", "ratio_low", "ratio_high"))
+        cells[one, other] = _pair(word, ratio, low, high, tip)
+        cells[other, one] = _pair(OPPOSITE.get(word, word), 1 / ratio, 1 / high, 1 / low, tip)
     board = stats.distinct(source.part(source.board, setting))
     board = thin_rows(board[board["setup"].isin(named(source, setting))], most)
     setups = list(board["setup"].astype(str))
     return [
-        (int(rank), setup, [cells.get((setup, other)) for other in setups]) for rank, setup in zip(board["rank"], setups)
+        (int(rank), setup, [cells.get((setup, other)) for other in setups])
+        for rank, setup in zip(board["rank"], setups)
     ]
 
 
@@ -111,7 +112,9 @@ def over_settings(source: Source, draw: Draw) -> Block:
     if isinstance(found, str):
         block.items.append(Item(html(sentence)))
         return block
-    figure = draw.svg(ranks.critical_difference(found), "ranks", source.settings[0], "Critical-difference diagram", sentence)
+    figure = draw.svg(
+        ranks.critical_difference(found), "ranks", source.settings[0], "Critical-difference diagram", sentence
+    )
     left = len(found.setups) - ranks.MOST
     rest = f"; {left} more not drawn" if left > 0 else ""
     n = f"n = {num.plural(found.settings, 'setting')}, {num.plural(len(found.setups), 'setup')}{rest}"

@@ -91,7 +91,10 @@ def _matrix(rows: list[pairs.Row]) -> list[str]:
     """Every two setups: the verdict on the row, its ratio to the column and the interval."""
     if not rows:
         return []
-    lines = ["| Row against column | " + " | ".join(str(rank) for rank, *_ in rows) + " |", "|" + " --- |" * (len(rows) + 1)]
+    lines = [
+        "| Row against column | " + " | ".join(str(rank) for rank, *_ in rows) + " |",
+        "|" + " --- |" * (len(rows) + 1),
+    ]
     for rank, setup, cells in rows:
         shown = [" ".join(cell[:3]).strip() if cell else "" for cell in cells]
         lines.append("| " + " | ".join(escape_markdown(text) for text in (f"{rank} {setup}", *shown)) + " |")

@@ -36,8 +36,9 @@ def judge_pairs(
     for setting, part in judged.board.groupby("setting", sort=False):
         board = distinct(part[part["arm"].isin(members(part, names))])
         if len(board) <= MOST_PAIRED and (board["reached"] > 0).any():
-            at = ((study or {}).get("decide") or {}).get("sizes") or looked_at(study, str(setting), int(part["n"].max()))
-            rows += _judged(str(setting), board, judged, tuple(at))
+            planned = ((study or {}).get("decide") or {}).get("sizes")
+            at = tuple(planned or looked_at(study, str(setting), int(part["n"].max())))
+            rows += _judged(str(setting), board, judged, at)
     found = pd.DataFrame(rows, columns=PAIR_COLUMNS)
     return found.astype({"family": "Int64", "pairs": "Int64"})
 
@@ -54,7 +55,8 @@ def _judged(setting: str, board: pd.DataFrame, judged: Judged, at: tuple[int, ..
     alone, equal = (1 - nested.level(at, alpha) for alpha in (verdict.ALPHA, 2 * verdict.ALPHA))
     rows = []
     for (one, other), contrast, said in zip(both, contrasts, found):
-        logs = [contrast.estimate, *contrast.interval(alone)] if min(one["share"], other["share"]) >= GATE else [NAN] * 3
+        open_ = min(one["share"], other["share"]) >= GATE
+        logs = (contrast.estimate, *contrast.interval(alone)) if open_ else (NAN,) * 3
         equal_low, equal_high = np.exp(contrast.interval(equal))
         row = {
             "setting": setting, "setup": one["setup"], "other": other["setup"], "arm": one["arm"],

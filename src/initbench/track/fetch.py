@@ -27,7 +27,9 @@ def fetch(experiment: str, uri: str, folder: Path) -> Path:
         prepare()
         try:
             client = client_of(uri)
-            found = client.get_experiment_by_name(experiment_name(experiment)) or client.get_experiment_by_name(experiment)
+            found = client.get_experiment_by_name(experiment_name(experiment)) or client.get_experiment_by_name(
+                experiment
+            )
             if found is None:
                 names = sorted(one.name for one in client.search_experiments() if one.name != "Default")
                 raise refusal(

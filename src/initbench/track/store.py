@@ -255,10 +255,10 @@ def _experiment(client: Any, uri: str, study: str) -> Any:
 
     name = experiment_name(study)
     experiment = client.get_experiment_by_name(name)
-    if experiment is None and name != study and (older := client.get_experiment_by_name(study)):
-        if older.tags.get("initbench.study") == study and older.lifecycle_stage != "deleted":
-            client.rename_experiment(older.experiment_id, name)
-            experiment = client.get_experiment_by_name(name)
+    older = client.get_experiment_by_name(study) if experiment is None and name != study else None
+    if older and older.tags.get("initbench.study") == study and older.lifecycle_stage != "deleted":
+        client.rename_experiment(older.experiment_id, name)
+        experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
             client.create_experiment(name, artifact_location=_artifacts(uri, study))
