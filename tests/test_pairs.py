@@ -214,7 +214,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     arms = (("kaiming_normal", "none"), ("eye", "none"), ("eye", "all"), ("normal_001", "none"))
     path = tmp_path_factory.mktemp("pairs") / "demo"
-    return frames.write_study(path, *frames.make_study(arms, lrs=(0.1,), seeds=8, layer_metrics=()))
+    return frames.write_study(path, *frames.make_study(arms, lrs=(0.03, 0.1, 0.3), layer_metrics=(), scatter=0.05))
 
 
 def test_pairs_are_shown_where_they_are_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -230,6 +230,7 @@ def test_pairs_are_shown_where_they_are_asked_for(folder: Path, capsys: pytest.C
     with open(folder / "pairs.csv") as lines:
         rows = list(csv.DictReader(lines))
     assert len(rows) == 6
+    assert {"faster", "undecided"} <= {row["verdict"] for row in rows}
     assert len(cells) == 12
     setups = re.findall(r'<th scope="row">\d+ (.*?)</th>', table)
     shown = dict(zip([(one, other) for one in setups for other in setups if one != other], cells))
