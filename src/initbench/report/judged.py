@@ -107,7 +107,7 @@ def factors(source: Source, draw: Draw) -> Block:
         clear = within[_clear(within)]  # differs from the other levels for sure
         rows += [other for _, other in clear.iterrows()]
     table = pd.DataFrame(rows).reset_index(drop=True)
-    for scale in dict.fromkeys(table["scale"]):
+    for scale in sorted(set(table["scale"]), reverse=True):  # ratios of steps, then the ranks of what has none
         part = table[table["scale"] == scale].head(EFFECTS).reset_index(drop=True)
         words = {str(i): _words(row) for i, row in part.iterrows()}
         sentence = about_effects(table[table["scale"] == scale])

@@ -49,7 +49,9 @@ def average_ranks(board: pd.DataFrame, names: Sequence[str] | None = None) -> Av
         for name in ("rank", "mean_steps")
     )
     copies = (board["same_as"].fillna("") != "").groupby(board["setup"]).all()
-    kept = [name for name in map(str, ranks) if not copies[name] and logs[name].notna().all() and ranks[name].notna().all()]
+    kept = [
+        name for name in map(str, ranks) if not copies[name] and logs[name].notna().all() and ranks[name].notna().all()
+    ]
     pairs = len(kept) * (len(kept) - 1) // 2
     if not FEWEST <= len(kept) <= MOST_PAIRED:
         return f"{plural(len(kept), 'setup')} stand in all settings, and it takes {FEWEST} to {MOST_PAIRED}"
