@@ -233,8 +233,10 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = (), *, progr
             warn_of(told())
             if study.goes_on:
                 from initbench.study.rounds import Way, here
+                from initbench.study.saying import say_round
 
-                study, _ = Way(study).go(here(trainer, study.root, progress))
+                each = say_round if progress else lambda one: None
+                study, _ = Way(study).go(here(trainer, study.root, progress), each)
             else:
                 from initbench.study.tally import Tally
 
