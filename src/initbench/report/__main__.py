@@ -94,6 +94,8 @@ def _printed(sources: Sequence[Path], arguments: argparse.Namespace) -> int:
     """The tables of one study on stdout; nothing is written."""
     if len(sources) > 1:
         raise refusal("--json", "two studies side by side have no leaderboard", "name one study")
+    if arguments.focus is not None:
+        raise refusal("--focus", "it is a page, and --json prints tables", "use --baseline SETUP")
     asked = {name: getattr(arguments, name) for name in ("baseline", "family", "target", "pairs")}
     source = open_source(sources[0], **asked)
     target = None if source.target is None else dict(zip(("metric", "value"), source.target))
