@@ -1,6 +1,6 @@
 # initbench with PyTorch's CPU build. Needs no home folder, no write access to its own files, and runs as any user:
 #   docker build -t initbench .
-#   docker run --rm --user "$(id -u):$(id -g)" --read-only --tmpfs /tmp:exec -v "$PWD:/work" initbench initbench experiment=quick
+#   docker run --rm --user "$(id -u):$(id -g)" --read-only --tmpfs /tmp -v "$PWD:/work" initbench initbench experiment=quick
 FROM python:3.13-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 COPY . /source

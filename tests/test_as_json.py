@@ -46,6 +46,8 @@ def test_the_leaderboard_and_its_verdicts(tmp_path, capsys):
     assert steps["eye · none"] == results.leaderboard().set_index("setup").loc["eye · none", "steps"]
     assert report([str(folder), str(folder), "--json"]) == 2
     assert "--json: two studies side by side have no leaderboard; name one study" in capsys.readouterr().err
+    assert report([str(folder), "--json", "--focus", "eye"]) == 2
+    assert "--focus: it is a page, and --json prints tables; use --baseline SETUP" in capsys.readouterr().err
 
 
 def test_a_net_at_step_0(folder, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn import datasets
 
-import initbench as ib
 from conftest import assert_template
 from initbench.data import load
 from initbench.data.files import SKLEARN
@@ -57,6 +57,58 @@ def test_any_column_can_be_the_target(tmp_path, n, k, column, head, seed):
     assert np.array_equal(data.x, np.delete(values, column, axis=1))
 
 
+@pytest.mark.parametrize(
+    ("text", "samples", "names"),
+    [
+        ("5.1,3.5,Iris-a\n4.9,3.0,Iris-b\n" * 5, 10, "2"),  # a file of numbers and words without a head
+        ("0,1,2\n" + "0.5,1.5,2.5\n" * 5, 5, "2"),  # the names of a pandas frame that was given none
+        ("0,1,kind\n" + "0.5,1.5,a\n0.5,1.5,b\n" * 3, 6, "kind"),
+        ("2,1,1\n" * 5, 5, "2"),
+        ('"a; in; m",b\n' + "1,2.5\n" * 5, 5, "b"),
+        ('"a of\n1900";b\n' + "1;2.5\n" * 5, 5, "b"),
+        ("a,b,\n" + "1,2.5,\n" * 5, None, None),
+        ("a,b\n" + "1,2.5,\n" * 5, 5, "b"),
+    ],
+)
+def test_a_first_line_is_names_or_a_sample(tmp_path, text, samples, names):
+    if samples is None:
+        with pytest.raises(InputError, match="Unnamed: 2"):
+            csv(tmp_path / "t.csv", text)
+        return
+    data = csv(tmp_path / "t.csv", text)
+    assert len(data.x) == samples
+    assert f"data.target={names}" in data.taken
+
+
+def test_words_are_the_same_with_blanks_and_in_every_part_of_a_large_file(tmp_path, monkeypatch):
+    asked, own = [], pd.read_csv
+    monkeypatch.setattr(pd, "read_csv", lambda *file, **how: asked.append(how) or own(*file, **how))
+    assert csv(tmp_path / "t.csv", TEXT.replace("a\n", "a \n", 1)).classes == 3
+    # else each part of a million cells has types of its own: 01 is the word 1 where a part holds numbers alone
+    assert [how["low_memory"] for how in asked] == [False]
+
+
+def test_decimals_of_a_parquet_are_numbers(tmp_path):
+    frame = FRAME.assign(dose=[Decimal(str(dose)) for dose in FRAME["dose"]])
+    frame.to_parquet(tmp_path / "t.parquet")
+    data = load({"name": "parquet", "path": str(tmp_path / "t.parquet")})
+    assert np.array_equal(data.x, FRAME[["age", "dose"]].to_numpy(float))
+
+
+def test_columns_that_give_the_target_away_are_named(tmp_path):
+    x = np.random.default_rng(0).standard_normal(12)
+    frame = pd.DataFrame({"row": range(100, 112), "x": x, "code": [7, 9, 8] * 4, "y": ["u", "w", "v"] * 4})
+    found = {one.title: one.text for one in csv(tmp_path / "t.csv", frame.to_csv(index=False)).cautions}
+    assert "column row goes up by 1 from row to row, 12 times" in found["A column numbers the rows"]
+    assert "column code is the target over again in all 12 rows" in found["A column tells the target"]
+    values = csv(tmp_path / "t.csv", frame.assign(y=x).to_csv(index=False))
+    assert "column x is the target over again" in values.cautions[-1].text
+    other = frame.assign(row=x, code=[7, 9, 8] * 3 + [7, 9, 9])
+    assert not {"A column numbers the rows", "A column tells the target"} & {
+        one.title for one in csv(tmp_path / "t.csv", other.to_csv(index=False)).cautions
+    }
+
+
 def test_several_targets_are_values_and_input_is_an_autoencoder(tmp_path):
     text = FRAME.assign(kind=range(6)).to_csv(index=False)
     data = csv(tmp_path / "t.csv", text, target=["dose", "kind"])
@@ -70,14 +122,44 @@ def test_several_targets_are_values_and_input_is_an_autoencoder(tmp_path):
 WRONG = {
     "no such column": (TEXT, {"target": "knd"}, r"data.target=knd: no such column; did you mean kind\?"),
     "words": (TEXT, {"target": "age"}, r"column kind holds no numbers; drop them, or number them: .*get_dummies"),
-    "a hole": (TEXT.replace("25,1.0", "25,"), {}, r"1 of 6 rows have empty cells \(in dose\); fill or drop them"),
-    "a hole in the target": (TEXT.replace("0.25,b", "0.25,"), {}, r"1 of 6 rows have empty cells \(in kind\)"),
+    "a hole": (
+        TEXT.replace("25,1.0", "25,"),
+        {},
+        r"1 of 6 rows have cells that are empty, NA or None \(in dose\); fill or drop them",
+    ),
+    "a hole in the target": (TEXT.replace("0.25,b", "0.25,"), {}, r"1 of 6 rows have cells that .* \(in kind\)"),
     "row numbers": (FRAME.to_csv(), {}, r"its first column has no name and numbers the rows; .*index=False"),
     "ragged": (TEXT + "1,2,a,4,5\n", {}, r"cannot be read \(.*\); one line a sample"),
     "one column": ("a\n1\n2\n3\n4\n5\n", {}, r"5 samples and 1 columns; give at least"),
     "few rows": ("a,b\n1,2\n", {}, r"1 samples and 2 columns"),
     "empty": ("", {}, r"cannot be read"),
     "names": ("a,b,a \n" + "1,2,3\n" * 5, {}, r"two columns have the same name"),
+    "a name twice": ("y,a,y\n" + "1,2,3\n" * 5, {}, r"two columns have the same name; rename one"),
+    "longer rows": ("a,b,y\n" + "1,2,3,4\n" * 5, {}, r"some rows have more cells than the first line, which has 3"),
+    "decimal commas": (
+        "a;b;y\n" + "0,5;1;0\n" * 5,
+        {},
+        r"column a holds numbers with commas, e.g. 0,5; .*sep=';', decimal=','",
+    ),
+    "commas in the target": ("a;y\n" + "1;2,5\n" * 5, {}, r"column y holds numbers with commas"),
+    "thousands": ("a,y\n" + '"1,500",0\n' * 5, {}, r"numbers with commas, e.g. 1,500; .*thousands=','"),
+    "a word among numbers": (
+        "a,y\n" + "1,2.5\n2,3.5\n" * 4 + "1,?\n",
+        {},
+        r"column y holds 2 different numbers, and 1 that are none \(first \?\)",
+    ),
+    "many digits": (
+        "a,b,y\n" + f"{2**60 + 1},0.5,1\n" * 5,
+        {},
+        r"column a goes from .*; whole numbers beyond 2\^53 lose digits",
+    ),
+    "infinity in an autoencoder": (
+        "a,b\n" + "1,inf\n" * 5,
+        {"target": "input"},
+        r"x holds NaN or infinity in 5 of 10 values",
+    ),
+    "no target": (TEXT, {"target": []}, r"data.target=\[\]: it names no column"),
+    "a column called own": ("own,a,y\n" + "1,2,3\n" * 5, {}, r"data.target=own: it means the last column"),
     "nothing left": (TEXT, {"target": ["age", "dose", "kind"]}, r"no column is left as a feature; name fewer"),
     "input": (TEXT.replace("age", "input"), {"target": "input"}, r"data.target=input: .* a column has this name"),
     "as values": (TEXT, {"task": "regression"}, r"column kind holds no numbers; name another data.target"),
@@ -133,16 +215,10 @@ def test_scikit_learn_asks_for_a_name_and_knows_no_other():
 
 def test_a_table_and_a_set_by_name_are_taken_from_the_command_line(folder):
     Path("t.csv").write_text(TEXT)
-    small = [
-        "init=eye",
-        "sharing=none",
-        "seeds=2",
-        "optim.lr=0.1",
-        "train.steps=2",
-        "track.uri=null",
-        "engine.workers=1",
-    ]
-    asked = ib.run(["data=csv", "data.path=t.csv", "data.target=kind", *small, "report.formats=[csv]", "measure=none"])
-    assert asked.runs["data.target"].unique().tolist() == ["kind"]
+    (arm,) = expand(["data=csv", "data.path=t.csv", "data.target=kind", "init=eye", "sharing=none"])
+    assert load(arm.data).y.tolist() == [1, 0, 1, 2, 0, 2]
+    assert arm.data["target"] == "kind"
+    (several,) = expand(["data=csv", "data.path=t.csv", "data.target=[dose,age]", "init=eye", "sharing=none"])
+    assert several.data["target"] in (["dose", "age"], ("dose", "age"))
     arms = expand(["data=sklearn", "data.name=iris,wine", "init=eye", "sharing=none"])
     assert [arm.data["name"] for arm in arms] == ["iris", "wine"]

@@ -504,6 +504,10 @@ def auto(*more: str) -> list[str]:
 
 def test_auto_rates_follow_one_rule_for_all_arms_and_few_of_them_get_all_seeds(folder, capsys):
     results = ib.run(auto("seeds=12"))
+    told = capsys.readouterr().err.splitlines()
+    of_rounds = [int(line[6:].partition(",")[0]) for line in told if line.startswith("round ")]
+    assert of_rounds == list(range(1, 1 + len(of_rounds)))
+    assert sum(line.startswith("training: 100%") for line in told) == len(of_rounds) > 1
     arms = results.study["arms"]
     for arm in arms:
         rates = sorted([*arm["lrs"], *(lr for lr, _ in arm["config"]["dropped"])])

@@ -269,6 +269,13 @@ def test_the_pictures_of_verdicts_say_what_the_page_says():
     assert corrected <= 6
 
 
+TAGS = (
+    "html head meta link title body div header nav label svg path form input button a main article h1 h2 h3 h4 p code pre "
+    "span ul ol li em strong b small br table thead tbody tr th td img blockquote details summary footer "
+    "rect text line circle"
+)  # of the theme, of Markdown and of docs/_site
+
+
 @pytest.mark.slow
 @pytest.mark.needs_mkdocs
 def test_the_site_is_built_without_network_and_loads_nothing_from_elsewhere(tmp_path):
@@ -287,6 +294,8 @@ def test_the_site_is_built_without_network_and_loads_nothing_from_elsewhere(tmp_
         loaded += re.findall(r"<link[^>]*rel=\"?(?:stylesheet|preconnect|preload)[^>]*href=\"?(https?:[^\s\">]+)", text)
         assert not loaded, page
         assert 'data-md-component="source"' not in text, "the theme would ask GitHub for stars"
+        shown = re.sub(r"<(script|style)\b.*?</\1>", "", text, flags=re.DOTALL)
+        assert set(re.findall(r"<([A-Za-z][\w.-]*)", shown)) <= set(TAGS.split()), f"{page}: <x, y> must be &lt;x, y>"
     index = json.loads((tmp_path / "site/search/search_index.json").read_text(encoding="utf-8"))
     titles = {entry["title"] for entry in index["docs"] if entry["location"].startswith("catalogue.html#")}
     assert set(REGISTRY) <= titles

@@ -40,6 +40,15 @@ def test_csv_files_hold_the_frames(study, capsys):
     history = pd.read_csv(study / "csv/history.csv")
     assert set(history["metric"]) == {"loss/train"}
     assert len(history) == (own.history["metric"] == "loss/train").sum()
+    first = {path.name: path.read_bytes() for path in (study / "csv").iterdir()}
+    assert main([str(study), "--to", "csv", "--metrics", "loss/train, loss/train"]) == 0
+    assert {path.name: path.read_bytes() for path in (study / "csv").iterdir()} == first
+    mine = study / "mine/leaderboard.csv"
+    mine.parent.mkdir()
+    mine.write_text("name,points\n")
+    assert main([str(study), "--to", "csv", "--out", str(mine.parent)]) == 2
+    assert f"{mine}: it is there, and no earlier export wrote it; name another --out" in capsys.readouterr().err
+    assert [path.name for path in mine.parent.iterdir()] == ["leaderboard.csv"]
     assert pd.read_csv(study / "csv/comparisons.csv")["verdict"].tolist() == own.compare()["verdict"].tolist()
 
 

@@ -101,10 +101,69 @@ def test_a_net_stays_as_it_was():
     assert first.table.equals(ib.diagnose(net, given).table)
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     assert torch.equal(state, torch.get_rng_state())
+    without = ib.diagnose(net, given[0]).table
+    torch.manual_seed(9)
+    assert without.equals(ib.diagnose(net, given[0]).table)
     assert net.training
     assert net[1].training
     assert [p.grad for p in net.parameters()] == [None] * 6
     assert not any(part._forward_hooks for part in net.modules())
+
+
+def test_a_norm_in_training_takes_the_statistics_of_the_batch():
+    parts = [part for _ in range(12) for part in (nn.Linear(16, 16), nn.BatchNorm1d(16), nn.ReLU())]
+    net, given = nn.Sequential(*parts, nn.Linear(16, 3)).train(), batch()
+    with torch.no_grad():
+        by_hand = copy.deepcopy(net)[:-1](given[0])
+        by_hand = nn.functional.linear(by_hand, net[-1].weight, net[-1].bias)
+    found = ib.diagnose(net, given)
+    assert found.table["forward"].iloc[-1] == pytest.approx(float(by_hand.square().mean().sqrt()), rel=1e-4)
+    assert net[1].training
+    assert int(net[1].num_batches_tracked) == 0
+    assert torch.equal(net[1].running_var, torch.ones(16))
+    assert not found.trouble
+    assert "backward signal shrinks" in ib.diagnose(net.eval(), given).line
+
+
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = (nn.Linear(16, 16) for _ in range(3))
+        nn.init.constant_(self.a.bias, -10.0)
+        nn.init.zeros_(self.b.weight)
+
+    def forward(self, x):
+        a, b = self.a(x), self.b(x)
+        mixed = nn.functional.linear(
+            torch.tanh(b), torch.eye(16)
+        )  # a layer that is no module: its units are not those of b
+        return self.c(torch.relu(a) + torch.relu(mixed))
+
+
+def test_an_activation_belongs_to_the_layer_whose_output_it_is_given():
+    found = ib.diagnose(Branches(), batch()[0]).table
+    assert found["dead"].tolist() == pytest.approx([1.0, float("nan"), float("nan")], nan_ok=True)
+    assert found["saturated"].tolist() == pytest.approx([float("nan"), 0.0, float("nan")], nan_ok=True)
+    x = torch.randn(3, 2, 16)  # the last axis is that of the units
+    net = mlp(1)
+    net[0].bias.data[:4] = -50.0
+    assert ib.diagnose(net, x).table["dead"][0] == float((net[0](x) <= 0).all(0).all(0).double().mean()) > 0
+    assert ib.diagnose(mlp(2), batch(1)).table["dead"].isna().all()  # on one sample half of all units are off
+
+
+def test_lost_numbers_are_a_trouble_and_a_parametrized_layer_is_one():
+    net = mlp(2)
+    net[2].weight.data[0, 0] = float("nan")
+    assert "numbers are lost: the output of layer 1 is NaN or infinite" in ib.diagnose(net, batch()).line
+    normed = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(16, 16)), nn.ReLU(), nn.Linear(16, 3))
+    before = copy.deepcopy(normed.state_dict())
+    assert ib.diagnose(normed, batch()).table["name"].tolist() == ["0", "2"]
+    assert all(torch.equal(before[name], value) for name, value in normed.state_dict().items())
+
+
+class Cut(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x).detach()
 
 
 def test_a_layer_called_twice_has_two_rows_and_values_get_squared_errors():
@@ -125,6 +184,17 @@ def test_a_layer_called_twice_has_two_rows_and_values_get_squared_errors():
         (nn.Linear(2, 3), (torch.ones(4, 2), torch.ones(5, dtype=torch.long)), {}, r"outputs \(4, 3\) for int64"),
         (nn.Linear(2, 3), torch.ones(4, 2), {"loss": cross_entropy}, r"a loss without targets"),
         (nn.Linear(2, 3), (torch.ones(4, 2), torch.ones(4)), {"loss": lambda o, y: 3.0}, r"loss\(\) returned no loss"),
+        (
+            nn.Linear(2, 3),
+            (torch.ones(4, 2), torch.tensor([0, 1, 2, 3])),
+            {},
+            r"class 3 of the targets for outputs of 3 cl",
+        ),
+        (nn.LazyLinear(3), torch.ones(4, 2), {}, r"no shape yet"),
+        (nn.Linear(2, 3), torch.ones(2), {}, r"net gives \(3,\), one sample without the batch's axis"),
+        (nn.Conv2d(1, 4, 3), torch.ones(1, 8, 8), {}, r"net gives \(4, 6, 6\), one sample without"),
+        (nn.Linear(2, 3), torch.ones(0, 2), {}, r"the batch is empty"),
+        (Cut(nn.Linear(2, 3)), torch.ones(4, 2), {}, r"forward pass keeps no graph"),
         (nn.LSTM(2, 3), torch.ones(4, 5, 2), {}, r"calls no layer|returns a tuple"),
     ],
 )

@@ -20,6 +20,7 @@ from initbench.store import judged
 from initbench.store.judged import Look
 from initbench.study import command
 from initbench.study.looked import looked, pairs
+from initbench.sync.__main__ import main as sync
 
 FEW = ["init=eye,kaiming_normal", "sharing=none", "model.depth=1", "model.width=8", "train.steps=3", "study=s",
        "optim.lr=[0.1,0.3]", "track.uri=null", "engine.workers=1", "report.formats=[csv]", "report.baseline=eye",
@@ -67,6 +68,22 @@ def test_more_seeds_by_hand_are_further_looks(folder, capfd):
     assert main([*FEW, "seeds=10"]) == 0  # a look between, taken later
     assert before("seeds=12") == study["looked"]
     assert [one["n"] for one in before("seeds=14")] == [[8, 9, 10, 12]]
+
+
+def test_a_look_that_sync_took_counts(folder, monkeypatch):
+    def end(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "collect", end)
+        main([*FEW, "seeds=8"])
+    assert before("seeds=12") == []
+    assert sync(["outputs/s", "--to", "sqlite:///mlflow.db"]) == 0
+    assert [one["n"] for one in before("seeds=12")] == [[8]]
+    noted = Path("outputs/store").rglob(judged.NAME)
+    known = {path: path.read_bytes() for path in noted}
+    assert main([*FEW, "seeds=8"]) == 0  # the same look
+    assert {path: path.read_bytes() for path in known} == known
 
 
 def test_what_is_no_further_look(folder):

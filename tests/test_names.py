@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import zipfile
 
 import pytest
 
@@ -21,8 +20,7 @@ def installed(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("editor")
     wheel = build(tmp_path_factory.mktemp("wheel"), "wheel")
-    install = ["-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(folder / "site"), str(wheel)]
-    subprocess.run([sys.executable, *install], check=True, timeout=300)
+    zipfile.ZipFile(wheel).extractall(folder / "site")  # what installing does with a wheel of Python files alone
     assert (folder / "site/initbench/py.typed").is_file()
     project = jedi.Project(folder, added_sys_path=[str(folder / "site")], smart_sys_path=False)
 

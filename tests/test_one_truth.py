@@ -22,6 +22,7 @@ from initbench import report, stats, track
 from initbench.grammar import probability
 from initbench.report import numbers as num
 from initbench.study.results import load
+from initbench.track.store import experiment_name
 
 ARMS = (("kaiming_normal", "none"), ("eye", "all"), ("orthogonal", "none"), ("late", "none"), ("normal_001", "none"),
         ("dies", "none"), ("rare", "none"))  # fmt: skip
@@ -45,7 +46,7 @@ class Shown:
         self.html = unescape((folder / "report.html").read_text(encoding="utf-8"))
         self.markdown = (folder / "report.md").read_text(encoding="utf-8").replace("\\", "")
         client = MlflowClient(tracking_uri=uri)
-        self.experiment = client.get_experiment_by_name(str(self.source.study["study"]))
+        self.experiment = client.get_experiment_by_name(experiment_name(str(self.source.study["study"])))
         runs = client.search_runs([self.experiment.experiment_id], order_by=["attributes.start_time DESC"])
         self.arms = [run for run in runs if run.data.tags.get("initbench.kind") == "arm"]
         self.curves = {

@@ -8,16 +8,21 @@ import re
 import subprocess
 import sys
 import tarfile
+import tempfile
 import tomllib
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import initbench
+from initbench.cli.ending import answered
+from initbench.startup import home
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -165,6 +170,16 @@ def test_constraints_name_everything_that_is_installed():
     assert names <= set(pinned), f"not in constraints.txt: {sorted(names - set(pinned))}"
 
 
+def test_every_pin_can_be_installed_on_the_oldest_python():
+    """Of what is installed here in the pinned version; Debian 12 has Python 3.11.2."""
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    for name, one in pins().items():
+        with suppress(metadata.PackageNotFoundError):
+            wanted = metadata.metadata(name)["Requires-Python"]
+            if wanted and one.specifier.contains(metadata.version(name)):
+                assert SpecifierSet(wanted).contains(oldest), f"{one} needs Python {wanted}"
+
+
 def test_versions_and_licence_agree():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {initbench.__version__}\n" in citation
@@ -179,20 +194,21 @@ def yaml_of(path: Path):
 
 
 def test_every_file_names_one_address():
-    """The repository's and the site's address stand in many files; a fork changes them all, or this says which it forgot."""
+    """The repository's and the site's address stand in pyproject.toml and the README alone; a fork changes both."""
     urls = PROJECT["urls"]
     site, repository = urls["Documentation"], urls["Repository"]
-    config = yaml_of(ROOT / "mkdocs.yml")
-    assert (config["site_url"], config["extra"]["repository"]) == (site, repository)
-    contact = yaml_of(ROOT / ".github/ISSUE_TEMPLATE/config.yml")["contact_links"][0]["url"]
-    assert contact.startswith(repository)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     badges = re.findall(r"^\[!\[.*\)$", readme, re.MULTILINE)
     assert len(badges) == 5
     assert f"{repository}/actions/workflows/ci.yml" in readme
     assert f"]({site})" in readme
-    assert {"Homepage", "Issues", "Changelog"} <= set(urls)
+    assert {"Issues", "Changelog"} <= set(urls)
     assert all(url.startswith((site, repository)) for url in urls.values())
+    written = subprocess.run(
+        ["git", "grep", "-lE", f"{re.escape(site.rstrip('/'))}|{re.escape(repository)}"],
+        cwd=ROOT, capture_output=True, text=True,
+    ).stdout.split()  # fmt: skip
+    assert set(written) <= {"pyproject.toml", "README.md"}, "give the address from pyproject.toml"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=lambda path: path.stem)
@@ -211,7 +227,8 @@ def test_workflows_run_what_is_there_with_few_rights(path):
 def test_ci_tries_what_the_classifiers_promise():
     matrix = yaml_of(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]
     promised = {text.split(" :: ")[-1] for text in PROJECT["classifiers"] if "Python :: 3." in text}
-    assert set(matrix["python"]) <= promised
+    oldest, *_, newest = sorted(promised, key=lambda version: int(version.split(".")[1]))
+    assert {oldest, newest} <= set(matrix["python"]) <= promised
     assert {"ubuntu-latest", "macos-latest"} == set(matrix["os"])
     weekly = yaml_of(ROOT / ".github/workflows/upstream.yml")
     packages = weekly["jobs"]["main-branches"]["strategy"]["matrix"]["package"]
@@ -231,7 +248,7 @@ def test_only_the_job_that_publishes_may_sign_and_it_has_no_token():
 
 
 def test_the_form_for_an_initializer_asks_for_formula_source_and_contract():
-    for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("[bi]*.yml"):
+    for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"):
         form = yaml_of(path)
         assert {"name", "description", "body"} <= set(form)
         assert all({"type", "id", "attributes"} <= set(part) and part["attributes"]["label"] for part in form["body"])
@@ -250,6 +267,65 @@ def test_the_image_and_the_class_environment_install_what_is_pinned():
     commands = re.findall(r"docker (?:build|run) .*", image)
     assert len(commands) == 2
     assert all(command in page for command in commands)
+
+
+def nobody(monkeypatch, tmp_path, user=None):
+    """A user whom the system does not know, with nothing but TMPDIR; as which number the files there count."""
+
+    def unknown(_):
+        raise KeyError
+
+    monkeypatch.setenv("HOME", "")  # so that what is set there later goes too
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    if user is not None:
+        monkeypatch.setattr(os, "getuid", lambda: user)
+
+
+def test_a_user_without_a_home_gets_a_private_one(monkeypatch, tmp_path):
+    """Without one MLflow cannot be imported."""
+    nobody(monkeypatch, tmp_path)
+    with pytest.raises(RuntimeError):
+        Path.home()
+    home.given()
+    assert Path.home() == tmp_path / f"initbench-{os.getuid()}"
+    assert Path.home().stat().st_mode & 0o777 == 0o700
+
+
+def test_no_home_is_taken_from_another_user(monkeypatch, tmp_path):
+    """What lies in it is run: compiled kernels."""
+    nobody(monkeypatch, tmp_path, user=os.getuid() + 1)
+    assert home.private() is None
+    home.given()
+    assert Path.home() == Path("/")
+
+
+def test_where_home_cannot_be_written_matplotlib_writes_elsewhere(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("MPLCONFIGDIR", "")
+    monkeypatch.delenv("MPLCONFIGDIR")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        home.given()
+    assert Path(os.environ["MPLCONFIGDIR"]).parent == tmp_path / f"initbench-{os.getuid()}"
+    monkeypatch.delenv("MPLCONFIGDIR")
+    home.given()
+    assert "MPLCONFIGDIR" not in os.environ
+
+
+def test_where_nothing_can_be_written_one_line_says_what_to_set(monkeypatch, tmp_path, capsys):
+    def nowhere() -> int:
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "none")])
+        tempfile.gettempdir()
+        return 0
+
+    assert answered("initbench", nowhere) == 2
+    assert re.fullmatch(
+        r"initbench: No usable .*; set TMPDIR to a folder that can be written\n", capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("script", ["check", ".ci/run", ".ci/slurm"])

@@ -21,7 +21,7 @@ from hand import NEVER, runs_of, spread, tuned
 from initbench import report, stats
 from initbench.errors import InputError
 from initbench.report import answer as answers
-from initbench.report import notices, svg
+from initbench.report import focus, notices, svg
 from initbench.report import numbers as num
 from initbench.report.__main__ import main
 from initbench.report.figures import forest
@@ -463,9 +463,24 @@ def test_one_setup_against_the_field(folder: Path, capsys: pytest.CaptureFixture
     assert f"<strong>eye · none</strong> (the identity, no sharing) is number {place} of {len(SMALL)}: median" in lead
     assert "Against <strong>eye · none</strong>" in lead
     assert re.findall(r'<section id="([^"]+)"', text)[:3] == ["answer", "fastest", "against"]
+    again = re.search(r"Run it again</h3>\s*<pre[^>]*><code>(.*?)</code>", text, re.S)[1].splitlines()
+    assert again[-1] == "python -m initbench.report outputs/default --focus eye"
+    assert "--baseline" not in text
     assert main([str(folder), "--focus", "eyee"]) == 2
     assert "--focus eyee: unknown; did you mean eye · none?" in capsys.readouterr().err
     assert main([str(folder), "--focus", "eye", "--baseline", "eye"]) == 2
+
+
+def test_a_page_about_one_setup_sums_its_settings_up():
+    runs = [
+        runs_of({"mine": {0.1: [a] * 8}, "other": {0.1: [30.0] * 8}}, setting=f"s{i}")
+        for i, a in enumerate((20.0, 20.0, 60.0))
+    ]
+    runs = pd.concat([frame.assign(run=f"{i}/" + frame["run"]) for i, frame in enumerate(runs)])
+    told = plain(focus.over_settings(source_of(runs, baseline="mine")))
+    assert told == (
+        "mine is number 1 in 2 of 3 settings, and at worst number 2 of 2 (s2). Against it, over all settings: 3 undecided."
+    )
 
 
 def test_a_study_against_itself_is_equivalent(folder: Path, tmp_path: Path):

@@ -31,7 +31,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
             tmp_path_factory.mktemp("page") / "demo", *frames.make_study(ARMS, lrs=(0.03, 0.1, 0.3))
         )
         tab.look(1600)
-        tab.open(report.build(folder, formats="html")["report.html"])
+        tab.open(report.build(folder, pairs=True, formats="html")["report.html"])
         yield tab
 
 
@@ -132,6 +132,33 @@ def test_the_numbers_of_an_arm_are_said_by_mouse_and_by_keyboard(page: browser.P
         "return [...document.querySelectorAll('.fig a')].map((a) => [a.tabIndex, !!a.querySelector('text')])"
     )
     assert {(index == 0) == named for index, named in tabbed} == {True}
+
+
+def test_a_pair_says_its_interval_by_mouse_and_by_arrow_keys(page: browser.Page):
+    shown = "return document.querySelector('.tip').hidden ? '' : document.querySelector('.tip').textContent"
+    first = "const cell = document.querySelector('.matrix tbody td[title]');"
+    page.run(f"{first} cell.dispatchEvent(new PointerEvent('pointerover', {{bubbles: true}}))")
+    by_mouse = page.run(shown)
+    assert re.search(r"(is faster than|undecided).*\[.*x, .*x\]", by_mouse)
+    page.run("dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))")
+    assert page.run(f"{first} return cell.title") == by_mouse
+    stops = "return [...document.querySelectorAll('.matrix [title]')].filter((one) => one.tabIndex === 0).length"
+    assert page.run(stops) == 1
+    page.run("document.querySelector('.matrix [tabindex=\"0\"]').focus()")
+    walked = []
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowLeft", "ArrowUp"):
+        page.run(f"document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {{key: '{key}', bubbles: true}}))")
+        walked.append(page.run("const to = document.activeElement; return [to.parentElement.rowIndex, to.cellIndex]"))
+        assert page.run(shown) == page.run("return document.activeElement.title")
+    assert walked == [
+        [3, 2],
+        [4, 2],
+        [4, 3],
+        [4, 2],
+        [3, 2],
+    ]  # from the second column of the first row, over the diagonal
+    assert page.run(stops) == 1
+    page.run("document.activeElement.blur()")
 
 
 def test_picked_arms_stand_side_by_side_and_out_in_figures(page: browser.Page):

@@ -35,7 +35,7 @@ def test_the_report_of_an_experiment_is_that_of_its_folder(tmp_path: Path, monke
     capsys.readouterr()
     assert main(["mlflow:nobody"]) == 2
     assert "mlflow:nobody: no such experiment" in capsys.readouterr().err
-    assert "must be one of: default" in main_error(["mlflow:nobody"], capsys)
+    assert "must be one of: initbench default" in main_error(["mlflow:nobody"], capsys)
 
 
 def main_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

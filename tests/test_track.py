@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -159,6 +160,22 @@ def test_the_tree_of_runs(tmp_path, database, path):
     assert best["params"]["optim.lr"] == "[0.01, 0.1, 1.0]"
     assert best["params"]["model.bias"] == "true"
     assert not any(name.startswith("track.") for name in best["params"])
+
+
+def test_the_filters_of_the_docs_find_what_they_say(tmp_path, database):
+    from mlflow import MlflowClient
+
+    given = study(tmp_path / "demo")
+    track.fill(given, database())
+    page = (Path(__file__).parents[1] / "docs/tracking.md").read_text(encoding="utf-8")
+    filters = re.findall(r"^\| `{1,2}(tags.*?|metrics.*?)`{1,2} \|", page, re.MULTILINE)
+    client = MlflowClient(database())
+    ids = [one.experiment_id for one in client.search_experiments()]
+    found = [len(client.search_runs(ids, one, max_results=1000)) for one in filters]
+    runs = given.runs
+    bad = int((runs["status"] == "diverged").sum())
+    assert bad > 0
+    assert found == [runs["arm_key"].nunique(), len(runs) - bad, bad, int((runs["steps_to_target"] <= 50).sum())]
 
 
 def test_numbers_of_an_arm(tmp_path, database, path):
@@ -674,15 +691,40 @@ def test_the_view_begins_with_speed_and_names_its_charts(tmp_path):
 def test_arms_have_a_colour_and_the_verdict_of_the_report(tmp_path, database, path):
     given = study(tmp_path / "demo")
     given.folder.mkdir()
-    words = dict(zip(given.runs["arm_key"].unique(), ("baseline", "undecided")))
-    table = pd.DataFrame({"arm_key": list(words), "verdict": list(words.values())})
-    table.to_csv(given.folder / "leaderboard.csv", index=False)
-    for _ in range(2):
-        track.fill(given, database())
+    for other in ("undecided", "undecided", "slower"):
+        words = dict(zip(given.runs["arm_key"].unique(), ("baseline", other)))
+        table = pd.DataFrame({"arm_key": list(words), "verdict": list(words.values())})
+        table.to_csv(given.folder / "leaderboard.csv", index=False)
+        assert track.fill(given, database()).complete
         seen = snapshot(database())
         for key, word in words.items():
             assert seen[f"arm:{key}"]["tags"]["initbench.verdict"] == word
     assert len({seen[f"arm:{key}"]["tags"]["mlflow.runColor"] for key in words}) == 2
+
+
+def test_the_study_default_does_not_stand_beside_the_default_of_mlflow(tmp_path, database):
+    given, found = with_files(study(tmp_path / "d", name="default")), client(database())
+    theirs = found.create_experiment("DEFAULT")
+    older = found.create_experiment("default", tags={"initbench.study": "default"})
+    filled = track.fill(given, database())
+    assert filled.experiment_id == older
+    assert found.get_experiment(older).name == "initbench default"
+    assert found.get_experiment(theirs).name == "DEFAULT"
+    assert track.fill(given, database()).experiment_id == older
+    for name in ("default", "initbench default"):
+        with pytest.raises(InputError, match="not attached to its run `report`"):  # it is found
+            track.fetch(name, database(), tmp_path / name)
+    with pytest.raises(InputError, match="no such experiment"):
+        track.fetch("initbench other", database(), tmp_path / "other")
+
+
+def test_the_report_lasts_as_long_as_the_command_and_nothing_is_made_up_for_runs(tmp_path, database, path):
+    given = with_files(study(tmp_path / "demo"))
+    given.study["elapsed"] = 12.5
+    track.fill(given, database())
+    lasted = {key: run["info"][3] - run["info"][2] for key, run in snapshot(database()).items()}
+    assert lasted.pop("report") == 12500
+    assert set(lasted.values()) == {0}
 
 
 def test_a_parameter_has_one_name_in_arms_and_runs(tmp_path):

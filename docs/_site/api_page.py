@@ -13,7 +13,7 @@ ORDER = ("run", "load", "Results", "weights", "build", "InputError", "NotApplica
 
 def block(home: str, name: str, shown: str) -> str:
     """The directive of one name. Results has methods and properties."""
-    members = '\n      members: true\n      filters: ["!^_"]' if name == "Results" else ""
+    members = '\n      members: null\n      filters: ["!^_"]' if name == "Results" else ""
     return f'::: {home}.{name}\n    options:\n      heading: "{shown}"\n      toc_label: "{shown}"{members}\n'
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ PAGES = {  # file of the repository -> page of the site
 }
 SHOWN_RESULTS = (".csv", ".svg", ".png", ".yaml")
 BADGES = re.compile(r"^\[!\[.*\n", re.MULTILINE)  # images from elsewhere; a page loads nothing from there
+INNER_PRODUCT = re.compile(r"<(?=\w+, )")  # GitHub shows <W, g>; here it would be a tag
+SEARCHED_FIRST = ("catalogue.md", "maps.md", "verdicts.md", "api.md", "measures.md")
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 
 
@@ -55,7 +58,9 @@ def relinked(text: str, here: str, known: dict[str, str], elsewhere: str) -> str
         return match[0] if led is None else f"{before}{posixpath.relpath(led, posixpath.dirname(page) or '.')}{after}"
 
     parts = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
-    return "".join(part if part.startswith("```") else LINK.sub(link, part) for part in parts)
+    return "".join(
+        part if part.startswith("```") else LINK.sub(link, INNER_PRODUCT.sub("&lt;", part)) for part in parts
+    )
 
 
 def place(file: str, known: dict[str, str]) -> str | None:
@@ -67,6 +72,16 @@ def place(file: str, known: dict[str, str]) -> str | None:
     return None if inside == file or hidden else inside
 
 
+def on_config(config: Any) -> Any:
+    """The addresses stand in pyproject.toml. Not as repo_url: for that the theme asks GitHub for stars, from every page."""
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+    config.site_url, config.extra["repository"] = urls["Documentation"], urls["Repository"]
+    config.extra["social"] = [
+        {"icon": "fontawesome/brands/github", "link": urls["Repository"], "name": "The repository"}
+    ]
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     for file, uri in places().items():
         files.append(File.generated(config, uri, abs_src_path=str(ROOT / file)))
@@ -76,5 +91,10 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
     known = places()
     of_page = {uri: file for file, uri in known.items()}
-    here = of_page.get(page.file.src_uri, f"docs/{page.file.src_uri}")
+    uri = page.file.src_uri
+    here = of_page.get(uri, f"docs/{uri}")
+    if uri in SEARCHED_FIRST:
+        page.meta["search"] = {"boost": 4}
+    if uri.startswith("studies/"):  # wide tables
+        page.meta["hide"] = ["toc"]
     return relinked(BADGES.sub("", markdown), here, known, config["extra"]["repository"])

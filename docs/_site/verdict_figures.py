@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from drawn import box, dot, line, picture, text
 
-from initbench.stats import holm, median_interval, ratio_interval
-from initbench.stats.verdict import MARGIN
+from initbench.stats import holm, median_interval
+from initbench.stats.intervals import resampled, standard_error
+from initbench.stats.verdict import MARGIN, Contrast, Side, verdicts
 
 WIDE = 560
 SPREAD = 0.25  # sd of log steps over seeds, about that of the default study
@@ -49,7 +50,7 @@ def seeds_differ() -> str:
     wins = float(np.mean(fast[:, None] < slow))
     said = f"one run of B arrives before one run of A in {wins:.0%} of pairs"
     return picture(WIDE, 165, [*parts, *ruler(place, [20, 40, 60, 80, 100, 120], 120, "steps to target"),
-                               text(70, 12, said)], said)  # fmt: skip
+                               text(0, 12, said)], said)  # fmt: skip
 
 
 def intervals() -> str:
@@ -63,7 +64,7 @@ def intervals() -> str:
         y = 28 + 6 * i
         parts += [line(place(low), y, place(high), y, "missed" if out else "interval")]
         parts += [dot(place(middle), y, "missed" if out else "seed", 2)]
-    said = f"{times} repetitions with 20 seeds each; {missed} intervals miss the true median, {truth} steps"
+    said = f"{times} times 20 seeds: {missed} intervals miss the true median, {truth}"
     return picture(WIDE, 28 + 6 * times + 45, [text(20, 12, said), *parts,
                    *ruler(place, [40, 60, 80, 100], 28 + 6 * times, "steps to target")], said)  # fmt: skip
 
@@ -79,8 +80,8 @@ def words() -> str:
     said = []
     for i, (name, truth, seeds) in enumerate(races):
         difference = math.log(truth) + SPREAD * np.random.default_rng(40 + i).standard_normal(seeds)
-        ratio, low, high = (math.log(one) for one in ratio_interval(difference))
-        word = word_of(low, high)
+        one, word = judged(difference)
+        ratio, (low, high) = one.estimate, one.interval()
         y = 42 + 36 * i
         parts += [text(0, y + 4, name), line(place(low), y, place(high), y, "interval"), dot(place(ratio), y, "seed")]
         parts += [text(WIDE - 90, y + 4, word)]
@@ -92,11 +93,12 @@ def words() -> str:
                    "; ".join(said))  # fmt: skip
 
 
-def word_of(low: float, high: float) -> str:
-    """The word of one comparison alone from its 95% interval, of log ratios."""
-    if low >= -BAND and high <= BAND:
-        return "equivalent"
-    return "faster" if high < 0 else "slower" if low > 0 else "undecided"
+def judged(difference: np.ndarray) -> tuple[Contrast, str]:
+    """Log ratios, seed by seed, as a contrast of two arms that always arrive, and its word if it is the only one."""
+    n, all_arrive, inside = len(difference), np.ones(len(difference), bool), Side(1.0, "")
+    error = standard_error(resampled(difference, np.mean), n)
+    one = Contrast(n, float(difference.mean()), error, all_arrive, all_arrive, np.zeros(n))
+    return one, verdicts([one], [inside], [inside])[0].word
 
 
 @cache
@@ -110,7 +112,7 @@ def by_chance(comparisons: int, corrected: bool, races: int = 4000) -> float:
 def many() -> str:
     """The chance of a wrong word somewhere, with and without the correction."""
     counts = [1, 2, 5, 10, 20]
-    place = axis(60, WIDE - 110, 0, len(counts) - 1)
+    place = axis(60, WIDE - 125, 0, len(counts) - 1)
     up = axis(160, 20, 0, 0.7)
     parts, ends = [], []
     for corrected in (False, True):
@@ -124,8 +126,8 @@ def many() -> str:
     parts += [text(50, up(t) + 4, f"{t:.0%}", "end", "small") for t in (0, 0.2, 0.4, 0.6)]
     parts += [text(place(i), 180, n, "middle", "small") for i, n in enumerate(counts)]
     parts += [text(place(len(counts) - 1), 198, "arms that are all the same", "end", "small")]
-    said = f"with 20 equal arms some word is wrong in {ends[0]:.0%} of studies, corrected in {ends[1]:.0%}"
-    return picture(WIDE, 205, [text(60, 12, said), *parts], said)
+    said = f"20 equal arms: a wrong word in {ends[0]:.0%} of studies, corrected {ends[1]:.0%}"
+    return picture(WIDE, 205, [text(0, 12, said), *parts], said)
 
 
 FIGURES = {"seeds": seeds_differ, "intervals": intervals, "words": words, "many": many}

@@ -73,6 +73,19 @@ def diagnose(s: Signals) -> tuple[bool, str]:
     return (True, "; ".join(found)) if found else (False, fine(s))
 
 
+def no_numbers(s: Signals) -> str | None:
+    """Signals that are NaN or infinite, forwards or else backwards."""
+    for what, metric, turn in (("output", "preactivation_msq", 1), ("gradient", "backward_msq", -1)):
+        if metric not in s.values:
+            continue
+        gone = ~np.isfinite(s.values[metric])
+        layers = [layer for layer, lost in zip(s.layers[metric], gone.any(0)) if lost][::turn]
+        if layers:
+            seeds = f" in {gone.any(1).sum()} of {len(gone)} seeds" if len(gone) > 1 else ""
+            return f"numbers are lost: the {what} of layer {layers[0]} is NaN or infinite{seeds}"
+    return None
+
+
 def silent(s: Signals) -> str | None:
     """A layer whose preactivations are exactly zero, although the signal before it is not small."""
     sizes = s.size("preactivation_msq")
@@ -194,7 +207,7 @@ def mostly_dead(s: Signals) -> str | None:
 
 # in order of gravity; after a final one the others only follow from it
 RULES: tuple[tuple[Callable[[Signals], str | None], bool], ...] = (
-    *((silent, True), (mostly_dead, True), (identical, False), (forward, False), (backward, False)),
+    *((no_numbers, True), (silent, True), (mostly_dead, True), (identical, False), (forward, False), (backward, False)),
     *((dead, False), (saturated, False), (against, False), (alike, False), (loud, False)),
 )
 

@@ -58,6 +58,8 @@ def disk_said(error: OSError) -> str:
     >>> disk_said(OSError(28, "No space left on device", "runs.parquet"))
     'runs.parquet: No space left on device; free some space, then run the same command again'
     """
+    if error.errno == errno.ENOENT and not error.filename:  # Python's tempfile
+        return f"{error.strerror}; set TMPDIR to a folder that can be written"
     said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return f"{said}; {ADVICE.get(error.errno or 0, ADVICE[errno.EIO])}, then run the same command again"
 

@@ -384,6 +384,7 @@ class ReportConfig:
     baseline: str | None = None
     family: Any = None  # null: every setup; or a list of setups and initializers
     formats: list[str] = field(default_factory=lambda: ["html", "md", "csv"])
+    pairs: bool = False  # also every two setups
 
     def __post_init__(self) -> None:
         listed = self.family if isinstance(self.family, (list, tuple)) else [self.family or ""]

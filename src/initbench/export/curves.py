@@ -35,7 +35,7 @@ def metrics_of(results: Results, asked: str | None) -> list[str]:
     known = known_metrics(results)
     if asked is None:
         return [name for name, whole_net in known.items() if whole_net]
-    wanted = list(known) if asked == "all" else [name.strip() for name in asked.split(",")]
+    wanted = list(known) if asked == "all" else list(dict.fromkeys(name.strip() for name in asked.split(",")))
     for name in wanted:
         if name not in known:
             raise refusal(f"--metrics {shown(name)}", "this study has no such metric", f"{one_of(name, known)}, or all")

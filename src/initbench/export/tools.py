@@ -6,12 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from initbench.disk import naming, published
 from initbench.errors import one_line, refusal
 from initbench.export.curves import Curves, as_path, curves, history_of
 from initbench.study.results import Results
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def library(tool: str, name: str) -> Any:
@@ -33,9 +36,20 @@ def to_csv(results: Results, metrics: Sequence[str], folder: Path) -> str:
         "comparisons": results.compare(),
     }
     for name, table in tables.items():
+        check_ours(folder / f"{name}.csv", table)
+    for name, table in tables.items():
         with published(folder / f"{name}.csv") as new:
             table.to_csv(new, index=False)
     return f"{', '.join(f'{name}.csv' for name in tables)} in {folder}"
+
+
+def check_ours(path: Path, table: pd.DataFrame) -> None:
+    """A file of this name that is there is an earlier export, not somebody's own."""
+    head = ",".join(table.columns[:2]).encode()
+    if path.exists():
+        with path.open("rb") as file:
+            if file.read(len(head)) != head:
+                raise refusal(path, "it is there, and no earlier export wrote it", "name another --out")
 
 
 def to_tensorboard(results: Results, metrics: Sequence[str], folder: Path) -> str:
@@ -75,6 +89,7 @@ def to_wandb(results: Results, metrics: Sequence[str], folder: Path) -> str:
         run.summary.update({name: value for name, value in one.summary.items() if value is not None})
         run.finish()
         count += 1
+    wandb.teardown()  # waits until all of it is written
     sent = f"; send them with: wandb sync {folder}/wandb/offline-run-*" if mode == "offline" else ""
     return f"{count} runs in {folder}{sent}"
 

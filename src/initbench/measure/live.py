@@ -12,17 +12,21 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from initbench import diagnosis
 from initbench.diagnosis import Signals
 from initbench.errors import refusal, shown
 from initbench.measure.geometry import mean_pair_cosine
-from initbench.parameters.naming import check_module
+from initbench.parameters.naming import check_module, stored_parameters
+from initbench.parameters.storage import check_shaped
 from initbench.parameters.uses import quiet
 
 # torch's functions, by their names: those that a unit can be dead in, and those with bounds
 DYING = ("relu", "relu_", "relu6", "threshold")
+MIXING = ("linear", "bilinear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "embedding")  # units are mixed
 BOUNDED = {"sigmoid": (0.0, 1.0), "sigmoid_": (0.0, 1.0), "tanh": (-1.0, 1.0), "tanh_": (-1.0, 1.0)}
 
 
@@ -69,23 +73,24 @@ class Seen:
 def diagnose(net: nn.Module, batch: Any, loss: Callable[[Any, Any], Tensor] | None = None) -> Diagnosis:
     """What is wrong with the signals in a net, on one batch: vanishing, exploding, dead, saturated, all alike.
 
-    A layer is a call of a module with a weight matrix or kernel. The net is evaluated in eval mode, and nothing of it
-    changes: no parameter, no `.grad`, no running statistics.
+    A layer is a call of a module with a weight matrix or kernel. Dropout is off, a norm in training mode takes the statistics of
+    the batch, and nothing of the net changes: no parameter, no `.grad`, no mode, no running statistics.
 
     Formula:
-        forward_l = sqrt(mean z_l^2), backward_l = sqrt(mean (dL_b / dz_l)^2), z_l the layer's output, L_b the loss of one sample
+        forward_l = sqrt(mean z_l^2), z_l the output of layer l; backward_l = sqrt(mean (dL_i/dz_l)^2), L_i the loss of sample i.
 
     Args:
         net: any nn.Module.
-        batch: inputs (B, ...), or a pair (inputs, targets) as a DataLoader yields it. Class numbers get the cross-entropy,
-            values the mean squared error. Without targets the gradient is that of a random projection of the outputs.
-        loss: (outputs, targets) -> loss, a mean over samples, in place of those.
+        batch: inputs (B, ...), or a pair (inputs, targets) as a DataLoader yields it. Class numbers get the cross-entropy, values
+            the mean squared error. Without targets the gradient is that of a random projection of the outputs.
+        loss: `loss(outputs, targets)`, a mean over samples, in the place of these two.
 
     Returns:
-        A Diagnosis: `trouble`, `line` and `table`.
+        `trouble` (whether something is wrong), `line` (what, in one sentence) and `table` (one row per layer). A notebook shows
+        them.
 
     Raises:
-        InputError: `net` is no module, its pass calls no such layer, or the loss is no number.
+        InputError: no module, a pass that calls no such layer, inputs without the batch's axis, or a loss that is no number.
 
     Examples:
         >>> net = nn.Sequential(*[part for _ in range(20) for part in (nn.Linear(64, 64), nn.Tanh())], nn.Linear(64, 3))
@@ -93,17 +98,21 @@ def diagnose(net: nn.Module, batch: Any, loss: Callable[[Any, Any], Tensor] | No
         True
 
     Source:
-        Glorot and Bengio 2010, sections 3 and 4, who follow activations and gradients through the layers
+        Glorot & Bengio 2010, section 3 (saturated and vanishing activations, back-propagated gradients).
     """
     check_module("diagnose", net)
+    check_shaped((one.slot, one.tensor) for one in stored_parameters(net))
     x, y = batch if isinstance(batch, (tuple, list)) and len(batch) == 2 else (batch, None)
     if loss is not None and y is None:
         raise refusal("diagnose", "a loss without targets", "give the batch as (inputs, targets)")
-    with quiet(net), torch.enable_grad(), observed(net) as seen, Activations(seen):
+    training = [part for part in net.modules() if isinstance(part, _NormBase) and part.training]
+    with quiet(net), by_the_batch(training), torch.enable_grad(), observed(net) as seen, Activations(seen):
         outputs = net(x)
         if not seen:
             raise refusal("diagnose", "its forward pass calls no layer with a weight matrix", "give a net with some")
         value, guess = loss_of(outputs, y, loss)
+        if not value.requires_grad:
+            raise refusal("diagnose", "the net's forward pass keeps no graph", "leave out torch.no_grad() in it")
         grads = torch.autograd.grad(value, [one.output for one in seen], allow_unused=True)
     s = signals(seen, grads, float("nan") if y is None else float(value.detach()), guess)
     trouble, line = diagnosis.diagnose(s)
@@ -130,6 +139,9 @@ def loss_of(outputs: Any, y: Any, loss: Callable[[Any, Any], Tensor] | None) -> 
     if not y.is_floating_point():
         if outputs.dim() != y.dim() + 1 or len(outputs) != len(y):
             raise refusal("diagnose", shapes(outputs, y), "give class numbers (B,) for outputs (B, classes), or a loss")
+        if y.max() >= outputs.shape[1]:
+            wrong = f"class {int(y.max())} of the targets for outputs of {outputs.shape[1]} classes"
+            raise refusal("diagnose", wrong, "give class numbers 0, 1, ..., or values as targets.float()")
         return nn.functional.cross_entropy(outputs, y), math.log(max(outputs.shape[1], 2))
     if outputs.shape != y.shape:
         raise refusal("diagnose", shapes(outputs, y), "give targets of the shape of the outputs, or a loss")
@@ -148,10 +160,17 @@ def observed(net: nn.Module) -> Iterator[list[Seen]]:
     names = {id(part): name or "net" for name, part in net.named_modules()}
 
     def hook(layer: nn.Module, args: Any, output: Any) -> Any:
-        if not isinstance(output, Tensor) or not output.is_floating_point() or output.dim() < 2:
+        if not isinstance(output, Tensor) or not output.is_floating_point():
             return None
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        if output.dim() < weight.dim():
+            wrong = f"{names[id(layer)]} gives {tuple(output.shape)}, one sample without the batch's axis"
+            raise refusal("diagnose", wrong, "give inputs (B, ...)")
+        if not len(output):
+            raise refusal("diagnose", "the batch is empty", "give inputs (B, ...) of some samples")
         node = output if output.requires_grad else output.detach().requires_grad_()
-        seen.append(Seen(names[id(layer)], layer.get_parameter("weight"), node))
+        seen.append(Seen(names[id(layer)], weight, node))
         return node.clone()
 
     layers = [part for part in net.modules() if has_weight(part)]
@@ -164,35 +183,66 @@ def observed(net: nn.Module) -> Iterator[list[Seen]]:
 
 
 def has_weight(part: nn.Module) -> bool:
-    """A layer: a module whose own parameter `weight` has two axes or more.
+    """A layer: a module whose own `weight` has two axes or more, a parametrized one too.
 
     >>> has_weight(nn.Conv1d(1, 1, 1)), has_weight(nn.BatchNorm1d(1))
     (True, False)
     """
-    weight = dict(part.named_parameters(recurse=False)).get("weight")
-    return weight is not None and weight.dim() > 1
+    weight = getattr(part, "weight", None)
+    return isinstance(weight, Tensor) and not is_lazy(weight) and weight.dim() > 1
+
+
+@contextmanager
+def by_the_batch(norms: Sequence[_NormBase]) -> Iterator[None]:
+    """Inside: these norms take the statistics of the batch, as in training; their running ones are put back."""
+    before = [(one, {name: buffer.clone() for name, buffer in one.named_buffers()}) for one in norms]
+    for one in norms:
+        one.train()
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for one, buffers in before:
+                for name, buffer in one.named_buffers():
+                    buffer.copy_(buffers[name])
 
 
 class Activations(TorchFunctionMode):
-    """Inside: each activation function's shares are noted at the layer before it."""
+    """Inside: each activation function's shares are noted at the layer whose output it is given, through norms, sums and
+    whatever else keeps units apart."""
 
     def __init__(self, seen: list[Seen]) -> None:
         super().__init__()
         self.seen = seen
+        self.layer_of: dict[
+            int, tuple[int, Tensor]
+        ] = {}  # id -> number of the layer, and the tensor, lest its id is given again
+        self.known = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         name = getattr(func, "__name__", "")
-        if self.seen and isinstance(result, Tensor) and result.shape == self.seen[-1].output.shape:
-            last = self.seen[-1]
-            if name in DYING:
-                dead = (last.of(result).amax((0, 2)) <= 0).double().mean()
-                last.shares.setdefault("dead_fraction", float(dead))
-            elif name in BOUNDED:
-                low, high = BOUNDED[name]
-                h, margin = last.of(result), 0.01 * (high - low)
-                at_end = ((h < low + margin) | (h > high - margin)).double().mean()
-                last.shares.setdefault("saturated_fraction", float(at_end))
+        if not isinstance(result, Tensor):
+            return result
+        if len(self.seen) > self.known:  # the copy of a layer's output that its hook just made
+            self.known = len(self.seen)
+            self.layer_of[id(result)] = self.known - 1, result
+            return result
+        if name in MIXING or name.startswith("conv"):
+            return result
+        layers = [self.layer_of[id(one)][0] for one in args if id(one) in self.layer_of]
+        last = self.seen[max(layers)] if layers else None
+        if last is None or result.shape != last.output.shape:
+            return result
+        self.layer_of[id(result)] = max(layers), result
+        if name in DYING and len(result) > 1:  # on one sample half of all units are off
+            dead = (last.of(result).amax((0, 2)) <= 0).double().mean()
+            last.shares.setdefault("dead_fraction", float(dead))
+        elif name in BOUNDED:
+            low, high = BOUNDED[name]
+            h, margin = last.of(result), 0.01 * (high - low)
+            at_end = ((h < low + margin) | (h > high - margin)).double().mean()
+            last.shares.setdefault("saturated_fraction", float(at_end))
         return result
 
 

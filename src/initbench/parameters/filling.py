@@ -66,7 +66,7 @@ def initialize_(
     of a parameter or layer, or a glob of them (`0.block *.0`, `*.bias`); a type (nn.Linear); a position among the nn.Linear
     layers as in init=per_layer: 0, -1, first, hidden, last. Rules:
 
-    - an initializer: an option's name, a function, or {name: ..., bias: <rule>, <arguments>}. Where the pattern names a
+    - an initializer: an option's name, a function, or `{name: ..., bias: <rule>, <arguments>}`. Where the pattern names a
       layer, it fills the weight, and the bias by its bias rule (zeros). Where it names a weight, only that; where it
       names a bias, the rule is a bias rule
     - a number: the value of every entry; a tensor, array or nested list of the parameter's shape: its values

@@ -112,7 +112,7 @@ def use_gradients(module: nn.Module, loss: Callable[[], Tensor], values: bool = 
     """The gradient of each USE of each trainable parameter; a stored parameter's gradient is their sum. No `.grad` changes.
 
     Formula:
-        dL/dw = sum_u g_u, g_u = dL / d(the copy of w that use u sees); cosine_u = <g_u, r_u> / (|g_u| |r_u|), r_u = sum of
+        dL/dw = sum_u g_u, g_u = dL / d(the copy of w that use u sees); cosine_u = (g_u · r_u) / (|g_u| |r_u|), r_u = sum of
         the other uses.
 
     Args:

@@ -27,6 +27,7 @@ def build(
     baseline: str | None = None,
     family: Iterable[str] | str | None = None,
     target: Any = None,
+    pairs: bool | None = None,
     formats: Iterable[str] | str = DEFAULT,
 ) -> dict[str, Path]:
     """Write the report of a study beside its frames; gives {file name: path}.
@@ -34,12 +35,13 @@ def build(
     `results`: a study folder or an archive of one, or an object with `runs`, `history`, `study` and `folder`. `baseline`: a setup's label or
     an initializer's name; `family`: such names, or text with commas: those that get a verdict, one correction for all of them
     (default: the study's, else everyone). `target`: a number of the study's metric, or "accuracy/val:0.9", "loss/train:0.1"; steps to
-    target are then recomputed from the history. `formats`: of FORMATS; figures are SVG and PDF files in figures/, the archive
+    target are then recomputed from the history. `pairs`: every two setups too, a matrix and pairs.csv (default: as the study
+    says). `formats`: of FORMATS; figures are SVG and PDF files in figures/, the archive
     is study.zip. The same study gives the same bytes.
     Raises InputError for a folder that is none, an unknown format, baseline, family or target; nothing is written then.
     """
     wanted = _wanted(formats)  # refused before anything is read
-    return write(open_source(results, baseline=baseline, family=family, target=target), wanted)
+    return write(open_source(results, baseline=baseline, family=family, target=target, pairs=pairs), wanted)
 
 
 def write(source: Source, formats: Iterable[str] | str) -> dict[str, Path]:
@@ -118,6 +120,7 @@ def _files(wanted: list[str], source: Source) -> dict[str, Content]:
             "comparisons": source.pairs,
             "effects": source.effects,
             "summary": source.summary,
+            **({"pairs": source.all_pairs} if source.every else {}),
         }
         files |= {f"{name}.csv": text.csv(table) for name, table in tables.items()}
     if "latex" in wanted:

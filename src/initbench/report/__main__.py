@@ -38,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
         "--family", metavar="LIST", help="setups or initializers that get a verdict, with commas between (default: all)"
     )
     parser.add_argument(
+        "--pairs", action="store_const", const=True, help="every two setups too: a matrix in the report, and pairs.csv"
+    )
+    parser.add_argument(
         "--target",
         metavar="TARGET",
         help="another target, from the stored history: 0.9, accuracy/val:0.9 or loss/train:0.1",
@@ -91,11 +94,14 @@ def _printed(sources: Sequence[Path], arguments: argparse.Namespace) -> int:
     """The tables of one study on stdout; nothing is written."""
     if len(sources) > 1:
         raise refusal("--json", "two studies side by side have no leaderboard", "name one study")
-    asked = {name: getattr(arguments, name) for name in ("baseline", "family", "target")}
+    if arguments.focus is not None:
+        raise refusal("--focus", "it is a page, and --json prints tables", "use --baseline SETUP")
+    asked = {name: getattr(arguments, name) for name in ("baseline", "family", "target", "pairs")}
     source = open_source(sources[0], **asked)
     target = None if source.target is None else dict(zip(("metric", "value"), source.target))
     head = {"study": source.study.get("study"), "target": target}
-    as_json.say({**head, "leaderboard": source.board, "comparisons": source.pairs})
+    every = {"pairs": source.all_pairs} if source.every else {}
+    as_json.say({**head, "leaderboard": source.board, "comparisons": source.pairs, **every})
     return 0
 
 
@@ -106,15 +112,17 @@ def _paths(sources: Sequence[Path], arguments: argparse.Namespace) -> dict[str, 
             raise refusal("--focus", "it takes one study", "name one")
         if arguments.baseline is not None:
             raise refusal("--baseline", "with two studies the first one is the baseline", "leave it out")
+        if arguments.pairs:
+            raise refusal("--pairs", "with two studies each setup is compared with itself", "leave it out")
         if arguments.family is not None:
             raise refusal("--family", "with two studies every common setup is judged", "leave it out")
         return build_versus(*sources, target=arguments.target, formats=arguments.formats)
     if arguments.focus is not None:
-        for name in ("baseline", "family"):
+        for name in ("baseline", "family", "pairs"):
             if getattr(arguments, name) is not None:
                 raise refusal(f"--{name}", "with --focus every setup is compared with that one", "leave it out")
         return build_focus(sources[0], arguments.focus, target=arguments.target)
-    asked = {name: getattr(arguments, name) for name in ("baseline", "family", "target", "formats")}
+    asked = {name: getattr(arguments, name) for name in ("baseline", "family", "target", "pairs", "formats")}
     return build(sources[0], **asked)
 
 

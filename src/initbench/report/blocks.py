@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from initbench import stats
-from initbench.report import judged, looked, overview, sentences, tables, why
+from initbench.report import judged, looked, overview, pairs, sentences, tables, why
 from initbench.report import numbers as num
 from initbench.report.block import Block, Draw, Item, drawn_settings, in_table, n_of, settings_of, thinned
 from initbench.report.figures import forest, steps, training
@@ -235,6 +235,7 @@ def parameters(source: Source, draw: Draw) -> Block:
 BLOCKS: tuple[Callable[[Source, Draw], Block], ...] = (
     overview.settings,
     fastest,
+    pairs.every_pair,
     looked.looks,
     judged.decide,
     sharing,
@@ -247,5 +248,6 @@ BLOCKS: tuple[Callable[[Source, Draw], Block], ...] = (
     why.why,
     parameters,
     judged.elsewhere,
+    pairs.over_settings,
     judged.against,
 )

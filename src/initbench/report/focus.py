@@ -6,15 +6,16 @@ from typing import Any
 
 from initbench import stats
 from initbench.errors import InputError, renamed
-from initbench.report import answer, judged
+from initbench.report import answer, judged, overview
 from initbench.report import numbers as num
 from initbench.report.block import Block, Draw, drawn_settings
 from initbench.report.blocks import all_arms, arrivals, fair_rates, fastest
 from initbench.report.page import page
+from initbench.report.sentences import word_counts
 from initbench.report.source import Source, open_source
 from initbench.report.spoken import introduced
 from initbench.report.svg import drawing
-from initbench.report.words import Sentence, join, say
+from initbench.report.words import Bold, Sentence, join, say
 
 BLOCKS = (fastest, judged.against, judged.decide, arrivals, fair_rates, judged.elsewhere, all_arms)
 
@@ -39,12 +40,30 @@ def file_of(name: str) -> str:
 def focused(source: Source, name: str) -> str:
     """The page."""
     told = [(setting, told_of(source, setting)) for setting in drawn_settings(source)]
+    several = len(source.settings) > 1
     with drawing():
         draw = Draw(source)
         made: list[Block] = [make(source, draw) for make in BLOCKS]
         shown = [block for block in made if block.items]
-        lead = told[0][1] if len(told) == 1 else join([one for _, one in told])
-        return page(source, drawn=(shown, draw), title=f"{name} against the field", lead=lead)
+        lead = over_settings(source) if several else told[0][1]
+        each = told if several else []
+        return page(source, drawn=(shown, draw), title=f"{name} against the field", lead=lead, each=each, focus=name)
+
+
+def over_settings(source: Source) -> Sentence:
+    """In how many settings it is first, where it is last, and how many of all others are faster or slower than it."""
+    boards = overview.boards(source).values()
+    rows = [board[board["setup"] == board["baseline"]].iloc[0] for board in boards]
+    places = [list(board["arm"]).index(row["arm"]) + 1 for row, board in zip(rows, boards)]
+    worst = places.index(max(places))
+    names = " or ".join(dict.fromkeys(str(row["setup"]) for row in rows))
+    who = introduced(names) if names == str(rows[0]["setup"]) else (Bold(names),)
+    counts = [f"{count} {word}" for word, count in word_counts(source.pairs).items()]
+    return say(
+        "{} is number 1 in {} of {} settings, and at worst number {} of {} ({}). Against it, over all settings: {}.", who,
+        str(places.count(1)), str(len(rows)), str(places[worst]), str(len(list(boards)[worst])), str(rows[worst]["setting"]),
+        ", ".join(counts) or "nothing to compare",
+    )  # fmt: skip
 
 
 def told_of(source: Source, setting: str) -> Sentence:

@@ -49,24 +49,29 @@ def decide(source: Source, draw: Draw) -> Block:
              " or ".join(remedy.tries(str(row["decide"]), source.decide)) or num.MISSING]
             for _, row in shown.iterrows()
         ]  # fmt: skip
-        sentence = _about_decide(source, open_)
+        sentence = about_decide(source, open_, heading is None)
         left = f"; {len(open_) - len(shown):,} more in comparisons.csv" if len(open_) > len(shown) else ""
         table = {"kind": "plain", "heads": heads, "rows": rows, "text": {4, 6}}
         block.items.append(Item(html(sentence), table=table, n=n_of(board) + left, setting=heading))
+    if len(source.settings) > 1 and block.items:
+        pairs = stats.distinct(source.pairs)
+        open_ = pairs[(pairs["verdict"] == "undecided") & (pairs["ratio_of"] == "steps")]
+        block.items.insert(0, Item(html(about_decide(source, open_))))
     return block
 
 
-def _about_decide(source: Source, open_: pd.DataFrame) -> Sentence:
+def about_decide(source: Source, open_: pd.DataFrame, alone: bool = True) -> Sentence:
+    """How many are open and what would decide them; `alone`: with commands, which are of all settings."""
     seeds = sorted({int(seed) for seed in source.runs["seed"]})
     needed = open_["seeds_needed"].dropna().astype(int)
     parts = [say("{} undecided.", num.plural(len(open_), "comparison") + (" is" if len(open_) == 1 else " are"))]
-    if source.decide is None:
+    if source.decide is None and alone:
         goes_on = Code(command_of(source, {"decide": "true"}))
         parts.append(say("This goes on until each has a word or a limit is reached: {}.", goes_on))
     if len(needed) and source.decide is None:
         first = stats.more_seeds(seeds, int(needed.min()))
-        parts.append(say("{} seeds in total would probably decide the nearest: {}.", num.whole(needed.min()),
-                         command_with(source, first)))  # fmt: skip
+        typed = say(": {}", command_with(source, first)) if alone else ()
+        parts.append(say("{} seeds in total would probably decide the nearest{}.", num.whole(needed.min()), typed))
         half = int(np.quantile(needed, 0.5, method="inverted_cdf"))
         if half > needed.min():
             parts.append(say("{} would probably decide half of them.", num.whole(half)))
@@ -102,7 +107,7 @@ def factors(source: Source, draw: Draw) -> Block:
         clear = within[_clear(within)]  # differs from the other levels for sure
         rows += [other for _, other in clear.iterrows()]
     table = pd.DataFrame(rows).reset_index(drop=True)
-    for scale in dict.fromkeys(table["scale"]):
+    for scale in sorted(set(table["scale"]), reverse=True):  # ratios of steps, then the ranks of what has none
         part = table[table["scale"] == scale].head(EFFECTS).reset_index(drop=True)
         words = {str(i): _words(row) for i, row in part.iterrows()}
         sentence = about_effects(table[table["scale"] == scale])

@@ -65,12 +65,27 @@ def _about_the_plan(source: Source) -> list[Notice]:
     """What was found before anything was trained: see `initbench.config.cautions`."""
     out = []
     for one in source.study.get("cautions") or []:
-        labels = [str(label) for label in one["arms"]]
+        labels = called([str(label) for label in one["arms"]], source.arms)
         text = str(one["text"]).rstrip(".")
         text = text[:1].upper() + text[1:]
-        about = say("{}.", text) if len(labels) == len(source.arms) else say("{}: {}.", text, listed(labels, 8))
+        about = say("{}.", text) if not labels else say("{}: {}.", text, listed(labels, 8))
         out.append(Notice(str(one["title"]), about))
     return out
+
+
+def called(labels: list[str], arms: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Arms by their labels, a setup that is among them in each of its settings by its own name; nothing for all arms.
+
+    >>> arms = [{"label": f"{a} in {s}", "setup": a} for a in "ab" for s in "xy"]
+    >>> called(["a in x", "a in y", "b in x"], arms), called([arm["label"] for arm in arms], arms)
+    (['a', 'b in x'], [])
+    """
+    setup_of = {str(arm["label"]): str(arm["setup"]) for arm in arms}
+    if set(labels) >= set(setup_of):
+        return []
+    partly = {setup for label, setup in setup_of.items() if label not in labels}
+    names = (setup_of.get(label, label) for label in labels)
+    return list(dict.fromkeys(label if name in partly else name for label, name in zip(labels, names)))
 
 
 def _about_arms(source: Source) -> list[Notice]:

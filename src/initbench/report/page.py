@@ -59,6 +59,7 @@ FILES = {  # the format that writes it, None: always there
     "report.md": ("md", "the answer and the table for a README or a pull request"),
     "leaderboard.csv": ("csv", "every arm, every column (inf = never)"),
     "comparisons.csv": ("csv", "every setup against its baseline: verdict, ratio, interval, p, what would decide"),
+    "pairs.csv": ("csv", "every two setups: verdict, ratio, interval, p"),
     "effects.csv": ("csv", "what each factor costs, on average and within each level of the others"),
     "summary.csv": ("csv", "restricted means, final losses, areas under the loss curve"),
     "runs.parquet": (None, "one row per run"),
@@ -85,9 +86,11 @@ def page(
     formats: Collection[str] = (),
     title: str | None = None,
     lead: Sentence | None = None,
+    each: Sequence[tuple[str, Sentence]] = (),
+    focus: str | None = None,
 ) -> str:
     """The whole page. Same source, same text. `drawn`: its blocks, if they are at hand; `formats`: what is written beside
-    it, to which it links; `title`, `lead`: of a page that asks something else."""
+    it, to which it links; `title`, `lead`, `each` (by setting): of a page that asks something else, `focus`: the setup that it is about."""
     with drawing():
         shown, draw = drawn or blocks(source)
     return render(
@@ -95,7 +98,7 @@ def page(
         title=title or f"{source.study.get('study', 'study')}: which setup trains fastest?",
         subtitle=_subtitle(source),
         answer=html(overview.first_answer(source) if lead is None else lead),
-        each=[(setting, html(one)) for setting, one in overview.each(source) if lead is None],
+        each=[(setting, html(one)) for setting, one in (overview.each(source) if lead is None else each)],
         words=WORDS,
         told=[(name, html(sentence)) for name, sentence in facts(source)],
         four=four_numbers(source),
@@ -103,9 +106,13 @@ def page(
         ran=what_was_run(source),
         blocks=shown,
         methods=(methods(source), *METHODS, *([] if source.decide is None else [LOOKS])),
-        command=rebuild_commands(source, command),
+        command=rebuild_commands(source, command, focus),
         facts=where_it_ran(source),
-        files=[(name, what) for name, (form, what) in FILES.items() if form in (None, *formats)],
+        files=[
+            (name, what)
+            for name, (form, what) in FILES.items()
+            if form in (None, *formats) and (source.every or name != "pairs.csv")
+        ],
         pack="" if "archive" in formats else shlex.join([*_of_folder(source), "--format", "archive"]),
     )
 
@@ -219,16 +226,21 @@ def where_it_ran(source: Source) -> list[tuple[str, str]]:
     ][: 6 if elapsed is not None else 5]
 
 
-def rebuild_commands(source: Source, command: str | None = None) -> str:
+def rebuild_commands(source: Source, command: str | None = None, focus: str | None = None) -> str:
     """The command that ran the study; and the one that built this page, if it asked for something else."""
     lines = [str(command or source.study.get("command") or "python -m initbench")]
     if source.changed:
         again = _of_folder(source)
-        if source.baseline is not None:
+        if focus is not None:
+            again += ["--focus", focus]
+        elif source.baseline is not None:
             again += ["--baseline", source.baseline]
         if source.family is not None:
             again += ["--family", source.family if isinstance(source.family, str) else ",".join(source.family)]
-        if source.target is not None:
+        if source.every:
+            again += ["--pairs"]
+        own = source.study.get("target")
+        if source.target is not None and source.target != (own and (own["metric"], float(own["value"]))):
             again += ["--target", f"{source.target[0]}:{source.target[1]:g}"]
         lines.append(shlex.join(again))
     return "\n".join(lines)

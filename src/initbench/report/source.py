@@ -36,6 +36,7 @@ class Source:
     stored_runs: pd.DataFrame | None = None  # as on disk, where the target is another or a name is not printable
     stored_study: Mapping[str, Any] | None = None
     family: str | list[str] | None = None
+    every: bool = False  # every two setups are asked for
 
     @property
     def own_runs(self) -> pd.DataFrame:
@@ -66,6 +67,17 @@ class Source:
     def pairs(self) -> pd.DataFrame:
         """One row per setup, against its baseline."""
         return self.judged.pairs
+
+    @cached_property
+    def all_pairs(self) -> pd.DataFrame:
+        """Every two setups of a setting, judged as one family; no rows unless they are asked for."""
+        names = self.names if self.every else []
+        return stats.judge_pairs(self.judged, self.study, names)
+
+    @cached_property
+    def average_ranks(self) -> stats.AverageRanks | str:
+        """The setups over all settings; or why there is no such thing."""
+        return stats.average_ranks(self.board, self.names)
 
     @property
     def decide(self) -> Mapping[str, Any] | None:
@@ -135,11 +147,17 @@ class Source:
 
 
 def open_source(
-    results: Any, *, baseline: str | None = None, target: Any = None, family: Iterable[str] | str | None = None
+    results: Any,
+    *,
+    baseline: str | None = None,
+    target: Any = None,
+    family: Iterable[str] | str | None = None,
+    pairs: bool | None = None,
 ) -> Source:
     """A Source from a study folder (str or Path) or from an object with runs, history, study and folder.
 
     `target`: None (the study's), a number (of the study's metric), "accuracy/val:0.9", or a (metric, value) pair.
+    `pairs`: whether every two setups are compared, None: as the study says.
     Raises InputError if the folder or a file of it is missing or torn, or the target is not to be had.
     """
     if isinstance(results, (str, Path)):
@@ -154,10 +172,11 @@ def open_source(
     stored = runs
     if target is not None and wanted != known and wanted is not None:
         runs = stats.retarget(runs, history, *wanted)
-    changed = baseline is not None or family is not None or wanted != known
+    every = bool(study.get("pairs")) if pairs is None else pairs
+    changed = baseline is not None or family is not None or wanted != known or every != bool(study.get("pairs"))
     names = family if family is None or isinstance(family, str) else [str(one) for one in family]
     shown = with_printable_names(runs), history, printable_texts(study)
-    source = Source(*shown, folder, wanted, baseline, changed, stored, study, names)
+    source = Source(*shown, folder, wanted, baseline, changed, stored, study, names, every)
     source.board  # noqa: B018  a wrong baseline or family is refused here, before anything is written
     return source
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from initbench import stats
-from initbench.report import overview, tables
+from initbench.report import overview, pairs, tables
 from initbench.report.answer import four_numbers
 from initbench.report.block import drawn_settings
 from initbench.report.looked import facts
@@ -19,6 +19,7 @@ from initbench.report.source import Source
 from initbench.report.words import escape_markdown, markdown
 
 MOST_ROWS = 24
+MOST_PAIRED = 12  # setups of a matrix
 
 
 def report_markdown(source: Source) -> str:
@@ -56,8 +57,13 @@ def report_markdown(source: Source) -> str:
         if len(said) > MOST_ROWS:
             lines.append(f"- {len(said) - MOST_ROWS:,} more in comparisons.csv")
         lines.append("")
+        if source.every:
+            lines += [f"All pairs. {markdown(pairs.about_pairs(source, setting))}", ""]
+            lines += _matrix(pairs.matrix(source, setting, MOST_PAIRED))
     if left := len(source.settings) - len(drawn_settings(source)):
         lines += [f"{left:,} more settings in leaderboard.csv and comparisons.csv.", ""]
+    if told := pairs.ranks_told(source):
+        lines += [markdown(told), "", *_ranks(source.average_ranks)]
     found = notices(source)
     if found:
         lines += ["**Read before you trust**", ""]
@@ -79,6 +85,31 @@ def _table(columns: list[tables.Column], board: pd.DataFrame) -> list[str]:
     lines.append("|" + "|".join(" --- " if c.head.is_text else " ---: " for c in columns) + "|")
     lines += ["| " + " | ".join(show(cell) for cell in row) + " |" for row in tables.rows(board, columns)]
     return lines
+
+
+def _matrix(rows: list[pairs.Row]) -> list[str]:
+    """Every two setups: the verdict on the row, its ratio to the column and the interval."""
+    if not rows:
+        return []
+    lines = [
+        "| Row against column | " + " | ".join(str(rank) for rank, *_ in rows) + " |",
+        "|" + " --- |" * (len(rows) + 1),
+    ]
+    for rank, setup, cells in rows:
+        shown = [" ".join(cell[:3]).strip() if cell else "" for cell in cells]
+        lines.append("| " + " | ".join(escape_markdown(text) for text in (f"{rank} {setup}", *shown)) + " |")
+    return [*lines, ""]
+
+
+def _ranks(found: stats.AverageRanks | str) -> list[str]:
+    """The critical-difference diagram as a table."""
+    if isinstance(found, str):
+        return []
+    lines = ["| Setup | Average rank | Joined by a bar with |", "| --- | ---: | --- |"]
+    for i, setup in enumerate(found.setups):
+        joined = [found.setups[j] for j in sorted({j for group in found.groups if i in group for j in group} - {i})]
+        lines.append(f"| {escape_markdown(setup)} | {found.ranks[i]:.2f} | {escape_markdown(', '.join(joined))} |")
+    return [*lines, ""]
 
 
 def report_latex(source: Source) -> str:

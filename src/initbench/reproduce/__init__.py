@@ -125,6 +125,7 @@ def reproduce(
     measured = study.measure(own, **{name: value for name, value in options.items() if name in takes})
     name = "summary_quick" if quick and "quick" in takes else "summary"
     measured.to_csv(own / f"{name}.csv", index=False)
+    measured = table(own / f"{name}.csv")  # what is said is what the file says
     verdict = study.verdict(measured)
     if hasattr(study, "figure"):
         (own / f"{name.replace('summary', 'figure')}.svg").write_text(study.figure(measured), encoding="utf-8")
@@ -145,10 +146,15 @@ def publish(home: Path, study: ModuleType, measured: pd.DataFrame) -> None:
 
 def results(slug: str) -> pd.DataFrame | None:
     """The shipped table of a study; None where it has not run in full."""
+    path = experiments_folder() / slug / "results" / "summary.csv"
+    return table(path) if path.is_file() else None
+
+
+def table(path: Path) -> pd.DataFrame:
+    """A table of results; names stay text, also where all of them are numbers."""
     import pandas as pd
 
-    path = experiments_folder() / slug / "results" / "summary.csv"
-    return pd.read_csv(path) if path.is_file() else None
+    return pd.read_csv(path, dtype=dict.fromkeys(("part", "cell", "setup", "baseline"), str))
 
 
 def all_pages() -> dict[str, str]:

@@ -60,7 +60,7 @@ def of_arm(arm: ArmConfig) -> Work:
     train, data, model = arm.train, arm.data, arm.model
     nets = CONTROLS if arm.sharing.controls and arm.sharing.name != "none" else 1
     weights = 0 if model.name == "module" else numbers(model, INPUTS.get(data["name"], data.get("inputs") or 64), 10)
-    samples = train.steps * (arm.optim.batch_size or FULL) + evaluations(train) * EVALUATED / 3
+    samples = train.steps * (arm.optim.batch_size or data.get("samples") or FULL) + evaluations(train) * EVALUATED / 3
     measured = arm.measure.metrics or arm.measure.name != "none"
     looks = measurements(train.steps, arm.measure.schedule) if measured else 0
     each = RUN + 6 * weights * samples / OPERATIONS

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from initbench.startup import scratch
+from initbench.startup import home, scratch
 from initbench.startup.plain import plain_start
 
 GRACE = 2.0  # seconds between asking a process to end and ending it
@@ -207,6 +207,7 @@ def end_at_once() -> None:
 def alone(command: Callable[[], int]) -> int:
     """The status of a command that is all its process does: it does not look through its libraries for garbage."""
     collect_seldom()
+    home.given()
     status = command()
     end_at_once()  # all is done and said
     gc.freeze()  # nor does it look at its end

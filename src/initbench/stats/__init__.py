@@ -12,10 +12,11 @@ Pure functions on frames; neither torch nor mlflow. Words used throughout:
 
 The way of a verdict: runs -> `panel` (rates x seeds) -> `crossfit` (theta and its bootstrap) -> `verdict` (gates,
 tests, words) -> `compare` (frames, with what would decide from `remedy`). Words are said only of a setup against the
-baseline of its setting; the tables of all pairs carry none.
+baseline of its setting, or, where it is asked for, of every two setups (`judge_pairs`: a family of its own).
 """
 
 from initbench.stats.analyses import exact_share, holm_over, rank_correlation
+from initbench.stats.average_ranks import AverageRanks, average_ranks
 from initbench.stats.compare import (
     Arms,
     Judged,
@@ -25,7 +26,7 @@ from initbench.stats.compare import (
     reference_setups,
 )
 from initbench.stats.curves import layer_map, layer_maps, loss_bands, trained_by_step
-from initbench.stats.every import all_pairs
+from initbench.stats.every import MOST_PAIRED, all_pairs, judge_pairs
 from initbench.stats.factors import effects, factors_of
 from initbench.stats.family import NOT_JUDGED, callable_ratio, cannot_call, family_of
 from initbench.stats.intervals import median_interval, ratio_interval, wilson
@@ -38,4 +39,4 @@ from initbench.stats.studies import common_evaluations, compare_studies
 from initbench.stats.summary import performance_profile, summary
 from initbench.stats.survival import kaplan_meier, restricted_mean
 from initbench.stats.target import left_before, metrics, retarget, select, steps_to_target, value_at, whole_net
-from initbench.stats.verdict import holm
+from initbench.stats.verdict import ALPHA, holm

@@ -40,6 +40,7 @@ class Judged(NamedTuple):
     board: pd.DataFrame
     pairs: pd.DataFrame
     arms: Arms  # panels and cross-fits, for more tables of the same runs
+    earlier: Arms | None  # the same, had every run arrived one evaluation earlier
 
 
 def judge(
@@ -87,7 +88,7 @@ def judge(
     for _, part in board.groupby("setting", sort=False):
         ranks = same.of_heads(part, _rank_intervals(same.distinct(part), arms))
         board.loc[part.index, ["rank_low", "rank_high"]] = ranks
-    return Judged(board[LEADERBOARD_COLUMNS], pairs, arms)
+    return Judged(board[LEADERBOARD_COLUMNS], pairs, arms, earlier)
 
 
 def leaderboard(

@@ -29,6 +29,7 @@ def listed(items: Schema) -> Schema:
 
 KINDS: dict[Any, Schema] = {  # what a key is checked by -> the same as a schema
     file._text: TEXT_OF,
+    file._flag: {"type": "boolean"},
     file._number: NUMBER,
     file._count: COUNT,
     file._counts: listed(COUNT),

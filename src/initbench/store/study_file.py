@@ -147,6 +147,10 @@ def _verdict(value: Any) -> bool:
     return value in ("faster", "slower", "equivalent", "undecided")
 
 
+def _flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 def _ended(value: Any) -> bool:
     return value in ("decided", "seeds", "minutes", "nothing would change")
 
@@ -182,6 +186,7 @@ STUDY = {
     "overrides": Key(_texts, "a list of text"),
     "baseline": Key(_text, "text"),
     "family": Key(_texts, "a list of text"),
+    "pairs": Key(_flag, "true or false"),
     "budget": Key(_number, "a number"),
     "elapsed": Key(_number, "a number"),
     "git": Key(_text, "text"),

@@ -233,8 +233,10 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = (), *, progr
             warn_of(told())
             if study.goes_on:
                 from initbench.study.rounds import Way, here
+                from initbench.study.saying import say_round
 
-                study, _ = Way(study).go(here(trainer, study.root, progress))
+                each = say_round if progress else lambda one: None
+                study, _ = Way(study).go(here(trainer, study.root, progress), each)
             else:
                 from initbench.study.tally import Tally
 
@@ -351,7 +353,7 @@ def collect(
 
     tracked = track.fill(results, study.uri, children=study.config.track.children, drawn=written)
     paths, board = written()
-    looked.note(study, board)
+    looked.note(study.root, results.study, board)
     if study.uri is not None and tracked.experiment_id is not None:
         results.study["mlflow"] = {"uri": masked(study.uri), "experiment_id": tracked.experiment_id}
         results.save_study()

@@ -62,6 +62,7 @@ def describe(study: Study, elapsed: float) -> dict[str, Any]:
         "target": None if study.target is None else {"metric": study.target.metric, "value": study.target.value},
         "baseline": study.config.report.baseline,
         "family": study.config.report.family,
+        **({"pairs": True} if study.config.report.pairs else {}),
         "budget": max(arm.config.train.steps for arm in study.arms),
         "cautions": study.cautions,
         **({"looked": before} if (before := looked(study)) else {}),

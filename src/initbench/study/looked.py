@@ -10,7 +10,11 @@ from initbench.store import judged
 from initbench.store.judged import Look, Pair
 from initbench.study.foreseen import ALPHA, FEWEST, baseline_and_others
 
+Runs = tuple[Sequence[int], Sequence[float]]  # of an arm: seeds and learning rates
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from initbench.study.command import Study
@@ -29,7 +33,7 @@ def pairs(study: Study) -> dict[str, dict[Pair, Look]]:
         base, others = baseline_and_others(study, setting)
         looks = {
             judged.pair(base.key, one.key, study.target.metric, study.target.value): sample(
-                base, one, planned=study.config.decide.enabled
+                runs_of(base), runs_of(one), study.config.decide.enabled
             )
             for one in others
         }
@@ -37,10 +41,17 @@ def pairs(study: Study) -> dict[str, dict[Pair, Look]]:
     return found
 
 
-def sample(base: PlannedArm, arm: PlannedArm, planned: bool) -> Look:
-    """The seeds that both arms run, and every learning rate of either."""
-    seeds = set(base.config.seeds) & set(arm.config.seeds)
-    rates = {*base.config.optim.lrs, *arm.config.optim.lrs}
+def runs_of(arm: PlannedArm) -> Runs:
+    return arm.config.seeds, arm.config.optim.lrs
+
+
+def sample(base: Runs, arm: Runs, planned: bool) -> Look:
+    """The seeds that both arms run, and every learning rate of either.
+
+    >>> sample(((0, 1, 2), (0.1, 0.3)), ((1, 2, 3), (0.3, 1.0)), False)
+    Look(seeds=(1, 2), rates=(0.1, 0.3, 1.0), level=0.05, planned=False)
+    """
+    seeds, rates = set(base[0]) & set(arm[0]), {*base[1], *arm[1]}
     return Look(tuple(sorted(seeds)), tuple(sorted(rates)), ALPHA, planned)
 
 
@@ -80,30 +91,32 @@ def looked(study: Study) -> list[dict[str, Any]]:
     return out
 
 
-def sizes(study: Study) -> tuple[int, ...]:
-    """Seeds at the looks that a study with decide=true has taken."""
-    return tuple(sorted({row["seeds"] for row in (study.path or {}).get("looks") or []}))
+def note(root: Path, study: Mapping[str, Any], board: pd.DataFrame) -> None:
+    """Write down that a study was judged: the pairs that could be tested, which takes one side that arrives.
 
-
-def note(study: Study, board: pd.DataFrame) -> None:
-    """Write down that this study was judged: the pairs that could be tested, which takes one side that arrives.
-
-    With decide=true at each size that it has looked at. Where another baseline stood in, its sample is that of the pair.
+    `study`: the content of its study.json. With decide=true at each size that it has looked at.
     """
-    from initbench.stats import GATE
+    from initbench.stats import GATE, NOT_JUDGED
 
+    target, planned = study["target"], "decide" in study
+    if target is None:
+        return
+    arms = {arm["arm_key"]: arm for arm in study["arms"]}
     arrives = set(board.loc[board["share"].astype(float) >= GATE, "arm_key"])
-    stood_in = dict(zip(board["setting"], board["baseline"]))
-    planned, found = study.config.decide.enabled, {}
-    for setting, own in pairs(study).items():
-        base, others = baseline_and_others(study, setting)
-        used = next((arm for arm in others if arm.setup == stood_in.get(setting)), base)
-        for pair, one in zip(own, others):
-            against = base if one is used else used
-            look = sample(against, one, planned)
-            if {one.key, against.key} & arrives and len(look.seeds) >= FEWEST:
-                found[pair] = [*parts(look, sizes(study) if planned else ()), look]
-    judged.note(study.root, found)
+    base_of: dict[str, str] = dict(
+        board.loc[board["setup"] == board["baseline"], ["setting", "arm_key"]].itertuples(index=False)
+    )
+    found = {}
+    for row in board[~board["verdict"].isin(("baseline", NOT_JUDGED))].to_dict("records"):
+        key, base = row["arm_key"], base_of.get(row["setting"])
+        if base is None or not {key, base} & arrives:
+            continue
+        ours, theirs = ((arms[one]["seeds"], arms[one]["lrs"]) for one in (key, base))
+        look = sample(theirs, ours, planned)
+        if len(look.seeds) >= FEWEST:
+            at = judged.pair(base, key, target["metric"], target["value"])
+            found[at] = [*parts(look, sorted({one["seeds"] for one in study.get("looks", ())})), look]
+    judged.note(root, found)
 
 
 def parts(look: Look, at: Sequence[int]) -> list[Look]:

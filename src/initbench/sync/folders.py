@@ -15,7 +15,7 @@ from initbench.grammar import plural
 from initbench.report import DEFAULT
 from initbench.store.parts import Store
 from initbench.store.reading import FILES
-from initbench.study import begun
+from initbench.study import begun, looked
 from initbench.study.launch import failure
 from initbench.study.results import Results, dropped_of, load
 from initbench.study.written import record, report
@@ -132,7 +132,8 @@ def rebuilt(one: Opened, uri: str) -> Results:
             arm["reason"] = failed["reason"] if failed else None
     link(study, uri)
     results = record(study, one.root, one.folder)
-    report(one.folder, one.asked["formats"])
+    _, board = report(one.folder, one.asked["formats"])
+    looked.note(one.root, study, board)
     return results
 
 

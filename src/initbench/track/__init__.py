@@ -5,6 +5,10 @@ one more run named ``report``. Everything is written from the frames after train
 written again: filling the same study twice changes nothing, and a fill that was killed is completed by the
 next one.
 
+Runs train together, many at a time in one process, so that no run has a time of its own: arms and runs begin and end in
+the moment in which the study was made, a little apart so that they are listed by rank, and MLflow shows them as 0 ms.
+The run ``report`` lasts as long as planning and training took (``elapsed`` in study.json).
+
 Names of metrics
 ----------------
 On a **run** (child): ``loss/train`` ``loss/val`` ``accuracy/train`` ``accuracy/val`` ``loss/batch``,

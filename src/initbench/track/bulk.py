@@ -160,30 +160,50 @@ class BulkStore(ClientStore):
         return hashlib.blake2b(f"{self.experiment_id} {key}".encode(), digest_size=16).hexdigest()
 
     def _transaction(self, change: Change) -> None:
+        with self._connected() as connection:
+            for first in range(0, len(change.removed), AT_ONCE):
+                gone = change.removed[first : first + AT_ONCE]
+                for name in reversed(self._COLUMNS):
+                    table = self.tables[name]
+                    connection.execute(table.delete().where(table.c.run_uuid.in_(gone)))
+            tag = self.tables["SqlTag"]
+            for run_id, parent_id in change.moved:
+                of_run = (tag.c.run_uuid == run_id) & (tag.c.key == PARENT)
+                connection.execute(tag.update().where(of_run).values(value=parent_id))
+            for first in range(0, len(change.rows), AT_ONCE):
+                for name, values in self._values(change.rows[first : first + AT_ONCE]):
+                    if values:
+                        self._insert(connection, name, values)
+                        self.told(None)
+        for _ in change.rows:
+            self.told(True)
+
+    def _set_tags(self, tags: Iterable[tuple[str, str, str]]) -> None:
+        tag, listed = self.tables["SqlTag"], list(tags)
+        by_name: dict[str, list[str]] = defaultdict(list)
+        for run_id, name, _ in listed:
+            by_name[name].append(run_id)
+        with self._connected() as connection:
+            for name, ids in by_name.items():
+                for first in range(0, len(ids), AT_ONCE):
+                    of_runs = tag.c.run_uuid.in_(ids[first : first + AT_ONCE])
+                    connection.execute(tag.delete().where((tag.c.key == name) & of_runs))
+            if listed:
+                self._insert(connection, "SqlTag", [(name, value, run_id) for run_id, name, value in listed])
+                self.told(None)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        """One transaction, with the settings of MLflow's own sessions."""
         with self.engine.connect() as connection:
             if self.sqlite:
-                for pragma in ("foreign_keys = ON", "busy_timeout = 20000"):  # as MLflow's own sessions
+                for pragma in ("foreign_keys = ON", "busy_timeout = 20000"):
                     connection.exec_driver_sql(f"PRAGMA {pragma}")
                 connection.commit()
             with connection.begin():
                 if not self.sqlite:
                     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE:g}s'")
-                for first in range(0, len(change.removed), AT_ONCE):
-                    gone = change.removed[first : first + AT_ONCE]
-                    for name in reversed(self._COLUMNS):
-                        table = self.tables[name]
-                        connection.execute(table.delete().where(table.c.run_uuid.in_(gone)))
-                tag = self.tables["SqlTag"]
-                for run_id, parent_id in change.moved:
-                    of_run = (tag.c.run_uuid == run_id) & (tag.c.key == PARENT)
-                    connection.execute(tag.update().where(of_run).values(value=parent_id))
-                for first in range(0, len(change.rows), AT_ONCE):
-                    for name, values in self._values(change.rows[first : first + AT_ONCE]):
-                        if values:
-                            self._insert(connection, name, values)
-                            self.told(None)
-        for _ in change.rows:
-            self.told(True)
+                yield connection
 
     def _insert(self, connection: Any, name: str, values: list[tuple]) -> None:
         """Rows of a table: to PostgreSQL as one stream, to SQLite as tuples, which is 3 times faster than a dict per row."""

@@ -8,6 +8,7 @@ from initbench.config.checks import one_of
 from initbench.errors import masked, refusal, shown
 from initbench.track.answers import nothing_at, said, unreachable
 from initbench.track.opening import client_of, failures, prepare, quiet
+from initbench.track.store import experiment_name
 
 NEEDED = ("runs.parquet", "history.parquet", "study.json")
 
@@ -26,7 +27,9 @@ def fetch(experiment: str, uri: str, folder: Path) -> Path:
         prepare()
         try:
             client = client_of(uri)
-            found = client.get_experiment_by_name(experiment)
+            found = client.get_experiment_by_name(experiment_name(experiment)) or client.get_experiment_by_name(
+                experiment
+            )
             if found is None:
                 names = sorted(one.name for one in client.search_experiments() if one.name != "Default")
                 raise refusal(

@@ -278,6 +278,7 @@ def _report(store: ClientStore, results: Any, found: list[Found]) -> None:
         return
     markdown = folder / "report.md"
     note = pages.report_note(markdown.read_text(encoding="utf-8")) if markdown.is_file() else ""
-    # the report stands below the arms, above single runs
     study = results.study
-    store.report(str(study["study"]), created_ms(study) + 250, files, note, found)
+    start = created_ms(study) + 250  # the report stands below the arms, above single runs
+    end = start + round(1000 * float(study.get("elapsed") or 0))
+    store.report(str(study["study"]), start, end, files, note, found)

@@ -14,7 +14,7 @@ from threading import RLock
 from typing import Any
 
 from initbench.disk import published
-from initbench.startup import scratch
+from initbench.startup import home, scratch
 from initbench.track import template
 from initbench.track.bulk import BulkStore
 from initbench.track.store import ClientStore, Told
@@ -37,6 +37,7 @@ def prepare() -> None:
     """Import mlflow with our settings, unless a person has set others."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    home.given()
     import mlflow  # noqa: F401
 
 

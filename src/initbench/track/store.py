@@ -152,7 +152,7 @@ class ClientStore:
 
     # --- what is little and the same for every store ---
 
-    def report(self, study: str, start: int, files: list[Path], note: str, old: list[Found]) -> None:
+    def report(self, study: str, start: int, end: int, files: list[Path], note: str, old: list[Found]) -> None:
         """The run `report` with the study's files as artifacts; files that are there already stay. `old`: what is there."""
         content = hashlib.blake2b(note.encode(), digest_size=16)
         for file in files:
@@ -179,24 +179,30 @@ class ClientStore:
         if note:
             self.client.set_tag(run_id, "mlflow.note.content", note)
         self.client.set_tag(run_id, CONTENT, digest)
-        self.client.set_terminated(run_id, status="FINISHED", end_time=start)
+        self.client.set_terminated(run_id, status="FINISHED", end_time=end)
         self.told(True)
 
     def tag_arms(self, tags: Mapping[str, Mapping[str, str]]) -> None:
         """Give arms, by their key, the tags that they lack or have otherwise: what depends on the other arms of the study."""
-        token = None
+        token, lacking = None, []
         while True:
             page = self.client.search_runs(
                 [self.experiment_id], f"tags.`{KIND}` = 'arm'", max_results=1000, page_token=token
             )
             for run in page:
                 there = run.data.tags
-                for name, value in tags.get(there.get(ARM, ""), {}).items():
-                    if there.get(name) != value:
-                        self.client.set_tag(run.info.run_id, name, value)
+                wanted = tags.get(there.get(ARM, ""), {}).items()
+                lacking += [(run.info.run_id, name, value) for name, value in wanted if there.get(name) != value]
             token = page.token
             if not token:
+                self._set_tags(lacking)
                 return
+
+    def _set_tags(self, tags: Iterable[tuple[str, str, str]]) -> None:
+        """(id of a run, name, value) of each."""
+        for one in tags:
+            self.client.set_tag(*one)
+            self.told(None)
 
     def describe(self, tags: dict[str, str]) -> None:
         """Tags of the experiment, where they differ. A description a person has changed stays."""
@@ -234,20 +240,34 @@ def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def experiment_name(study: str) -> str:
+    """What the experiment of a study is called: as the study, unless MLflow's own `Default` would stand beside it.
+
+    >>> experiment_name("quick"), experiment_name("default")
+    ('quick', 'initbench default')
+    """
+    return f"initbench {study}" if study.lower() == "default" else study
+
+
 def _experiment(client: Any, uri: str, study: str) -> Any:
-    """The experiment of this name, made or brought back from the bin if need be."""
+    """The study's experiment, made, given its name or brought back from the bin if need be."""
     from mlflow.exceptions import MlflowException
 
-    experiment = client.get_experiment_by_name(study)
+    name = experiment_name(study)
+    experiment = client.get_experiment_by_name(name)
+    older = client.get_experiment_by_name(study) if experiment is None and name != study else None
+    if older and older.tags.get("initbench.study") == study and older.lifecycle_stage != "deleted":
+        client.rename_experiment(older.experiment_id, name)
+        experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            client.create_experiment(study, artifact_location=_artifacts(uri, study))
+            client.create_experiment(name, artifact_location=_artifacts(uri, study))
         except MlflowException:
-            if client.get_experiment_by_name(study) is None:  # else another process was faster
+            if client.get_experiment_by_name(name) is None:  # else another process was faster
                 raise
     elif experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
-    return client.get_experiment_by_name(study)
+    return client.get_experiment_by_name(name)
 
 
 def _artifacts(uri: str, study: str) -> str | None:

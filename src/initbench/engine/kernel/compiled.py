@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -22,22 +21,21 @@ from typing import Any
 from llvmlite import binding
 
 from initbench import disk
+from initbench.startup import home
 
 
 @lru_cache(maxsize=1)
 def cache_folder() -> Path | None:
     """A folder of the package's cache, or unless INITBENCH_CACHE is set of the temporary folder; None if none can be
     written."""
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    others = [] if os.environ.get("INITBENCH_CACHE") else [Path(tempfile.gettempdir()) / f"initbench-{user}"]
-    for place in (disk.cache_folder(), *others):
+    for place in (disk.cache_folder(), None if os.environ.get("INITBENCH_CACHE") else home.private()):
         if place is None:
             continue
         folder = place / f"kernel-{stamp()}"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             # what lies there is run: nobody else may have put it there
-            owned = not hasattr(os, "getuid") or folder.stat().st_uid == user
+            owned = not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()
         except OSError:
             continue
         if owned and os.access(folder, os.W_OK):

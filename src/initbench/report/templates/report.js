@@ -120,21 +120,23 @@ tip.hidden = true;
 tip.setAttribute("role", "tooltip");
 document.body.append(tip);
 let told = null, words = "";
+const saying = (one, text) => (one.title === undefined ? (one.textContent = text) : (one.title = text));
 const hide = () => {
-  if (told) told.textContent = words; // the page's own tooltip would cover it
+  if (told) saying(told, words);
   told = null;
   tip.hidden = true;
 };
 const tell = (event) => {
-  const link = event.target.closest?.(".fig a"), title = link?.querySelector("title");
-  if (title && title === told) return;
+  const place = event.target.closest?.(".fig a, .matrix [title]");
+  const title = place?.matches("a") ? place.querySelector("title") : place;
+  if (place && (title === told || place.contains(told))) return;
   hide();
   if (!title) return;
   told = title;
-  tip.textContent = words = title.textContent;
-  title.textContent = "";
+  tip.textContent = words = title.title ?? title.textContent;
+  if (event.type === "pointerover") saying(title, ""); // the browser's own tooltip would cover it
   tip.hidden = false;
-  const at = link.getBoundingClientRect(), own = tip.getBoundingClientRect();
+  const at = place.getBoundingClientRect(), own = tip.getBoundingClientRect();
   tip.style.left = `${Math.max(8, Math.min(at.left, innerWidth - own.width - 8))}px`;
   tip.style.top = `${at.bottom + 6 + own.height < innerHeight ? at.bottom + 6 : at.top - own.height - 6}px`;
 };
@@ -142,6 +144,24 @@ for (const kind of ["pointerover", "focusin"]) addEventListener(kind, tell);
 addEventListener("focusout", hide);
 addEventListener("keydown", (event) => event.key === "Escape" && hide());
 addEventListener("scroll", hide, true);
+for (const table of document.querySelectorAll(".matrix")) {
+  const cells = [...table.rows].map((row) => [...row.cells]);
+  const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+  cells.flat().forEach((cell) => cell.matches("[title]") && (cell.tabIndex = -1));
+  cells[1].find((cell) => cell.tabIndex === -1 && cell.title).tabIndex = 0; // one stop for Tab, arrows from there
+  table.addEventListener("keydown", (event) => {
+    const move = moves[event.key], from = document.activeElement.closest("td, th");
+    if (!move || !from) return;
+    let [y, x] = [from.parentElement.rowIndex, from.cellIndex], to;
+    do to = cells[(y += move[0])]?.[(x += move[1])];
+    while (to && !to.hasAttribute("title")); // over the diagonal
+    if (!to) return;
+    event.preventDefault();
+    from.tabIndex = -1;
+    to.tabIndex = 0;
+    to.focus();
+  });
+}
 const over = new ResizeObserver((seen) => {
   for (const { target: box } of seen) box.classList.toggle("over", box.scrollWidth > box.clientWidth + 1);
 });
