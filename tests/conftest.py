@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # before the first product of any test; see initbench.engine
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-if sys.dont_write_bytecode:  # what is collected is compiled once all the same, not by each command that a test starts
-    sys.dont_write_bytecode = False
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,12 +29,6 @@ from initbench.config.groups import (
 )
 
 torch.set_num_threads(1)
-
-
-def pytest_collection_finish() -> None:
-    """Tests write no bytecode where none is wanted."""
-    sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
-
 
 TEACHER = {"name": "teacher", "samples": 60, "inputs": 5, "outputs": 2, "classes": 3, "noise": 0.1}
 VALUES = {**TEACHER, "classes": None}
