@@ -276,7 +276,7 @@ TAGS = (
 )  # of the theme, of Markdown and of docs/_site
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.needs_mkdocs
 def test_the_site_is_built_without_network_and_loads_nothing_from_elsewhere(tmp_path):
     pytest.importorskip("mkdocs", reason="needs the extra `docs`")
