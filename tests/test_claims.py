@@ -336,6 +336,19 @@ def test_one_command_runs_a_study_prints_its_table_and_writes_the_same_into_its_
     pd.testing.assert_frame_equal(quick, measured)
 
 
+def test_a_part_of_which_nothing_is_measured_is_an_error_not_an_undecided_claim(tmp_path, monkeypatch):
+    """An analysis that looks for a setup under another name than the sweep's finds no race, and nobody would see it."""
+    runs, history = orthogonal_data(True, 10)
+    tests = reproduce.analysis("orthogonal-relu").tests
+    study = claims.Study(
+        ROOT / "experiments/orthogonal-relu", lambda *frames: [one for one in tests(*frames) if one.part == "gain 1"]
+    )
+    monkeypatch.setattr("initbench.claims.study.swept", lambda *args: (runs, history))
+    with pytest.raises(LookupError, match="nothing was measured of activation's gain"):
+        study.measure(tmp_path)
+    assert set(study.measure(tmp_path, quick=True)["part"]) == {"gain 1"}  # which may leave parts out
+
+
 def test_outside_of_a_clone_one_line_says_so(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(reproduce, "__file__", str(tmp_path / "site/initbench/reproduce.py"))
     for arguments in (["--list"], ["all"], ["sharing-gap"]):

@@ -204,7 +204,7 @@ def sinusoidal_data(true, n):
     setups = {
         "sinusoidal": (0.5 if true else 2.0, {"init.name": "sinusoidal"}),
         "kaiming_normal": (1.0, {"init.name": "kaiming_normal"}),
-        "orthogonal(gain=relu)": (1.0, {"init.name": "orthogonal"}),
+        "orthogonal(gain=relu)": (1.0, {"init.name": "orthogonal_relu"}),
     }
     return race(setups, n, cells)
 

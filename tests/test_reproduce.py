@@ -53,6 +53,13 @@ def test_the_result_of_every_study_is_what_its_analysis_makes_of_the_shipped_tab
         assert set(measured["family"]) == {claims.family(EXPERIMENTS / slug, quick=False)}, grown
 
 
+@pytest.mark.parametrize("slug", sorted({path.parent.name for path in EXPERIMENTS.glob("*/predictions.yaml")}))
+def test_every_study_says_what_it_left_out(slug):
+    readme = (EXPERIMENTS / slug / "README.md").read_text("utf-8")
+    limits = readme.partition(reproduce.END)[2].partition("\n## Limits\n")[2] or readme.partition("**Limits.**")[2]
+    assert len(limits.split()) > 20
+
+
 @pytest.mark.parametrize("slug", SHIPPED)
 def test_no_number_of_a_page_stands_in_no_file_that_makes_it(slug):
     """Outside of the result, every number of two digits with a point is one of the predictions or the analysis, or one of the

@@ -14,7 +14,7 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Entry]:
     frames = claims.framed(runs, history, runs["init.name"])
     return [
         *claims.races(frames, "He", "sinusoidal", "kaiming_normal", "below"),
-        *claims.races(frames, "orthogonal", "sinusoidal", "orthogonal", "below"),
+        *claims.races(frames, "orthogonal", "sinusoidal", "orthogonal_relu", "below"),
     ]
 
 

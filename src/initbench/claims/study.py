@@ -53,7 +53,11 @@ class Study:
         watch: Watch = unwatched,
     ) -> pd.DataFrame:
         """Train, and test every part in every cell."""
-        return self.analyse(*swept(self.given, folder, quick, extra, say, watch), family(self.folder, quick))
+        measured = self.analyse(*swept(self.given, folder, quick, extra, say, watch), family(self.folder, quick))
+        left = [part.name for part in self.given.parts if part.name not in set(measured["part"])]
+        if left and not quick:  # the analysis looks for setups that no sweep has
+            raise LookupError(f"nothing was measured of {', '.join(left)}")
+        return measured
 
     def analyse(self, runs: pd.DataFrame, history: pd.DataFrame, family: int) -> pd.DataFrame:
         """A row a test, from the frames alone."""
