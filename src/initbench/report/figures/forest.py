@@ -37,11 +37,8 @@ def forest(board: pd.DataFrame) -> Figure:
     rule(ax)
     what = "final train loss" if by_loss else "steps to target"
     ax.set_xlabel(f"{what} / the baseline's  (log2; left = {'lower' if by_loss else 'faster'})")
-    all_ticks = [0.125, 0.25, 0.5, 0.67, 1.0, 1.5, 2.0, 4.0, 8.0]
-    fitting = [t for t in all_ticks if low * 0.99 <= t <= high * 1.01]
-    log_axis(
-        ax.xaxis, fitting if len(fitting) <= 6 else [t for t in fitting if t not in (0.67, 1.5)], lambda v: f"{v:g}x"
-    )
+    all_ticks = [0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0] if high > 4 * low else [0.5, 0.67, 1.0, 1.5, 2.0]
+    log_axis(ax.xaxis, [t for t in all_ticks if low * 0.99 <= t <= high * 1.01], lambda v: f"{v:g}x")
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     columns = _columns(by_loss)
