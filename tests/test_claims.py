@@ -314,7 +314,8 @@ def test_one_command_runs_a_study_prints_its_table_and_writes_the_same_into_its_
     home = small / "orthogonal-relu"
     before = (home / "README.md").read_text("utf-8")
     assert reproduce.main(["orthogonal-relu", "--outputs", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
+    assert "training:" not in said + told, "one progress line, that of all studies"
     readme = (home / "README.md").read_text("utf-8")
     result = re.search(f"{re.escape(reproduce.START)}\n(.*)\n{re.escape(reproduce.END)}", readme, re.DOTALL)[1]
     assert f"\n{result}\n" in said

@@ -80,7 +80,8 @@ def by_sweep(folder: Path) -> list[tuple[Any, ...]]:
                 "measure.schedule={every: 1}",
             ),
             *("engine.workers=1", "track.uri=null", "report.formats=[csv]", "study=replay", f"outputs={folder}"),
-        ]
+        ],
+        progress=False,
     )
     history = results.history
     losses = history[history["metric"] == "loss/train"].set_index("step")["value"]

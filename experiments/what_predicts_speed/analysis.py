@@ -50,7 +50,7 @@ def measure(folder: Path) -> pd.DataFrame:
     """Score on all arms and on those that arrive (ours, not a claim), then every signal's rank correlation."""
     import initbench as ib
 
-    return summary(ib.run([*OVERRIDES, f"outputs={folder}"]))
+    return summary(ib.run([*OVERRIDES, f"outputs={folder}"], progress=False))
 
 
 def summary(results: object) -> pd.DataFrame:

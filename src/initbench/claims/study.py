@@ -119,7 +119,7 @@ def swept(
             *extra,
         ]
         with watch(name) as ended:
-            one = ib.run(completed(overrides, fixed=fixed))
+            one = ib.run(completed(overrides, fixed=fixed), progress=False)  # `watch` says how far it is
             assert one is not None  # no dry run
             ended(len(one.runs))
         runs.append(one.runs.assign(sweep=name))
