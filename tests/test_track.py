@@ -702,6 +702,37 @@ def test_arms_have_a_colour_and_the_verdict_of_the_report(tmp_path, database, pa
     assert len({seen[f"arm:{key}"]["tags"]["mlflow.runColor"] for key in words}) == 2
 
 
+def test_arms_have_their_data_set_and_the_report_has_the_leaderboard_as_a_table(tmp_path, database, path, monkeypatch):
+    import mlflow
+
+    given = study(tmp_path / "demo", arms=("eye", "lecun_normal", "sphere"))
+    for arm, name, digest in zip(given.study["arms"], ("digits", "digits", "mnist1d"), ("00", "00", "11")):
+        arm["data_hash"], arm["config"]["data"]["name"] = digest, name
+    given.folder.mkdir()
+    board = pd.DataFrame(
+        {"rank": [1, 2], "setup": ["eye", "sphere, the other"], "steps": [40.5, np.inf], "lr_at_edge": [None, None]}
+    )
+    board.to_csv(given.folder / "leaderboard.csv", index=False)
+    for _ in range(2):  # a second fill adds nothing
+        track.fill(given, database())
+        inputs = {
+            run.data.params["init.name"]: [(one.dataset.name, one.dataset.digest) for one in run.inputs.dataset_inputs]
+            for run in stored(database())
+            if run.data.tags["initbench.kind"] == "arm"
+        }
+        assert inputs == {"eye": [("digits", "00")], "lecun_normal": [("digits", "00")], "sphere": [("mnist1d", "11")]}
+    [report] = [run for run in stored(database()) if run.info.run_name == "report"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database())
+    mlflow.set_tracking_uri(database())  # MLflow's load_table finds runs there, whatever its client was told
+    try:
+        shown = client(database()).load_table(report.info.experiment_id, "leaderboard.json", [report.info.run_id])
+    finally:
+        mlflow.set_tracking_uri(None)
+    assert list(shown) == list(board)
+    assert shown["setup"].tolist() == ["eye", "sphere, the other"]
+    assert shown["steps"].tolist() == [40.5, np.inf]
+
+
 def test_the_study_default_does_not_stand_beside_the_default_of_mlflow(tmp_path, database):
     given, found = with_files(study(tmp_path / "d", name="default")), client(database())
     theirs = found.create_experiment("DEFAULT")

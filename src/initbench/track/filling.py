@@ -20,6 +20,7 @@ from initbench.grammar import plural
 from initbench.track import pages
 from initbench.track.answers import said, unreachable
 from initbench.track.databases import PORTS
+from initbench.track.inputs import data_of, table_of
 from initbench.track.opening import failures, opened, prepare, quiet, ready
 from initbench.track.patience import Silent, patiently
 from initbench.track.records import ARM, COLOUR, VERDICT, Arm, Record, arms_of, created_ms
@@ -125,7 +126,7 @@ def fill(
             _describe(store, results.study, arms)
             if artifacts:
                 drawn()
-                store.tag_arms(tags_of(arms, words_of(Path(results.folder))))
+                store.complete(tags_of(arms, words_of(Path(results.folder))), data_of(results.study))
                 _report(store, results, found.get("report", []))
 
     why = unreachable(uri)
@@ -281,4 +282,4 @@ def _report(store: ClientStore, results: Any, found: list[Found]) -> None:
     study = results.study
     start = created_ms(study) + 250  # the report stands below the arms, above single runs
     end = start + round(1000 * float(study.get("elapsed") or 0))
-    store.report(str(study["study"]), start, end, files, note, found)
+    store.report(str(study["study"]), start, end, files, table_of(folder / "leaderboard.csv"), note, found)

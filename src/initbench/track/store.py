@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from initbench.track.inputs import TABLE, TABLE_TAG, TABLE_VALUE, Data
 from initbench.track.records import ARM, CONTENT, KIND, PARENT, REPORT, Arm, Record, key_of
 from initbench.track.uri import sqlite_file
 
@@ -152,9 +153,12 @@ class ClientStore:
 
     # --- what is little and the same for every store ---
 
-    def report(self, study: str, start: int, end: int, files: list[Path], note: str, old: list[Found]) -> None:
-        """The run `report` with the study's files as artifacts; files that are there already stay. `old`: what is there."""
-        content = hashlib.blake2b(note.encode(), digest_size=16)
+    def report(
+        self, study: str, start: int, end: int, files: list[Path], table: Any, note: str, old: list[Found]
+    ) -> None:
+        """The run `report` with the study's files as artifacts, and the leaderboard as a table; files that are there already
+        stay. `old`: what is there."""
+        content = hashlib.blake2b(f"{table and TABLE} {note}".encode(), digest_size=16)
         for file in files:
             content.update(file.name.encode() + b"\0")
             if file.name != "study.json":  # it says where it is tracked, so it changes after the first fill
@@ -176,32 +180,54 @@ class ClientStore:
         for file in files:
             self.client.log_artifact(run_id, str(file))
             self.told(None)
+        if table:
+            self.client.log_dict(run_id, table, TABLE)
+            self.client.set_tag(run_id, TABLE_TAG, TABLE_VALUE)
         if note:
             self.client.set_tag(run_id, "mlflow.note.content", note)
         self.client.set_tag(run_id, CONTENT, digest)
         self.client.set_terminated(run_id, status="FINISHED", end_time=end)
         self.told(True)
 
-    def tag_arms(self, tags: Mapping[str, Mapping[str, str]]) -> None:
-        """Give arms, by their key, the tags that they lack or have otherwise: what depends on the other arms of the study."""
-        token, lacking = None, []
+    def arms(self) -> list[Any]:
+        """All arms of the study, as MLflow gives them."""
+        token, arms = None, []
         while True:
             page = self.client.search_runs(
                 [self.experiment_id], f"tags.`{KIND}` = 'arm'", max_results=1000, page_token=token
             )
-            for run in page:
-                there = run.data.tags
-                wanted = tags.get(there.get(ARM, ""), {}).items()
-                lacking += [(run.info.run_id, name, value) for name, value in wanted if there.get(name) != value]
+            arms += page
             token = page.token
             if not token:
-                self._set_tags(lacking)
-                return
+                return arms
+
+    def complete(self, tags: Mapping[str, Mapping[str, str]], data: Mapping[str, Data]) -> None:
+        """Give arms, by their key, what they lack or have otherwise: tags, which depend on the other arms of the study, and
+        the data set as an input."""
+        wanting, untold = [], []
+        for run in self.arms():
+            there, key = run.data.tags, run.data.tags.get(ARM, "")
+            wanting += [
+                (run.info.run_id, name, value) for name, value in tags.get(key, {}).items() if there.get(name) != value
+            ]
+            own = data.get(key)
+            if own and own[:2] not in {(one.dataset.name, one.dataset.digest) for one in run.inputs.dataset_inputs}:
+                untold.append((run.info.run_id, own))
+        self._set_tags(wanting)
+        self._log_data(untold)
 
     def _set_tags(self, tags: Iterable[tuple[str, str, str]]) -> None:
         """(id of a run, name, value) of each."""
         for one in tags:
             self.client.set_tag(*one)
+            self.told(None)
+
+    def _log_data(self, arms: Iterable[tuple[str, Data]]) -> None:
+        """(id of an arm, its data set) of each."""
+        from mlflow.entities import Dataset, DatasetInput
+
+        for run_id, data in arms:
+            self.client.log_inputs(run_id, [DatasetInput(Dataset(data.name, data.digest, "initbench", data.source))])
             self.told(None)
 
     def describe(self, tags: dict[str, str]) -> None:
