@@ -142,7 +142,7 @@ def he_30_data(true, n):
     if not true:  # Xavier of 22 layers stays where it is
         both.loc[(both["init.name"] == "xavier_normal") & (both["model.depth"] == 22), "loss/train"] = 2.2
     firsts = both.drop_duplicates(["setup", "model.depth"])["run"]
-    return both, history_of([(run, step, "loss/train", None, 1.0) for run in firsts for step in range(301)])
+    return both, history_of([(run, step, "loss/train", None, 2.5) for run in firsts for step in range(301)])
 
 
 def orth_tanh_data(true, n):

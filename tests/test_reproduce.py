@@ -100,7 +100,9 @@ def test_a_cheap_study_run_again_gives_the_shipped_table(slug, tmp_path):
 def outcomes():
     missed = ("x of y, c: 3, claimed 2",)
     parts = (
-        Found("fast", "it is faster", *WORDS[:2], 4, 1, 3, "1.20x (0.80x to 1.50x)", "holds on a; fails on b"),
+        Found(
+            "fast", "it is faster", *WORDS[:2], 4, 1, 3, "1.20x (0.80x to 1.50x)", "holds on a; fails on b", (), "steps"
+        ),
         Found("size", "it is 2", *WORDS[:1] * 2, 4, 4, 0, "2 (1 to 3)", "holds on a", missed),
     )
     return [
@@ -115,8 +117,8 @@ def test_the_page_of_all_studies_says_the_verdict_first_and_what_has_not_run():
     rows = [line for line in page.splitlines() if line.startswith("| **")]
     assert rows == [
         "| **CONFIRMED** | plain | 1.1 (1 to 1.2) | 9 numbers | notes | [a-right](a-right/README.md) |",
-        "| **REFUTED** | a\\|b is true | it is faster: refuted, holds in 1 and fails in 3 of 4 settings, median 1.20x (0.80x to 1.50x)<br>"
-        "it is 2: confirmed, holds in 4 and fails in 0 of 4 settings, median 2 (1 to 3) | 8 seeds | B 2021 | [c-wrong](c-wrong/README.md) |",
+        "| **REFUTED** | a\\|b is true | it is faster: refuted, holds in 1 and fails in 3 of 4 settings; steps: 1.20x (0.80x to 1.50x)<br>"
+        "it is 2: confirmed, holds in 4 and fails in 0 of 4 settings; 2 (1 to 3) | 8 seeds | B 2021 | [c-wrong](c-wrong/README.md) |",
         "| **not yet run in full** | never run | expected: fast CONFIRMED |  | A 2020 | [b-open](b-open/README.md) |",
     ]
     assert "**3 studies: 1 confirmed, 1 refuted, 0 undecided, 1 not yet run in full.**" in page

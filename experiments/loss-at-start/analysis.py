@@ -1,6 +1,6 @@
 """Where does a classifier start, and does it start at ln C?
 
-10 classes, width 512, inputs of unit mean square: the logits' variance q is that of mean field theory.
+10 classes, width 256, inputs of unit mean square: the logits' variance q is that of mean field theory.
 """
 
 from __future__ import annotations

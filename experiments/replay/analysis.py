@@ -135,9 +135,13 @@ def by_module() -> list[tuple[Any, ...]]:
 
 
 def largest(pairs: dict[str, tuple[Any, Any]]) -> tuple[int, float, str]:
-    """(numbers compared, largest absolute deviation, where) of place -> (ours, printed)."""
+    """(numbers compared, largest absolute deviation, where) of place -> (ours, printed); NaN is the largest.
+
+    >>> largest({"a": (1.0, 1.5), "b": (float("nan"), 1.0)})
+    (2, nan, 'b')
+    """
     deviations = {at: float(np.max(np.abs(np.asarray(a) - np.asarray(b)))) for at, (a, b) in pairs.items()}
-    worst = max(deviations, key=lambda at: deviations[at])
+    worst = max(deviations, key=lambda at: np.nan_to_num(deviations[at], nan=np.inf))
     return sum(np.size(b) for _, b in pairs.values()), deviations[worst], worst
 
 

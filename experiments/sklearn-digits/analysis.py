@@ -41,6 +41,7 @@ def tests(runs: pd.DataFrame, history: pd.DataFrame) -> list[claims.Placed]:
             one = claims.bound(
                 part, str(optim), "sklearn_mlp", f"printed {part}", printed, low, high, middle, note=note
             )
+            one = one._replace(n=len(values))  # the region has chance in it, not the printed number
             entries.append(one if len(values) >= 4 * MIN_SEEDS else one._replace(low=np.nan, high=np.nan))
     return entries
 

@@ -15,7 +15,7 @@ from initbench.claims.words import is_placed, part_words, spread
 class Found(NamedTuple):
     """A part: the word that was expected, the word that came out, in how many of its `cells` it holds and fails.
 
-    `spread`: median of what was measured, with smallest and largest. `missed`: of a claim about numbers, those that are
+    `spread`: median of what was measured, with smallest and largest; `quantity`: what that is. `missed`: of a claim about numbers, those that are
     not where the claim puts them.
     """
 
@@ -29,6 +29,7 @@ class Found(NamedTuple):
     spread: str
     where: str
     missed: tuple[str, ...] = ()
+    quantity: str = ""
 
 
 def found(given: Prediction, measured: pd.DataFrame) -> list[Found]:
@@ -39,7 +40,10 @@ def found(given: Prediction, measured: pd.DataFrame) -> list[Found]:
         holds, fails = ((rows["word"] == said) for said in ("holds", "fails"))
         missed = tuple(map(miss, records(rows[fails]))) if is_placed(rows) else ()
         counts = (len(rows), int(holds.sum()), int(fails.sum()))
-        out.append(Found(part.name, part.says, part.expected, word, *counts, spread(rows), where(rows), missed))
+        quantity = ", ".join(dict.fromkeys(rows["quantity"]))
+        out.append(
+            Found(part.name, part.says, part.expected, word, *counts, spread(rows), where(rows), missed, quantity)
+        )
     return out
 
 

@@ -24,6 +24,7 @@ COST_NOTE = (
     "optimizer state), and of the activations that are kept for the backward pass. Where the last is 1.00x, the two nets "
     "need equal activation memory."
 )
+EXACT = "exact, no chance"
 WORDS = ("holds", "fails", "undecided")
 COLOUR = {"holds": TONES["c1"].light, "fails": TONES["c2"].light, "undecided": TONES["muted"].light}
 MARK = {"holds": "o", "fails": "X", "undecided": "D"}
@@ -54,20 +55,24 @@ def of_part(measured: pd.DataFrame, part: str) -> pd.DataFrame:
 
 
 def sizes(given: Prediction, measured: pd.DataFrame) -> str:
-    """How many seeds, nets, ... a cell has: of the smallest and of the largest."""
+    """How many seeds, nets, ... a cell has: of the smallest and of the largest; or that nothing is left to chance."""
     known = measured["n"].dropna()
     ends = list(dict.fromkeys(f"{int(size):,}" for size in (known.min(), known.max()))) if len(known) else []
-    return f"{' to '.join(ends)} {given.unit}" if ends else f"no {given.unit}"
+    return f"{' to '.join(ends)} {given.unit}" if ends else EXACT
+
+
+def tested(measured: pd.DataFrame) -> int:
+    """How many tests a table has, exact ratios left out."""
+    return int((measured["n"].notna() | measured.get("least", pd.Series(np.nan, measured.index)).notna()).sum())
 
 
 def _count(given: Prediction, measured: pd.DataFrame) -> str:
     n = sizes(given, measured)
-    n = n if n.startswith("no ") else f"n = {n}"
+    n = n if n == EXACT else f"n = {n}"
     family = int(measured["family"].iloc[0])
-    tested = measured["n"].notna() | measured.get("least", pd.Series(np.nan, measured.index)).notna()
     quick = (
         ""
-        if tested.sum() >= given.tests["full"] + given.numbers["full"]
+        if tested(measured) >= given.tests["full"] + given.numbers["full"]
         else "Quick version, fewer seeds and cells than planned. "
     )
     raced = not is_placed(measured)
@@ -99,15 +104,20 @@ def where(rows: pd.DataFrame) -> str:
     'holds on digits relu (depth 3, 8); fails on digits tanh (depth 3)'
     >>> where(pd.DataFrame({"cell": ["tied"], "setup": "a", "word": ["holds"]}))
     'holds on tied'
+    >>> where(pd.DataFrame({"cell": ["own", "shuffled"], "setup": ["own", "shuffled"], "word": ["holds", "holds"]}))
+    'holds on own, shuffled'
+    >>> where(pd.DataFrame({"cell": ["digits, orthogonal", "mnist1d, orthogonal"], "setup": "a", "word": ["fails", "fails"]}))
+    'fails on digits orthogonal, mnist1d orthogonal'
     """
-    several = rows["setup"].nunique() > 1
+    several = rows["setup"].nunique() > 1 and list(rows["setup"]) != list(rows["cell"])
     said = []
     for word in WORDS:
         groups: dict[tuple[str, str], list[str]] = {}
         for row in records(rows[rows["word"] == word]):
             *first, last = str(row["cell"]).split(", ")
             name, _, value = last.rpartition(" ") if first else ("", "", "")
-            place = " ".join(first) if name else str(row["cell"])
+            named = name or last.isidentifier()  # "digits, orthogonal", but not "N = 4, 8"
+            place = " ".join(first if name else [*first, last]) if named else str(row["cell"])
             groups.setdefault((place + (f" {row['setup']}" if several else ""), name), []).append(value)
         if groups:
             places = (
@@ -163,7 +173,11 @@ def _numbers(measured: pd.DataFrame) -> list[str]:
     ]
     for row in records(measured):
         n = "exact" if np.isnan(row["n"]) else f"{int(row['n']):,}"
-        ends = "" if np.isnan(row["low"]) or n == "exact" else f" [{number(row['low'])}, {number(row['high'])}]"
+        ends = (
+            ""
+            if np.isnan(row["low"]) or row["low"] == row["high"]
+            else f" [{number(row['low'])}, {number(row['high'])}]"
+        )
         why = "; ".join(text for text in (row["reason"], row["note"]) if isinstance(text, str) and text)
         claimed = region(row["predicted"], row["least"], row["most"])
         compared = f"{row['quantity']}: {row['setup']}".replace("|", "\\|")

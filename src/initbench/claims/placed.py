@@ -124,25 +124,28 @@ def bound(
     return Placed(part, cell, setup, quantity, value, value, value, NAN, predicted, least, most, note)
 
 
-def number(value: float) -> str:
+def number(value: float, digits: int = 4) -> str:
     """A measured number: four digits.
 
     >>> number(2.27958), number(0.0), number(-INF), number(1.4e-16)
     ('2.28', '0', '-infinite', '1.4e-16')
     """
-    return "–" if np.isnan(value) else f"{value:.4g}".replace("inf", "infinite")
+    return "–" if np.isnan(value) else f"{value:.{digits}g}".replace("inf", "infinite")
 
 
 def region(predicted: float, least: float, most: float) -> str:
-    """Where a claim puts a number, in words.
+    """Where a claim puts a number, in words; as many digits as tell the ends from the number.
 
     >>> region(2.28, 2.17, 2.39), region(NAN, -INF, 0.1), region(NAN, 0.9, INF), region(NAN, 0.0, 0.0)
     ('2.28 (2.17 to 2.39)', 'at most 0.1', 'at least 0.9', '0')
+    >>> region(1.0, 0.9999, 1.0001)
+    '1 (0.9999 to 1.0001)'
     """
     if least == most:
         return number(least)
     if np.isinf(least) or np.isinf(most):
         ends = f"at most {number(most)}" if np.isinf(least) else f"at least {number(least)}"
         return ends if np.isnan(predicted) else f"{number(predicted)} ({ends})"
-    ends = f"{number(least)} to {number(most)}"
+    digits = 4 if len({number(one) for one in (least, predicted, most)}) == 3 else 6
+    ends = f"{number(least, digits)} to {number(most, digits)}"
     return ends if np.isnan(predicted) else f"{number(predicted)} ({ends})"

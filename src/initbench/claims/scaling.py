@@ -31,10 +31,17 @@ def soonest_rates(runs: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def at_least_loss(runs: pd.DataFrame, by: str, column: str) -> pd.DataFrame:
-    """A column of the run with the smallest training loss at the end, one row a seed, one column a value of `by`."""
+    """A column of the run with the smallest training loss at the end, one row a seed, one column a value of `by`; NaN where
+    all of them diverged: none is the best.
+
+    >>> runs = pd.DataFrame({"seed": 0, "width": [8, 8, 16], "optim.lr": [0.1, 0.2, 0.1], "loss/train": [2.0, 1.0, np.nan]})
+    >>> at_least_loss(runs, "width", "optim.lr").values.tolist()
+    [[0.2, nan]]
+    """
     loss = runs["loss/train"].fillna(np.inf)  # diverged
-    least = runs.loc[loss.groupby([runs["seed"], runs[by]]).idxmin()]
-    return least.pivot(index="seed", columns=by, values=column)
+    chosen = loss.groupby([runs["seed"], runs[by]]).idxmin()
+    least = runs.loc[chosen].assign(found=runs[column].where(np.isfinite(loss)).loc[chosen])
+    return least.pivot(index="seed", columns=by, values="found")
 
 
 def at_edge(best: pd.DataFrame, runs: pd.DataFrame) -> str:

@@ -52,11 +52,16 @@ class Study:
         say: Callable[[str], None] = lambda text: None,
         watch: Watch = unwatched,
     ) -> pd.DataFrame:
-        """Train, and test every part in every cell."""
-        measured = self.analyse(*swept(self.given, folder, quick, extra, say, watch), family(self.folder, quick))
+        """Train, and test every part in every cell. An error, and no word, where runs failed or tests are missing."""
+        runs, history = swept(self.given, folder, quick, extra, say, watch)
+        whole(runs)
+        measured = self.analyse(runs, history, family(self.folder, quick))
         left = [part.name for part in self.given.parts if part.name not in set(measured["part"])]
         if left and not quick:  # the analysis looks for setups that no sweep has
             raise LookupError(f"nothing was measured of {', '.join(left)}")
+        made, planned = page.tested(measured), self.given.tests["full"] + self.given.numbers["full"]
+        if made < planned and not quick:  # a cell lacks a setup
+            raise LookupError(f"{made} of {planned} tests were made: a setup is missing in some cells")
         return measured
 
     def analyse(self, runs: pd.DataFrame, history: pd.DataFrame, family: int) -> pd.DataFrame:
@@ -95,6 +100,21 @@ class Study:
     def functions(self) -> tuple[Callable[..., Any], ...]:
         """What an analysis.py is asked for: predict, measure, analyse, verdict, page, figure."""
         return self.predict, self.measure, self.analyse, self.verdict, self.page, self.figure
+
+
+def whole(runs: pd.DataFrame) -> None:
+    """An error if runs failed: an analysis would count them as nets that never arrived, or leave their cell out.
+
+    >>> whole(pd.DataFrame({"arm": ["a", "a"], "status": ["completed", "failed"]}))
+    Traceback (most recent call last):
+    RuntimeError: 1 of 2 runs failed, first of a: no verdict; the same command trains them again
+    """
+    failed = runs["status"] == "failed"
+    if failed.any():
+        raise RuntimeError(
+            f"{failed.sum():,} of {len(runs):,} runs failed, first of {runs.loc[failed, 'arm'].iloc[0]}: no verdict; "
+            "the same command trains them again"
+        )
 
 
 def swept(

@@ -20,6 +20,8 @@ from initbench.report.numbers import times
 from initbench.stats import remedy, verdict
 from initbench.stats.rates import GATE
 
+NO_RATIO = "fewer than 80% of one side arrive: no ratio to compare with the bound"
+NO_PAIRS = "who arrives differs too little"
 SHARE = Fraction(3, 4)  # of the cells in which a claim has to hold; ours
 COSTS = ("flops", "stored_bytes", "activations")  # ratios of a race beside the one in steps
 COLUMNS = [
@@ -74,6 +76,10 @@ def _row(one: Entry, said: verdict.Verdict) -> dict[str, object]:
     if not np.isnan(one.bound) and said.word == "equivalent":
         word = "undecided"  # at the bound, on neither side of it
     reason = remedy.REASONS[said.why].format(n=one.contrast.n) if said.why else ""
+    if said.test == "reached" and said.why == "seeds":
+        reason = NO_PAIRS
+    if said.test == "reached" and word == "holds" and _asks_for_more_than_earlier(one):
+        word, reason = "undecided", NO_RATIO
     if said.why == "steps" and one.quantity != "steps":
         reason = "fewer than 80% of the seeds have a value"
     open_ = one.side.share >= GATE and one.base.share >= GATE
@@ -88,6 +94,12 @@ def _row(one: Entry, said: verdict.Verdict) -> dict[str, object]:
         "ratio": ratio, "low": low, "high": high, "n": one.contrast.n, "p": said.p, "p_holm": said.p_holm,
         "lr": one.lr, "lr_baseline": one.lr_baseline,
     }  # fmt: skip
+
+
+def _asks_for_more_than_earlier(one: Entry) -> bool:
+    """Whether the bound asks for more than to be the one that arrives: that 40 nets of 40 arrive against 25 does not say
+    that they need less than half of the steps. That a net arrives later is enough to fail any such bound."""
+    return bool(one.bound > 1 if one.claims == "above" else one.bound < 1)  # NaN, no bound: neither
 
 
 def _exact_row(one: Entry) -> dict[str, object]:
@@ -140,17 +152,18 @@ def claim_word(words: Sequence[str]) -> str:
 
 
 def spread(rows: pd.DataFrame) -> str:
-    """Median over the cells of a part, with the smallest and the largest: of ratios, or of what a region was asked of.
+    """Median over the cells of a part, with the smallest and the largest: of ratios, or of what a region was asked of. One
+    number stands alone.
 
-    >>> spread(pd.DataFrame({"ratio": [2.0, 1.0, 4.0]}))
-    '2.00x (1.00x to 4.00x)'
+    >>> spread(pd.DataFrame({"ratio": [2.0, 1.0, 4.0]})), spread(pd.DataFrame({"ratio": [2.0, np.nan]}))
+    ('2.00x (1.00x to 4.00x)', '2.00x')
     """
     ratios = rows["ratio"].dropna()
     if ratios.empty:
         return "no ratio"
     say = number if is_placed(rows) else times
     low, middle, high = map(say, (ratios.min(), ratios.median(), ratios.max()))
-    return f"{middle} ({low} to {high})"
+    return f"{middle} ({low} to {high})" if len(ratios) > 1 else middle
 
 
 def is_placed(rows: pd.DataFrame) -> bool:

@@ -210,6 +210,8 @@ def parser() -> Parser:
 
 def _reproduced(args: Namespace) -> int:
     if args.pages:
+        if args.studies:
+            raise refusal(f"--pages {shown(args.studies[0])}", "the pages are of all studies", "leave the name out")
         for path in write_pages():
             tell(str(path))
         return 0
@@ -217,10 +219,10 @@ def _reproduced(args: Namespace) -> int:
         for slug in slugs():
             tell(f"{slug}: {question(slug)}\n  predicted: {analysis(slug).predict()}")
         return 0
+    for name in args.studies:  # a wrong one is refused before anything runs, also beside all
+        if name != "all":
+            (known if "all" in args.studies else analysis)(name)
     names = slugs() if "all" in args.studies else list(dict.fromkeys(args.studies))
-    if "all" not in args.studies:
-        for name in names:
-            analysis(name)  # a wrong name is refused before anything runs
     if args.workers is not None and args.workers < 1:
         raise refusal(f"--workers {args.workers}", "not allowed", "must be a whole number, 1 or more")
     extra = [] if args.workers is None else [f"engine.workers={args.workers}"]

@@ -26,9 +26,11 @@ share them. Each was tested by one command: first what should come out was writt
 - **UNDECIDED**: the data allow neither.
 
 A *setting* is a combination such as one data set, one activation and one depth. In each of them a claim *holds*, *fails* or
-stays open, by an interval over many seeds: random starts that differ in nothing else. A ratio such as 0.88x compares
-two nets: 0.88x the training steps to the same accuracy, each at its own best learning rate. A small net on a small data set
-says little about large ones: what is refuted here may be true there, and each study says what it left out.
+stays open, by an interval over many seeds: random starts that differ in nothing else. After the semicolon stands what was
+measured and its median over the settings, with the smallest and the largest in parentheses. A ratio such as 0.88x compares
+two nets; "steps: 0.88x" is 0.88x the training steps to the same accuracy, each net at its own best learning rate. The column n
+says how many seeds, nets or numbers are behind each word. A small net on a small data set says little about large ones: what is
+refuted here may be true there, and each study says what it left out.
 
 """
 AFTER = """
@@ -95,7 +97,8 @@ def came_out(one: Outcome) -> str:
 def said(part: Found) -> str:
     """What a part says, and what became of it."""
     counts = f"holds in {part.holds} and fails in {part.fails} of {plural(part.cells, 'setting')}"
-    return f"{part.says}: {part.word.lower()}, {counts}, median {part.spread}"
+    of = f"{part.quantity}: " * bool(part.quantity)
+    return f"{part.says}: {part.word.lower()}, {counts}; {of}{part.spread}"
 
 
 def surprises(outcomes: Sequence[Outcome]) -> str:
