@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from initbench.errors import InputError
 from initbench.leaderboard import entry as files
 from initbench.leaderboard import settings as grids
 from initbench.leaderboard import steps
@@ -262,9 +264,15 @@ REFUSED = {
     "steps: None cannot be": lambda c: sealed(c, *FIRST, "steps", "0.1", 0, value=None),
     "steps: True cannot be": lambda c: sealed(c, *FIRST, "steps", "0.1", 0, value=True),
     "flops_per_step must be a number": lambda c: sealed(c, *FIRST, "flops_per_step", value=-1),
+    "state_bytes must be a number": lambda c: sealed(c, *FIRST, "state_bytes", value=10**400),  # no float at all
+    "init_flops must hold a number": lambda c: sealed(c, *FIRST, "init_flops", value=[1e308] * 10),  # infinite as a sum
+    "made must be versions": lambda c: sealed(c, "made", "minutes", value=10**400),
+    "loss: 1000": lambda c: sealed(c, *FIRST, "loss", "0.1", 0, value=10**400),
+    "stored_parameters is 1, that of the baseline 30": lambda c: sealed(c, *FIRST, "stored_parameters", value=1),
+    "must be versions, machine and minutes": lambda c: sealed(c, "made", "machine", value={"cores": "2\n\n# Mine"}),
     "format 2, this version reads 1; update initbench": lambda c: sealed(c, "format", value=2),
     "it is the entry of 'other'": lambda c: sealed(c, "initializer", value="other"),
-    "initializer must be printable text": lambda c: sealed(c, "initializer", value="../x"),
+    "initializer must be letters, digits and _ of ASCII": lambda c: sealed(c, "initializer", value="../x"),
     "key made is missing": lambda c: {key: value for key, value in c.items() if key != "made"},
     "key more is unknown": lambda c: {**c, "more": 1},
     "must be an object": lambda c: [c],
@@ -301,6 +309,9 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path, entries, capsys, wor
         ('{"a": NaN}', "NaN is no number"),
         ("[" * 100_000, "nested too deep"),
         ("1", "must be an object"),
+        ('{"a": 1e400}', "1e400 is no number"),
+        ('{"a": 1, "a": 2}', "key a is there twice"),
+        (" " * (files.MOST_BYTES + 1), "larger than 2,097,152 bytes"),
     ],
 )
 def test_a_file_that_is_no_entry(tmp_path, entries, capsys, text, words, composed):
@@ -314,10 +325,47 @@ def test_a_file_that_is_no_entry(tmp_path, entries, capsys, text, words, compose
     assert "b.json: " in second
 
 
+def test_depth_is_refused_wherever_it_is_met(tmp_path, entries, grid):
+    """Lists nested as deep as the parser allows, and beyond: an entry or a refusal, no traceback."""
+    for depth in range(700, 1100, 25):
+        path = tmp_path / "fast.json"
+        path.write_text(entries[1].text.replace('"args": {}', '"args": {"a": ' + "[" * depth + "]" * depth + "}"))
+        with pytest.raises(InputError, match=r"nested too deep|its hash is not"):
+            files.read(path, grid)
+
+
+def test_what_is_no_file_is_not_read(tmp_path, grid):
+    """A device without an end and a pipe without a writer would hold the command for ever."""
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.json")
+    found, refused = files.read_all(tmp_path, grid)
+    assert not found
+    assert [str(error).split(": ")[1].split(";")[0] for error in refused] == [
+        "no regular file", "cannot be read (No such file or directory)", "no regular file", "no regular file"
+    ]  # fmt: skip
+
+
+def test_nobody_is_another_initializer(tmp_path, grid):
+    """An option's name stands for its function; a name of one's own is never a look-alike of it."""
+    honest = made(grid, "xavier_normal", 1.0)
+    assert not files.read(files.write(honest, tmp_path), grid).own
+    other = files.sealed({**honest.content, "target": "my_init.mine"})
+    with pytest.raises(InputError, match=r"xavier_normal is initbench.initializers.xavier_normal_, not my_init.mine"):
+        files.read(files.write(other, tmp_path), grid)
+    with pytest.raises(InputError, match="initializer must be letters"):
+        files.read(files.write(made(grid, "xavier_norm\u0430l", 1.0), tmp_path), grid)
+    assert files.read(
+        files.write(made(grid, "my_init.mine", 1.0), tmp_path), grid
+    ).own  # whether or not it shows its source
+
+
 def test_a_board_needs_its_baseline(tmp_path, entries, capsys, composed):
     assert called(stored(tmp_path, entries[1:2])) == 2
     assert "no entry of kaiming_normal" in capsys.readouterr().err
     assert called(tmp_path, "--add", "eye") == 2  # before anything is trained
+    assert called(tmp_path, "--add", "my_init.caf\u00e9") == 2  # its entry would be refused
     assert called(tmp_path, "--add", "eye,zeros") == 2
     assert "must name one initializer" in capsys.readouterr().err
 
@@ -365,8 +413,8 @@ def test_names_are_text_on_the_page(entries, grid):
 # ------------------------------------------------------------------------------------------------ training
 
 OWN = """
-def good(weight, *, generator):
-    return weight.normal_(0, 0.5, generator=generator)
+def good(weight, *, generator, bound=float("inf")):
+    return weight.normal_(0, 0.5, generator=generator).clamp_(-bound, bound)
 
 def bad(weight):
     return weight.zero_()
@@ -408,6 +456,13 @@ def test_add_good_bad_and_broken(tiny, capsys):
     assert found["source"] == {"my_board_init": OWN}
     assert called(tiny) == 0
     assert "my\\_board\\_init.bad" in (tiny / "README.md").read_text("utf-8")
+
+    old = tiny / "entries" / "my_board_init.good.json"
+    old.write_text(old.read_text("utf-8").replace('"format": 1', '"format": 0'), encoding="utf-8")
+    assert called(tiny) == 2
+    assert "make it again with python -m initbench.leaderboard --add" in capsys.readouterr().err
+    assert called(tiny, "--add", "my_board_init.good") == 0  # what is made again need not fit
+    capsys.readouterr()
 
     assert called(tiny, "--check", "kaiming_normal") == 0
     assert "kaiming_normal: the same" in capsys.readouterr().out
