@@ -20,7 +20,7 @@ from initbench.leaderboard.__main__ import main
 from initbench.leaderboard.board import Board, board_of
 from initbench.leaderboard.entry import Entry
 from initbench.leaderboard.judged import over_settings
-from initbench.leaderboard.page import files_of
+from initbench.leaderboard.page import curves, files_of
 from initbench.leaderboard.profile import profile, within
 from initbench.leaderboard.runs import runs_of
 from initbench.leaderboard.settings import Grid
@@ -124,6 +124,7 @@ def test_known_ranks_words_and_groups(board):
     assert board.against_baseline["ratio"]["fast"] == pytest.approx(0.5, rel=0.05)
     assert [board.group(name) for name in ("fast", "noisy", "slow")] == ["best", "like the baseline", "slower"]
     assert board.partial == ["square"]
+    assert list(board.sizes.values()) == [1, 0, 2, 3]  # the baseline itself is none of the three
     assert board.counts("square") == {"faster": 3, "equivalent": 0, "slower": 0, "undecided": 0}
     assert board.counts("fast")["faster"] == 4
 
@@ -212,6 +213,17 @@ def test_the_profile_is_that_of_the_report_and_lies_in_its_band(board):
     assert (ours.low <= ours.share).all()
     assert (ours.share <= ours.high).all()
     assert (ours.share[board.standing.names.index("dead")] == 0).all()
+
+
+def test_the_words_of_the_profile_are_of_all_and_its_curves_of_each_net_once(grid):
+    """The one that is near most often need not be among the first."""
+    found = [made(grid, f"x{i}", 0.5 + 0.01 * i, seed=10 + i, never=labels(grid)[:1]) for i in range(6)]
+    twin = made(grid, "x00", 0.5, seed=10, never=labels(grid)[:1])
+    board = board_of([made(grid, "kaiming_normal", 2.0, seed=1), *found, twin, made(grid, "steady", 1.9, seed=3)], grid)
+    assert {"x0", "x00"} & set(curves(board)) == {"x0"}
+    assert "steady" not in curves(board)
+    page = files_of(board.entries, grid)["index.html"]
+    assert "within 8x of the fastest most often: kaiming_normal, steady, in 4." in page
 
 
 def test_nobody_arrives_in_a_setting():
@@ -400,6 +412,9 @@ def test_the_same_entries_give_the_same_bytes_and_nothing_of_them_runs(entries, 
     ):
         assert words in page
     assert "**fast** is first: 0.5" in text
+    assert text.count("n = 10 seeds in each of 4 settings") == 3  # of the ranking, by setting, of sharing
+    assert "2 are equivalent to **kaiming\\_normal** or undecided" in text
+    assert "<dt>equivalent to it or undecided</dt><dd>2</dd>" in page
     assert "| 7 | 7–7 | dead |" in text
     assert "| square | 3/4 | 3 faster | it needs a square matrix |" in text
 
@@ -408,6 +423,34 @@ def test_names_are_text_on_the_page(entries, grid):
     page = files_of([*entries[:2], made(grid, "<script>alert(1)", 1.0, seed=9)], grid)
     assert "<script>alert" not in page["index.html"]
     assert "&lt;script&gt;alert" in page["README.md"]
+
+
+def test_what_an_entry_says_of_itself_is_text_in_markdown(entries, grid):
+    """Versions and machines too: README.md is rendered by others than GitHub."""
+    told = files.sealed(
+        {**entries[1].content, "made": {**entries[1].content["made"], "machine": {"x": "<img src=x>[a](b)"}}}
+    )
+    text = files_of([entries[0], told], grid)["README.md"]
+    assert "x &lt;img src=x&gt;\\[a\\](b)" in text
+    assert "<img" not in text
+
+
+def test_what_is_at_the_target_before_its_first_step_has_no_cost_and_is_told(entries, grid):
+    """Its start is training that nobody counted: FLOPs near 0 would be a wrong number."""
+    content = json.loads(entries[1].text)
+    for row in content["results"]["none"][:2]:
+        row |= {"init_flops": [0.0] * 10, "steps": {lr: [0] * 10 for lr in row["steps"]}}
+    text = files_of([entries[0], files.sealed(content)], grid)["README.md"]
+    row = next(line for line in text.splitlines() if line.startswith("| 1 |"))
+    assert row.split(" | ")[-1] == "– |"
+    assert "**At the target before the first step.**" in text
+    assert "fast: 2 settings" in text
+
+
+def test_an_undecided_word_says_why_where_seeds_would_not_help(grid):
+    rarely = made(grid, "rarely", 0.1, seed=3, never=labels(grid)[:1])
+    text = files_of([made(grid, "kaiming_normal", 1.0, seed=1), rarely], grid)["README.md"]
+    assert "undecided (could be the best, arrivals say the opposite of steps)" in text
 
 
 # ------------------------------------------------------------------------------------------------ training
