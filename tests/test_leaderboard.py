@@ -338,8 +338,8 @@ def test_a_file_that_is_no_entry(tmp_path, entries, capsys, text, words, compose
 
 
 def test_depth_is_refused_wherever_it_is_met(tmp_path, entries, grid):
-    """Lists nested as deep as the parser allows, and beyond: an entry or a refusal, no traceback."""
-    for depth in range(700, 1100, 25):
+    """Lists nested as deep as the parser allows, and beyond: a refusal, no traceback. What it allows depends on the caller's depth."""
+    for depth in range(800, 1010):
         path = tmp_path / "fast.json"
         path.write_text(entries[1].text.replace('"args": {}', '"args": {"a": ' + "[" * depth + "]" * depth + "}"))
         with pytest.raises(InputError, match=r"nested too deep|its hash is not"):
@@ -377,9 +377,10 @@ def test_a_board_needs_its_baseline(tmp_path, entries, capsys, composed):
     assert called(stored(tmp_path, entries[1:2])) == 2
     assert "no entry of kaiming_normal" in capsys.readouterr().err
     assert called(tmp_path, "--add", "eye") == 2  # before anything is trained
-    assert called(tmp_path, "--add", "my_init.caf\u00e9") == 2  # its entry would be refused
-    assert called(tmp_path, "--add", "eye,zeros") == 2
-    assert "must name one initializer" in capsys.readouterr().err
+    for name in ("my_init.caf\u00e9", "eye,zeros"):  # the entry of the first would be refused
+        capsys.readouterr()
+        assert called(tmp_path, "--add", name) == 2
+        assert "must name one initializer" in capsys.readouterr().err
 
 
 def test_flags_that_exclude_one_another(tmp_path, capsys):
