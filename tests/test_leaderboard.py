@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from initbench.errors import InputError
 from initbench.leaderboard import entry as files
 from initbench.leaderboard import settings as grids
 from initbench.leaderboard import steps
@@ -18,7 +20,7 @@ from initbench.leaderboard.__main__ import main
 from initbench.leaderboard.board import Board, board_of
 from initbench.leaderboard.entry import Entry
 from initbench.leaderboard.judged import over_settings
-from initbench.leaderboard.page import files_of
+from initbench.leaderboard.page import curves, files_of
 from initbench.leaderboard.profile import profile, within
 from initbench.leaderboard.runs import runs_of
 from initbench.leaderboard.settings import Grid
@@ -122,6 +124,7 @@ def test_known_ranks_words_and_groups(board):
     assert board.against_baseline["ratio"]["fast"] == pytest.approx(0.5, rel=0.05)
     assert [board.group(name) for name in ("fast", "noisy", "slow")] == ["best", "like the baseline", "slower"]
     assert board.partial == ["square"]
+    assert list(board.sizes.values()) == [1, 0, 2, 3]  # the baseline itself is none of the three
     assert board.counts("square") == {"faster": 3, "equivalent": 0, "slower": 0, "undecided": 0}
     assert board.counts("fast")["faster"] == 4
 
@@ -212,6 +215,17 @@ def test_the_profile_is_that_of_the_report_and_lies_in_its_band(board):
     assert (ours.share[board.standing.names.index("dead")] == 0).all()
 
 
+def test_the_words_of_the_profile_are_of_all_and_its_curves_of_each_net_once(grid):
+    """The one that is near most often need not be among the first."""
+    found = [made(grid, f"x{i}", 0.5 + 0.01 * i, seed=10 + i, never=labels(grid)[:1]) for i in range(6)]
+    twin = made(grid, "x00", 0.5, seed=10, never=labels(grid)[:1])
+    board = board_of([made(grid, "kaiming_normal", 2.0, seed=1), *found, twin, made(grid, "steady", 1.9, seed=3)], grid)
+    assert {"x0", "x00"} & set(curves(board)) == {"x0"}
+    assert "steady" not in curves(board)
+    page = files_of(board.entries, grid)["index.html"]
+    assert "within 8x of the fastest most often: kaiming_normal, steady, in 4." in page
+
+
 def test_nobody_arrives_in_a_setting():
     assert within(np.zeros((2, 1)), np.zeros((2, 1), bool), np.array([1.0, 8.0])).tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
@@ -262,9 +276,15 @@ REFUSED = {
     "steps: None cannot be": lambda c: sealed(c, *FIRST, "steps", "0.1", 0, value=None),
     "steps: True cannot be": lambda c: sealed(c, *FIRST, "steps", "0.1", 0, value=True),
     "flops_per_step must be a number": lambda c: sealed(c, *FIRST, "flops_per_step", value=-1),
+    "state_bytes must be a number": lambda c: sealed(c, *FIRST, "state_bytes", value=10**400),  # no float at all
+    "init_flops must hold a number": lambda c: sealed(c, *FIRST, "init_flops", value=[1e308] * 10),  # infinite as a sum
+    "made must be versions": lambda c: sealed(c, "made", "minutes", value=10**400),
+    "loss: 1000": lambda c: sealed(c, *FIRST, "loss", "0.1", 0, value=10**400),
+    "stored_parameters is 1, that of the baseline 30": lambda c: sealed(c, *FIRST, "stored_parameters", value=1),
+    "must be versions, machine and minutes": lambda c: sealed(c, "made", "machine", value={"cores": "2\n\n# Mine"}),
     "format 2, this version reads 1; update initbench": lambda c: sealed(c, "format", value=2),
     "it is the entry of 'other'": lambda c: sealed(c, "initializer", value="other"),
-    "initializer must be printable text": lambda c: sealed(c, "initializer", value="../x"),
+    "initializer must be letters, digits and _ of ASCII": lambda c: sealed(c, "initializer", value="../x"),
     "key made is missing": lambda c: {key: value for key, value in c.items() if key != "made"},
     "key more is unknown": lambda c: {**c, "more": 1},
     "must be an object": lambda c: [c],
@@ -301,6 +321,9 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path, entries, capsys, wor
         ('{"a": NaN}', "NaN is no number"),
         ("[" * 100_000, "nested too deep"),
         ("1", "must be an object"),
+        ('{"a": 1e400}', "1e400 is no number"),
+        ('{"a": 1, "a": 2}', "key a is there twice"),
+        (" " * (files.MOST_BYTES + 1), "larger than 2,097,152 bytes"),
     ],
 )
 def test_a_file_that_is_no_entry(tmp_path, entries, capsys, text, words, composed):
@@ -314,12 +337,50 @@ def test_a_file_that_is_no_entry(tmp_path, entries, capsys, text, words, compose
     assert "b.json: " in second
 
 
+def test_depth_is_refused_wherever_it_is_met(tmp_path, entries, grid):
+    """Lists nested as deep as the parser allows, and beyond: a refusal, no traceback. What it allows depends on the caller's depth."""
+    for depth in range(800, 1010):
+        path = tmp_path / "fast.json"
+        path.write_text(entries[1].text.replace('"args": {}', '"args": {"a": ' + "[" * depth + "]" * depth + "}"))
+        with pytest.raises(InputError, match=r"nested too deep|its hash is not"):
+            files.read(path, grid)
+
+
+def test_what_is_no_file_is_not_read(tmp_path, grid):
+    """A device without an end and a pipe without a writer would hold the command for ever."""
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.json")
+    found, refused = files.read_all(tmp_path, grid)
+    assert not found
+    assert [str(error).split(": ")[1].split(";")[0] for error in refused] == [
+        "no regular file", "cannot be read (No such file or directory)", "no regular file", "no regular file"
+    ]  # fmt: skip
+
+
+def test_nobody_is_another_initializer(tmp_path, grid):
+    """An option's name stands for its function; a name of one's own is never a look-alike of it."""
+    honest = made(grid, "xavier_normal", 1.0)
+    assert not files.read(files.write(honest, tmp_path), grid).own
+    other = files.sealed({**honest.content, "target": "my_init.mine"})
+    with pytest.raises(InputError, match=r"xavier_normal is initbench.initializers.xavier_normal_, not my_init.mine"):
+        files.read(files.write(other, tmp_path), grid)
+    with pytest.raises(InputError, match="initializer must be letters"):
+        files.read(files.write(made(grid, "xavier_norm\u0430l", 1.0), tmp_path), grid)
+    assert files.read(
+        files.write(made(grid, "my_init.mine", 1.0), tmp_path), grid
+    ).own  # whether or not it shows its source
+
+
 def test_a_board_needs_its_baseline(tmp_path, entries, capsys, composed):
     assert called(stored(tmp_path, entries[1:2])) == 2
     assert "no entry of kaiming_normal" in capsys.readouterr().err
     assert called(tmp_path, "--add", "eye") == 2  # before anything is trained
-    assert called(tmp_path, "--add", "eye,zeros") == 2
-    assert "must name one initializer" in capsys.readouterr().err
+    for name in ("my_init.caf\u00e9", "eye,zeros"):  # the entry of the first would be refused
+        capsys.readouterr()
+        assert called(tmp_path, "--add", name) == 2
+        assert "must name one initializer" in capsys.readouterr().err
 
 
 def test_flags_that_exclude_one_another(tmp_path, capsys):
@@ -352,6 +413,9 @@ def test_the_same_entries_give_the_same_bytes_and_nothing_of_them_runs(entries, 
     ):
         assert words in page
     assert "**fast** is first: 0.5" in text
+    assert text.count("n = 10 seeds in each of 4 settings") == 3  # of the ranking, by setting, of sharing
+    assert "2 are equivalent to **kaiming\\_normal** or undecided" in text
+    assert "<dt>equivalent to it or undecided</dt><dd>2</dd>" in page
     assert "| 7 | 7–7 | dead |" in text
     assert "| square | 3/4 | 3 faster | it needs a square matrix |" in text
 
@@ -362,11 +426,39 @@ def test_names_are_text_on_the_page(entries, grid):
     assert "&lt;script&gt;alert" in page["README.md"]
 
 
+def test_what_an_entry_says_of_itself_is_text_in_markdown(entries, grid):
+    """Versions and machines too: README.md is rendered by others than GitHub."""
+    told = files.sealed(
+        {**entries[1].content, "made": {**entries[1].content["made"], "machine": {"x": "<img src=x>[a](b)"}}}
+    )
+    text = files_of([entries[0], told], grid)["README.md"]
+    assert "x &lt;img src=x&gt;\\[a\\](b)" in text
+    assert "<img" not in text
+
+
+def test_what_is_at_the_target_before_its_first_step_has_no_cost_and_is_told(entries, grid):
+    """Its start is training that nobody counted: FLOPs near 0 would be a wrong number."""
+    content = json.loads(entries[1].text)
+    for row in content["results"]["none"][:2]:
+        row |= {"init_flops": [0.0] * 10, "steps": {lr: [0] * 10 for lr in row["steps"]}}
+    text = files_of([entries[0], files.sealed(content)], grid)["README.md"]
+    row = next(line for line in text.splitlines() if line.startswith("| 1 |"))
+    assert row.split(" | ")[-1] == "– |"
+    assert "**At the target before the first step.**" in text
+    assert "fast: 2 settings" in text
+
+
+def test_an_undecided_word_says_why_where_seeds_would_not_help(grid):
+    rarely = made(grid, "rarely", 0.1, seed=3, never=labels(grid)[:1])
+    text = files_of([made(grid, "kaiming_normal", 1.0, seed=1), rarely], grid)["README.md"]
+    assert "undecided (could be the best, arrivals say the opposite of steps)" in text
+
+
 # ------------------------------------------------------------------------------------------------ training
 
 OWN = """
-def good(weight, *, generator):
-    return weight.normal_(0, 0.5, generator=generator)
+def good(weight, *, generator, bound=float("inf")):
+    return weight.normal_(0, 0.5, generator=generator).clamp_(-bound, bound)
 
 def bad(weight):
     return weight.zero_()
@@ -408,6 +500,13 @@ def test_add_good_bad_and_broken(tiny, capsys):
     assert found["source"] == {"my_board_init": OWN}
     assert called(tiny) == 0
     assert "my\\_board\\_init.bad" in (tiny / "README.md").read_text("utf-8")
+
+    old = tiny / "entries" / "my_board_init.good.json"
+    old.write_text(old.read_text("utf-8").replace('"format": 1', '"format": 0'), encoding="utf-8")
+    assert called(tiny) == 2
+    assert "make it again with python -m initbench.leaderboard --add" in capsys.readouterr().err
+    assert called(tiny, "--add", "my_board_init.good") == 0  # what is made again need not fit
+    capsys.readouterr()
 
     assert called(tiny, "--check", "kaiming_normal") == 0
     assert "kaiming_normal: the same" in capsys.readouterr().out

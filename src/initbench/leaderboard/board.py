@@ -77,12 +77,26 @@ class Board:
         at_end = (open_["lr_at_edge"] != "").groupby(open_["setup"]).mean()
         return {name: float(at_end.get(name, 0.0)) for name in self.applies}
 
+    @cached_property
+    def at_start(self) -> dict[str, int]:
+        """{initializer: in how many settings a run is at the target before its first step}, where there is one."""
+        first = self.runs[self.runs["steps_to_target"] == 0]
+        counts = first.groupby("setup")["setting"].nunique()
+        return {str(name): int(count) for name, count in counts.items()}
+
     def group(self, name: str) -> str:
         """Which of GROUPS an initializer is in: `best` are all that are not slower than the first."""
         if name == self.order[0] or self.against_best["verdict"][name] != "slower":
             return GROUPS[0]
         word = self.against_baseline["verdict"][name]
         return {"faster": GROUPS[1], "slower": GROUPS[3]}.get(word, GROUPS[2])
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """{group: how many are in it}; the baseline counts only where it could be the best."""
+        counted = [self.group(one) for one in self.order]
+        own = self.group(self.grid.baseline) == GROUPS[2]
+        return {group: counted.count(group) - (own and group == GROUPS[2]) for group in GROUPS}
 
     def counts(self, name: str) -> dict[str, int]:
         """In how many settings it is faster, equivalent, slower, undecided against the baseline."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +13,10 @@ from initbench.leaderboard.settings import Grid, Setting
 
 LONGEST = 500  # characters of a reason
 SHARINGS = ("none", "all")
+MOST = 1e18  # of what is counted, and so far from the ends of float64 that sums over runs stay finite
+LARGEST = 3.5e38  # of a loss, which float32 can hold
+MOST_TEXTS = 50  # versions, or words on a machine
+NAME = r"\w+(\.\w+)*"  # of an initializer, in ASCII: no look-alikes from other alphabets
 COUNTS = ("flops_per_step", "stored_parameters", "used_parameters", "state_bytes")
 
 
@@ -25,24 +29,47 @@ def text(value: Any, most: int = LONGEST) -> bool:
     return isinstance(value, str) and 0 < len(value) <= most and value.isprintable()
 
 
-def real(value: Any) -> bool:
-    """A finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def within(value: Any, low: float, high: float) -> bool:
+    """A number from `low` to `high`. A whole number of any length is compared, not converted: JSON has no largest one.
+
+    >>> within(3, 0, 5), within(True, 0, 5), within(10**400, 0, 5), within(float("nan"), 0, 5)
+    (True, False, False, False)
+    """
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
 
 
 def count(value: Any) -> bool:
-    """A finite number, 0 or more."""
-    return real(value) and value >= 0
+    """A number, from 0 to more than anything here costs."""
+    return within(value, 0, MOST)
+
+
+def name(value: Any) -> bool:
+    """An option of init or module.function; never a path.
+
+    >>> name("my_init.f"), name("../f"), name("kaiming_norm\u0430l")
+    (True, False, False)
+    """
+    return text(value, 120) and re.fullmatch(NAME, value, re.ASCII) is not None
 
 
 def texts(value: Any) -> bool:
-    """A mapping from text to text, of any length."""
-    return isinstance(value, dict) and all(isinstance(k, str) and isinstance(v, str) for k, v in value.items())
+    """A mapping from names to lines of text, which may be empty: a machine may not know its processor.
+
+    >>> texts({"cores": "2", "processor": ""}), texts({"cores": "2\\n# 3"})
+    (True, False)
+    """
+    return (
+        isinstance(value, dict)
+        and len(value) <= MOST_TEXTS
+        and all(text(key) and (line == "" or text(line)) for key, line in value.items())
+    )
 
 
 def source(value: Any) -> bool:
     """Nothing, or the text of the modules that a person's own function comes from."""
-    return value is None or texts(value)
+    return value is None or (
+        isinstance(value, dict) and all(isinstance(part, str) for pair in value.items() for part in pair)
+    )
 
 
 def made(value: Any) -> bool:
@@ -62,7 +89,7 @@ def results(value: Any) -> bool:
 
 
 HEAD: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "initializer": (lambda value: text(value, 120) and not set(value) & set("/\\"), "printable text without slashes"),
+    "initializer": (name, "letters, digits and _ of ASCII, with dots between"),
     "target": (text, "text"),
     "args": (lambda value: isinstance(value, dict), "an object"),
     "source": (source, "null or texts of modules"),
@@ -121,13 +148,13 @@ def wrong_record(row: Mapping[str, Any], setting: Setting) -> str:
         return "its keys are not those of a record"
     uncounted = next((name for name in COUNTS if not count(row[name])), None)
     if uncounted is not None:
-        return f"{uncounted} must be a number, 0 or more"
+        return f"{uncounted} must be a number from 0 to {MOST:g}"
     flops = row["init_flops"]
     if not isinstance(flops, list) or len(flops) != len(setting.seeds) or not all(f is None or count(f) for f in flops):
-        return "init_flops must hold a number or null a seed"
+        return f"init_flops must hold a number or null a seed, from 0 to {MOST:g}"
     checks: dict[str, Callable[[Any], bool]] = {
         "steps": lambda value: _outcome(value, setting),
-        "loss": lambda value: value is None or real(value),
+        "loss": lambda value: value is None or within(value, -LARGEST, LARGEST),
     }
     return next((wrong for name, good in checks.items() if (wrong := _wrong_table(name, row[name], good, setting))), "")
 
@@ -152,3 +179,19 @@ def _outcome(value: Any, setting: Setting) -> bool:
 
 def _few(values: list[int]) -> str:
     return ", ".join(map(str, values[:12])) + (", ..." if len(values) > 12 else "")
+
+
+def other_net(results: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
+    """What of an entry's nets differs from the baseline's; an initializer changes neither their size nor the cost of a step.
+
+    >>> row = {"setting": "s", **dict.fromkeys(COUNTS, 2)}
+    >>> other_net({"none": [{**row, "state_bytes": 1}]}, {"none": [row]})
+    'sharing=none, s: state_bytes is 1, that of the baseline 2'
+    """
+    for sharing, rows in results.items():
+        for row, base in zip(rows, baseline.get(sharing, ())):
+            for key in COUNTS:
+                if key in row and key in base and row[key] != base[key]:
+                    ours, theirs = number(row[key]), number(base[key])
+                    return f"sharing={sharing}, {row['setting']}: {key} is {ours}, that of the baseline {theirs}"
+    return ""

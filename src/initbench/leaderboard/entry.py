@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 from initbench.disk import published
 from initbench.errors import InputError, refusal, shown
+from initbench.initializers.option_files import known, target_of
 from initbench.leaderboard import checks
 from initbench.leaderboard.settings import Grid
 
@@ -37,8 +39,8 @@ class Entry:
 
     @property
     def own(self) -> bool:
-        """Whether it is a person's own function."""
-        return self.content["source"] is not None
+        """Whether it is no option of init: a person's own function, or one of an installed package."""
+        return self.name not in known()
 
     def results(self, sharing: str) -> list[Mapping[str, Any]]:
         """One record a setting, in the order of the grid; none where it was not trained with this sharing."""
@@ -118,33 +120,64 @@ def write(entry: Entry, folder: Path) -> Path:
 def read(path: Path, grid: Grid) -> Entry:
     """A file as a checked entry; InputError names the file, what is wrong and what to do."""
     content = loaded(path)
-    wrong, do = _wrong(path, content, grid)
+    try:
+        wrong, do = _wrong(path, content, grid)
+    except RecursionError:  # what can be read can be too deep to be written
+        wrong, do = "nested too deep", FRESH
     if wrong:
         raise refusal(path, wrong, do)
     return Entry(content)
 
 
-def read_all(folder: Path, grid: Grid) -> tuple[list[Entry], list[InputError]]:
-    """All entries of a folder by name, and the refusals of those that do not fit."""
+def read_all(folder: Path, grid: Grid, but: str | None = None) -> tuple[list[Entry], list[InputError]]:
+    """All entries of a folder by name, `but` one, and the refusals of those that do not fit."""
     found, refused = [], []
     for path in sorted(folder.glob("*.json")):
+        if path.stem == but:
+            continue
         try:
             found.append(read(path, grid))
         except InputError as error:
             refused.append(error)
-    return found, refused
+    base = next((one for one in found if one.name == grid.baseline), None)
+    if base is None:
+        return found, refused
+    same_nets = []
+    for one in found:
+        wrong = checks.other_net(one.content["results"], base.content["results"])
+        if wrong:
+            refused.append(refusal(folder / f"{one.name}.json", wrong, FRESH))
+        else:
+            same_nets.append(one)
+    return same_nets, refused
 
 
 def loaded(path: Path) -> Any:
-    """The JSON of a file that is not too large."""
+    """The JSON of a file that is not too large, without what JSON readers disagree on."""
 
     def constant(name: str) -> Any:
         raise ValueError(f"{name} is no number")
 
+    def real(digits: str) -> float:
+        number = float(digits)
+        return number if math.isfinite(number) else constant(digits)
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"key {shown(key)} is there twice")
+            seen.add(key)
+        return dict(pairs)
+
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if path.exists() and not path.is_file():  # a folder, or a device without an end
+            raise refusal(path, "no regular file", "put the entry itself there")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
             raise refusal(path, f"larger than {MOST_BYTES:,} bytes", FRESH)
-        return json.loads(path.read_bytes().decode("utf-8"), parse_constant=constant)
+        return json.loads(content.decode("utf-8"), parse_constant=constant, parse_float=real, object_pairs_hook=once)
     except OSError as error:
         raise refusal(path, f"cannot be read ({error.strerror})", "make it readable") from None
     except RecursionError:
@@ -171,6 +204,9 @@ def _wrong(path: Path, content: Any, grid: Grid) -> tuple[str, str]:
         return wrong, FRESH
     if content["hash"] != hash_of(content):
         return "its hash is not that of its content: it was edited or is torn", FRESH
+    name, target = content["initializer"], content["target"]
+    if name in known() and target != target_of(name):
+        return f"{shown(name)} is {target_of(name)}, not {shown(target)}", "name your own initializer module.function"
     if path.stem != content["initializer"]:
         return f"it is the entry of {shown(content['initializer'])}", "give the file the name of its initializer"
     return checks.wrong_results(content, grid), FRESH

@@ -67,7 +67,7 @@ def places(board: Board) -> Figure:
         )  # fmt: skip
         of_arm(name, text)
     for i, (group, words) in enumerate(zip(GROUPS, GROUP_WORDS)):
-        x = LEFT + i * 1.3
+        x = LEFT + GROUP_AT[i]
         figure.text(
             x / WIDTH, 1 - 0.16 / (high + 0.85), f"{SIGNS[i]} {words}", fontsize=8, color=TONE[group], va="center"
         )
@@ -75,7 +75,8 @@ def places(board: Board) -> Figure:
 
 
 SIGNS = ("●", "■", "◆", "▼")
-GROUP_WORDS = ("could be the best", "faster", "not told apart", "slower")
+GROUP_WORDS = ("could be the best", "faster", "equivalent or undecided", "slower")
+GROUP_AT = (0.0, 1.3, 2.15, 3.95)  # inches
 
 
 def profiles(found: Profile, names: Sequence[str]) -> Figure:
@@ -133,9 +134,9 @@ def _cell(ax: Axes, x: int, y: int, row: pd.Series, share: float) -> None:
     if row["verdict"] == "baseline":
         ax.barh(y, 0.92, 0.86, x - 0.46, color=SHADE)
     elif num.is_missing(row["ratio"]):
-        word = "never" if share < GATE else "arrives"
-        tone = SERIES[1] if share < GATE else SERIES[0]
-        ax.text(x, y, "×" if word == "never" else "✓", ha="center", va="center", fontsize=8, color=tone)
+        sign, tone = ("×", SERIES[1]) if share < GATE else ("✓", SERIES[0])
+        sure = row["verdict"] != "undecided"
+        ax.text(x, y, sign, ha="center", va="center", fontsize=8, color=tone if sure else MUTED)
     else:
         strength = min(abs(np.log(row["ratio"])) / np.log(FULL), 1.0)
         alpha = np.ceil(strength * LEVELS) / LEVELS
@@ -156,7 +157,13 @@ def _legend(figure: Figure) -> None:
         ax.barh(0.5, 0.9, 0.9, i + 3, color=side, alpha=level / LEVELS, linewidth=0)
     note(ax, 2.8, 0.5, f"{1 / FULL:g}x", ha="right")
     note(ax, 2 * LEVELS + 3.2, 0.5, f"{FULL:g}x")
-    note(ax, 2 * LEVELS + 6, 0.5, "· undecided  = equivalent  × under 80% arrive  ✓ arrives alone", fontsize=7.5)
+    note(
+        ax,
+        2 * LEVELS + 6,
+        0.5,
+        "· undecided  = equivalent  × under 80% arrive  ✓ arrives alone (grey: undecided)",
+        fontsize=7.5,
+    )
 
 
 def shared(rows: Sequence[tuple[str, float, float]], text: Callable[[float], str]) -> Figure:

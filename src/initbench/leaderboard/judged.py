@@ -71,8 +71,8 @@ EDGE = 0.5  # share of settings with the best rate at an end of the grid, from w
 def over_settings(standing: Standing, against: str, edges: Mapping[str, float] | None = None) -> pd.DataFrame:
     """Each initializer against another over all settings, judged by the rules of a setting: one family.
 
-    Columns: verdict, ratio, low, high (95%), p, p_holm, test, share. `edges`: in which share of its settings the best learning
-    rate of each lies at the end of the grid.
+    Columns: verdict, why (of verdict.Verdict, or mixed), ratio, low, high (95%), p, p_holm, test, share. `edges`: in which share of
+    its settings the best learning rate of each lies at the end of the grid.
     """
     names, edges = [name for name in standing.names if name != against], edges or {}
     edge = {name: "most" if edges.get(name, 0.0) > EDGE else "" for name in standing.names}
@@ -86,12 +86,21 @@ def over_settings(standing: Standing, against: str, edges: Mapping[str, float] |
         said = agreed(said, one)
         low, high = one.interval()
         rows.append(
-            [name, said.word, *np.exp([one.estimate, low, high]), said.p, said.p_holm, said.test, standing.share(name)]
+            [
+                name,
+                said.word,
+                said.why,
+                *np.exp([one.estimate, low, high]),
+                said.p,
+                said.p_holm,
+                said.test,
+                standing.share(name),
+            ]
         )
     same_nets = [name for name in names if name not in others]
-    rows += [[name, "equivalent", 1.0, 1.0, 1.0, 1.0, 1.0, "", standing.share(name)] for name in same_nets]
-    rows.append([against, "baseline", 1.0, 1.0, 1.0, np.nan, np.nan, "", standing.share(against)])
-    columns = ["name", "verdict", "ratio", "low", "high", "p", "p_holm", "test", "share"]
+    rows += [[name, "equivalent", "", 1.0, 1.0, 1.0, 1.0, 1.0, "", standing.share(name)] for name in same_nets]
+    rows.append([against, "baseline", "", 1.0, 1.0, 1.0, np.nan, np.nan, "", standing.share(against)])
+    columns = ["name", "verdict", "why", "ratio", "low", "high", "p", "p_holm", "test", "share"]
     return pd.DataFrame(rows, columns=columns).set_index("name")
 
 

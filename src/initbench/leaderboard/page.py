@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +11,15 @@ from markupsafe import Markup
 from initbench.leaderboard import figures, tables
 from initbench.leaderboard.board import GROUPS, Board, board_of
 from initbench.leaderboard.entry import Entry
-from initbench.leaderboard.profile import profile
+from initbench.leaderboard.profile import profile, shares
 from initbench.leaderboard.settings import Grid
 from initbench.leaderboard.shared import Shared, shared_of
-from initbench.leaderboard.words import HOW, METHODS, answer, facts, noise, notices, ran, sharing_sentence
+from initbench.leaderboard.words import AS_TEXT, HOW, METHODS, answer, facts, noise, notices, ran, sharing_sentence
 from initbench.report import numbers as num
 from initbench.report.block import Block, Item
 from initbench.report.page import render
 from initbench.report.svg import Styles, drawing, inline_svg
-from initbench.report.words import Sentence, html, markdown, plain, say
+from initbench.report.words import Bold, Sentence, escape_markdown, html, listed, markdown, plain, say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +56,6 @@ def page(board: Board, shared: Shared | None) -> str:
         if shared is not None:
             blocks.append(_shared(shared, draw))
         blocks.append(_cost(board, shared))
-    groups = Counter(board.group(name) for name in board.order)
     n = len(board.order)
     return render(
         draw,  # type: ignore[arg-type]
@@ -65,7 +63,7 @@ def page(board: Board, shared: Shared | None) -> str:
         subtitle=f"{num.plural(n, 'initializer')} in {num.plural(len(board.grid.settings), 'setting')} · {num.whole(len(board.runs))} runs",
         answer=html(answer(board)),
         told=[],
-        four=[(str(groups[group]), words, f"of {n}") for group, words in zip(GROUPS, FOUR)],
+        four=[(str(board.sizes[group]), words, f"of {n}") for group, words in zip(GROUPS, FOUR)],
         notices=[{"title": one.title, "text": html(one.text)} for one in notices(board)],
         ran=ran(board),
         blocks=blocks,
@@ -81,7 +79,7 @@ def page(board: Board, shared: Shared | None) -> str:
     )
 
 
-FOUR = ("could be the best", "faster than the baseline", "not told apart from it", "slower")
+FOUR = ("could be the best", "faster than the baseline", "equivalent to it or undecided", "slower")
 
 
 def _places(board: Board, draw: Draw) -> Block:
@@ -99,7 +97,7 @@ def _places(board: Board, draw: Draw) -> Block:
         text = say(
             "{} without a place: they do not apply in every setting.", num.plural(len(board.partial), "initializer")
         )
-        items.append(Item(html(text), table=shown))
+        items.append(Item(html(text), n=_n(board), table=shown))
     return Block("all", "Ranking", "Who is fastest, and which differences are noise?", HOW["places"], items)
 
 
@@ -108,19 +106,27 @@ def _n(board: Board) -> str:
 
 
 def curves(board: Board) -> list[str]:
-    """The initializers with a curve: the first ones, and the baseline."""
-    first = [name for name in board.order if name != board.grid.baseline][: CURVES - 1]
-    return [name for name in board.order if name in (*first, board.grid.baseline)]
+    """The initializers with a curve: the first ones, each net once, and the baseline."""
+    first: list[str] = []
+    for name in board.order:
+        if name != board.grid.baseline and not any(board.standing.alike(name, other) for other in first):
+            first.append(name)
+    return [name for name in board.order if name in (*first[: CURVES - 1], board.grid.baseline)]
 
 
 def _profile(board: Board, draw: Draw) -> Block:
     names = curves(board)
     found = profile(board.standing, names=names)
-    at_one, last = found.share[:, 0], found.share[:, -1]
-    best, wide = int(np.argmax(at_one)), int(np.argmax(last))
+    every, count = shares(board.standing), len(board.grid.settings)
+    at_one, last = every[:, 0], every[:, -1]
+
+    def most(share: np.ndarray) -> str:
+        return listed([board.standing.names[i] for i in np.flatnonzero(share == share.max())], 3)
+
     text = say(
-        "{} is the fastest in {} of the settings; within {} of the fastest most often is {}, in {}.",
-        names[best], num.percent(at_one[best]), num.times(found.ratios[-1]), names[wide], num.percent(last[wide]),
+        "Fastest most often: {}, in {} of {}; within {}x of the fastest most often: {}, in {}.",
+        most(at_one), str(round(at_one.max() * count)), num.plural(count, "setting"), f"{found.ratios[-1]:g}",
+        most(last), str(round(last.max() * count)),
     )  # fmt: skip
     figure = draw.svg(figures.profiles(found, names), "profile", "Performance profile", text)
     return Block(
@@ -168,7 +174,7 @@ def readme(board: Board, shared: Shared | None) -> str:
     heads = [head.title for head in tables.heads(board)]
     lines = [
         f"# {TITLE}", "", f"Made by `{COMMAND}` from the files in entries/; do not edit. With figures: index.html.", "",
-        markdown(answer(board)), "", markdown(noise(board)), "", *_table(heads, [[_cell(cell) for cell in row] for row in tables.rows(board)]), "",
+        markdown(answer(board)), "", markdown(noise(board)), "", *_table(heads, [[_cell(cell) for cell in row] for row in tables.rows(board)]), "", _n(board), "",
         *(line for text in HOW["places"] for line in (text, "")),
     ]  # fmt: skip
     if board.partial:
@@ -176,7 +182,10 @@ def readme(board: Board, shared: Shared | None) -> str:
     lines += [
         "## By setting",
         "",
-        *(line for text in HOW["heat"] for line in (text, "")),
+        AS_TEXT,
+        "",
+        _n(board),
+        "",
         "<details><summary>the table</summary>",
         "",
     ]
@@ -188,18 +197,25 @@ def readme(board: Board, shared: Shared | None) -> str:
         "",
     ]
     if shared is not None:
-        lines += ["## Where sharing changes the order", "", markdown(sharing_sentence(shared)), ""]
+        lines += [
+            "## Where sharing changes the order",
+            "",
+            markdown(sharing_sentence(shared)),
+            "",
+            _n(shared.together),
+            "",
+        ]
         lines += [*_table(tables.SHARED_HEADS, tables.shared_rows(shared)), ""]
     boards = {"none": board} | ({"all": shared.together} if shared is not None else {})
     lines += ["## What it cost", "", *_table(tables.COST_HEADS, tables.cost_rows(boards)), ""]
     lines += [
         "## Read before you trust",
         "",
-        *(f"- **{one.title}.** {markdown(one.text)}" for one in notices(board)),
+        *(f"- {markdown((Bold(one.title + '.'), ' ', *one.text))}" for one in notices(board)),
         "",
     ]
     lines += ["## How it was made", "", *(line for text in METHODS for line in (text, ""))]
-    lines += [f"- {name}: {value}" for name, value in (*ran(board), *facts(board))]
+    lines += [f"- {name}: {escape_markdown(value)}" for name, value in (*ran(board), *facts(board))]
     lines += ["", "## Add your own", "", *ADD]
     return "\n".join([*lines, ""])
 
@@ -218,8 +234,6 @@ def _cell(cell: Any) -> str:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    from initbench.report.words import escape_markdown
-
     lines = [[escape_markdown(str(cell)) for cell in row] for row in (heads, *rows)]
     out = ["| " + " | ".join(line) + " |" for line in lines]
     return [out[0], "|" + " --- |" * len(heads), *out[1:]]

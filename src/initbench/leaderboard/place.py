@@ -12,7 +12,7 @@ from initbench.errors import printable
 from initbench.grammar import plural
 from initbench.leaderboard.board import Board
 from initbench.leaderboard.judged import WORDS, over_settings
-from initbench.leaderboard.tables import GROUP_TEXT
+from initbench.leaderboard.tables import GROUP_TEXT, WHY
 from initbench.report.numbers import interval, times
 
 AROUND = 3  # neighbours on either side
@@ -56,7 +56,9 @@ def sentences(board: Board, name: str) -> list[str]:
     lines += [f"{name}: place {rank} of {len(board.order)}, 95% interval {low} to {high} ({n})"]
     if name != baseline:
         span = interval(row["low"], row["high"], times)
-        lines.append(f"against {baseline} over all settings: {row['verdict']}, {times(row['ratio'])} {span} the steps")
+        why = WHY.get(str(row["why"]), "")
+        word = f"{row['verdict']} ({why})" if why else row["verdict"]
+        lines.append(f"against {baseline} over all settings: {word}, {times(row['ratio'])} {span} the steps")
     others = over_settings(board.standing, name, board.edges)
     like = [one for one in board.order if one != name and others["verdict"][one] in ("undecided", "equivalent")]
     lines.append(

@@ -29,8 +29,7 @@ class Profile(NamedTuple):
 def profile(standing: Standing, ratios: np.ndarray = RATIOS, names: Sequence[str] | None = None) -> Profile:
     """The profile of initializers among all that stand there, with its pointwise band."""
     rows = [standing.names.index(name) for name in (names or standing.names)]
-    open_ = standing.reached.mean(axis=2) >= GATE
-    share = within(standing.theta, open_, ratios)[rows]
+    share = shares(standing, ratios)[rows]
     drawn = np.stack(
         [
             within(standing.draws[:, :, d], standing.shares[:, :, d] >= GATE - 1e-12, ratios)[rows]
@@ -39,6 +38,11 @@ def profile(standing: Standing, ratios: np.ndarray = RATIOS, names: Sequence[str
     )  # (D, A, K)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0, method="inverted_cdf")
     return Profile(ratios, share, low, high)
+
+
+def shares(standing: Standing, ratios: np.ndarray = RATIOS) -> np.ndarray:
+    """(A, K) the profile of the data, without its band."""
+    return within(standing.theta, standing.reached.mean(axis=2) >= GATE, ratios)
 
 
 def within(theta: np.ndarray, open_: np.ndarray, ratios: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -12,8 +11,8 @@ from initbench.cli import terminal
 from initbench.disk import naming, published
 from initbench.errors import InputError, refusal, shown
 from initbench.grammar import plural
+from initbench.leaderboard import checks, training
 from initbench.leaderboard import entry as files
-from initbench.leaderboard import training
 from initbench.leaderboard.board import Board, board_of
 from initbench.leaderboard.entry import Entry
 from initbench.leaderboard.settings import Grid
@@ -25,9 +24,12 @@ def say(text: str) -> None:
     terminal.err.print(text)
 
 
-def entries_of(folder: Path, grid: Grid) -> list[Entry]:
-    """The entries of a leaderboard's folder; a line for each that does not fit, and the last of them ends the command."""
-    found, refused = files.read_all(folder / "entries", grid)
+def entries_of(folder: Path, grid: Grid, but: str | None = None) -> list[Entry]:
+    """The entries of a leaderboard's folder; a line for each that does not fit, and the last of them ends the command.
+
+    `but`: one that is not read, since it is made again.
+    """
+    found, refused = files.read_all(folder / "entries", grid, but)
     for error in refused[:-1]:
         say(f"initbench: {error}")
     if refused:
@@ -39,11 +41,13 @@ def add(name: str, grid: Grid, folder: Path, outputs: Path, extra: Sequence[str]
     """Train one initializer, write its entry and show its place."""
     from initbench.leaderboard import place
 
-    if not re.fullmatch(r"[\w.]+", name):
+    if not checks.name(name):
         raise refusal(
-            f"--add {shown(name)}", "must name one initializer", "an option of init, or module.function of your own"
+            f"--add {shown(name)}",
+            "must name one initializer, in letters, digits and _ of ASCII",
+            "an option of init, or module.function of your own",
         )
-    known = [one for one in entries_of(folder, grid) if one.name != name]
+    known = entries_of(folder, grid, but=name)
     if name != grid.baseline:
         board_of(known, grid)  # refused before anything is trained
     entry = training.trained(name, grid, outputs, extra=extra, say=say)

@@ -15,14 +15,15 @@ from initbench.report import numbers as num
 from initbench.report.tables import Cell, Head
 from initbench.stats.rates import GATE
 
-GROUP_TEXT = {"best": "could be the best", "like the baseline": "not told apart"}
+WHY = {"mixed": "arrivals say the opposite of steps", "lr": "rates at an end of the grid"}
+GROUP_TEXT = {"best": "could be the best", "like the baseline": "equivalent or undecided"}
 
 
 def heads(board: Board) -> list[Head]:
     """The columns of the ranking."""
     titles = (
-        "#", "Rank, 95%", "Initializer", f"x {board.grid.baseline}", "Over all settings", "Faster / equivalent / slower / undecided",
-        "Reached", "Never", "lr at an end", "Steps", "x FLOPs", "Group",
+        "#", "Rank, 95%", "Initializer", f"x {board.grid.baseline}", "Over all settings", "By setting, f / e / s / u",
+        "Reached", "Never", "lr at an end", "Steps", "x FLOPs",
     )  # fmt: skip
     return [Head(title, title == "Initializer") for title in titles]
 
@@ -42,26 +43,44 @@ def rows(board: Board) -> list[list[Cell]]:
             [
                 Cell(str(rank)), Cell(f"{low}–{high}", str(low)), Cell(name),
                 Cell(num.times(row["ratio"]), f"{row['ratio']:.6g}", num.interval(row["low"], row["high"], num.times)),
-                Cell(str(row["verdict"]), str(ORDER.get(str(row["verdict"]), 0))),
+                Cell(str(row["verdict"]), str(ORDER.get(str(row["verdict"]), 0)), small(group, str(row["why"]))),
                 Cell(" / ".join(str(counts[word]) for word in WORDS), str(counts["faster"])),
                 Cell(num.count(reached[name], settings), str(reached[name]), "", bool(reached[name] < settings)),
                 Cell(num.count(never, runs), str(never)), Cell(f"{board.edges[name]:.0%}", f"{board.edges[name]:.4f}"),
-                Cell(num.steps(round(score, 1)), f"{score:.6g}"), Cell(num.times(flops[name]), f"{flops[name]:.6g}"),
-                Cell(GROUP_TEXT.get(group, group), str(GROUPS.index(group))),
+                Cell(num.steps(round(score, 1)), f"{score:.6g}"), Cell(*_cost(flops[name])),
             ]
         )  # fmt: skip
     return out
+
+
+def small(group: str, why: str) -> str:
+    """What is told beside a word.
+
+    >>> small("best", ""), small("slower", "seeds")
+    ('(could be the best)', '')
+    """
+    told = ", ".join(part for part in (GROUP_TEXT["best"] if group == GROUPS[0] else "", WHY.get(why, "")) if part)
+    return f"({told})" if told else ""
+
+
+def _cost(ratio: float) -> tuple[str, str]:
+    """A ratio of costs and what it sorts by, last where there is none."""
+    return (num.MISSING, "") if math.isnan(ratio) else (num.times(ratio), f"{ratio:.6g}")
 
 
 ORDER = {word: i for i, word in enumerate(WORDS, start=1)}
 
 
 def relative_flops(board: Board) -> dict[str, float]:
-    """{initializer: FLOPs to the target over the baseline's, start included, geometric mean over settings} at the chosen rates."""
+    """{initializer: FLOPs to the target over the baseline's, start included, geometric mean over settings} at the chosen rates.
+
+    NaN where a run costs nothing that is counted: at the target before its first step, by a start without a pass of the net.
+    """
     chosen = board.judged.board.set_index("arm")["lr"]
     at = board.runs[board.runs["optim.lr"].to_numpy() == board.runs["arm"].map(chosen).to_numpy(float)]
     spent = at["init_flops"].fillna(0.0) + at["steps"] * at["flops_per_step"]
-    mean = np.log(np.maximum(spent, 1.0)).groupby([at["setup"], at["setting"]]).mean().groupby("setup").mean()
+    logs = np.log(spent.where(spent > 0)).groupby([at["setup"], at["setting"]]).agg(lambda one: one.mean(skipna=False))
+    mean = logs.groupby("setup").agg(lambda one: one.mean(skipna=False))
     return {str(name): float(np.exp(value - mean[board.grid.baseline])) for name, value in mean.items()}
 
 

@@ -58,7 +58,7 @@ def trained(
         "minutes": round((time.monotonic() - began) / 60, 2),
     }
     content = {
-        "format": FORMAT, "initializer": str(config["name"]), "target": str(config["target"]), "args": config["args"],
+        "format": FORMAT, "initializer": str(config["name"]), "target": str(config["target"]), "args": written(config["args"]),
         "source": source(config["target"]), "grid": grid.digest, "seeds": list(grid.settings[0].seeds),
         "results": {sharing: records}, "made": made,
     }  # fmt: skip
@@ -104,6 +104,19 @@ def outcome(run: Mapping[Any, Any]) -> int | str:
 def finite(value: Any) -> float | None:
     """A number, or nothing."""
     return None if value is None or not math.isfinite(value) else float(value)
+
+
+def written(value: Any) -> Any:
+    """An argument as JSON has it: what is no finite number as text.
+
+    >>> written({"bound": math.inf, "sizes": (1, 2.5)})
+    {'bound': 'inf', 'sizes': [1, 2.5]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): written(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [written(one) for one in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def loss(value: Any) -> float | None:

@@ -14,15 +14,22 @@ from initbench.report.words import Bold, Code, Notice, Sentence, join, listed, s
 from initbench.stats.family import seeds_to_call
 from initbench.stats.rates import GATE
 
+CHANCE = (
+    "These words are corrected within each setting, where the chance of any wrong one is at most 5%; in all settings together a few may be "
+    "wrong. Quote the words over all settings."
+)
 HOW = {
     "places": [
         "Each row is an initializer, by the geometric mean over settings of its ratio of steps to the baseline's; the bars are 95% "
         "intervals. The grey band is 1/1.1 to 1.1. Right, the ranks that the bootstrap gives it: where bars overlap, the order is noise.",
         "Groups: “could be the best” are all that are not slower than the first by the test of the report over all settings; the others "
-        "are faster than the baseline, slower, or not told apart from it (equivalent within 10%, or undecided).",
-        "Reached: settings where at least 80% of the seeds arrive. Never: runs at the chosen rates that do not arrive, which count as "
-        "the budget. lr at an end: settings where the best rate is the first or last of the five. x FLOPs: as x steps, with the cost of "
-        "the start.",
+        "are faster than the baseline, slower, or neither: equivalent to it (shown to be within 10%), or undecided. Words are corrected for "
+        "the number of comparisons, the bars are not: a bar may miss 1x and the word be undecided.",
+        "By setting: in how many it is faster, equivalent, slower, undecided. Reached: settings where at least 80% of the seeds arrive. Never: runs at the chosen rates that do not arrive, which count as "
+        "the budget. lr at an end: of the settings where it arrives, those in which the best rate is the first or last of the list. Steps: "
+        "geometric mean over settings. x FLOPs: operations to the target over the baseline's, at the rate that is best over all seeds, with "
+        "those of the start as far as they are counted (passes of the net; no decompositions, clusters or draws); –: none is counted, since "
+        "it is at the target before the first step.",
     ],
     "profile": [
         "Height at 1x: the share of settings in which it is the fastest; at 2x: in which it takes at most twice the steps of the fastest "
@@ -31,8 +38,8 @@ HOW = {
     ],
     "heat": [
         "Ratio of steps to the baseline's: blue is faster, orange slower, in steps of a fifth up to 8x. A dot: undecided, the difference "
-        "may be noise. =: equivalent within 10%. ×: fewer than 80% of its seeds arrive. ✓: it arrives and the baseline does not. "
-        "White: it does not apply.",
+        "may be noise. =: equivalent within 10%. ×: fewer than 80% of its seeds arrive. ✓: it arrives and the baseline does not; "
+        "either in grey: undecided. White: it does not apply. " + CHANCE,
     ],
     "shared": [
         "One weight for all hidden layers (sharing=all) beside a weight for each, same seeds and rates: steps as geometric means over "
@@ -43,8 +50,12 @@ HOW = {
         "bytes are parameters and the optimizer's state of one net, from the smallest setting to the largest.",
     ],
 }  # fmt: skip
+AS_TEXT = (
+    "Ratio of steps to the baseline's; ·: undecided, the difference may be noise; =: equivalent within 10%. 8/10: fewer than 80% of the "
+    "seeds arrive, of it or of the baseline, so there is no ratio; 8 of its 10 do. –: it does not apply. " + CHANCE
+)
 METHODS = (
-    "T, the steps to target, is the step of the first evaluation at or past the target; a run without T within the budget, or that "
+    "T, the steps to target, is the step of the first evaluation at or past the target (0 counts as 1); a run without T within the budget, or that "
     "diverged before it, never arrived and counts as the budget. In a setting the learning rate is chosen on one half of the seeds and "
     "judged on the other, both ways, over 20 random halvings (theta: the mean of log T).",
     "The score is the mean of theta over settings. Settings weigh the same: they are a full design, so that every data set, depth and "
@@ -88,12 +99,12 @@ def answer(board: Board) -> Sentence:
 
 def noise(board: Board) -> Sentence:
     """How many places are one and the same."""
-    n, groups = len(board.order), Counter(board.group(name) for name in board.order)
+    n = len(board.order)
     ends = board.standing.rank_interval
     width = int(np.median(ends[:, 1] - ends[:, 0])) + 1
     return say(
-        "{} of {} could be the best, {} cannot be told apart from {}; the 95% interval of a rank spans {} (median).",
-        str(groups[GROUPS[0]]), str(n), str(groups[GROUPS[2]] - (board.group(board.grid.baseline) == GROUPS[2])),
+        "{} of {} could be the best, {} are equivalent to {} or undecided; the 95% interval of a rank spans {} (median).",
+        str(board.sizes[GROUPS[0]]), str(n), str(board.sizes[GROUPS[2]]),
         Bold(board.grid.baseline), num.plural(width, "place"),
     )  # fmt: skip
 
@@ -123,6 +134,11 @@ def notices(board: Board) -> list[Notice]:
                 say(text, listed(missing, 6)),
             )
         )
+    trained = board.at_start
+    if trained:
+        text = "Its start alone is at the target there, which counts as 1 step, so that its ratio says little: {}."
+        told = [f"{name}: {num.plural(count, 'setting')}" for name, count in trained.items()]
+        out.append(Notice("At the target before the first step", say(text, listed(told, 6))))
     edge = [name for name in board.order if board.edges[name] > EDGE]
     if edge:
         text = "Nothing is called faster than {} over all settings: most of the best rates lie at an end of the grid."
