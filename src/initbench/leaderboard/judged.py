@@ -71,7 +71,7 @@ EDGE = 0.5  # share of settings with the best rate at an end of the grid, from w
 def over_settings(standing: Standing, against: str, edges: Mapping[str, float] | None = None) -> pd.DataFrame:
     """Each initializer against another over all settings, judged by the rules of a setting: one family.
 
-    Columns: verdict, why (of verdict.Verdict, or mixed), ratio, low, high (95%), p, p_holm, test, share. `edges`: in which share of
+    Columns: verdict, why (of verdict.Verdict, mixed or reached), ratio, low, high (95%), p, p_holm, test, share. `edges`: in which share of
     its settings the best learning rate of each lies at the end of the grid.
     """
     names, edges = [name for name in standing.names if name != against], edges or {}
@@ -111,9 +111,19 @@ def agreed(said: verdict.Verdict, one: verdict.Contrast) -> verdict.Verdict:
     >>> one = verdict.Contrast(10, -0.5, 0.1, np.ones(10, bool), np.ones(10, bool), np.ones(10))
     >>> agreed(verdict.Verdict("slower", "", "reached", 0.001, 0.01), one)[:2]
     ('undecided', 'mixed')
+
+    Where the steps alone would say nothing, the word says what it comes from.
+
+    >>> agreed(verdict.Verdict("slower", "", "reached", 0.001, 0.01), one._replace(estimate=0.1))[:2]
+    ('slower', 'reached')
     """
-    opposite = (said.word == "faster" and one.estimate > 0) or (said.word == "slower" and one.estimate < 0)
-    return said._replace(word="undecided", why="mixed") if opposite else said
+    against = {"faster": one.estimate, "slower": -one.estimate}.get(said.word)
+    if against is None:
+        return said
+    if against > 0:
+        return said._replace(word="undecided", why="mixed")
+    low, high = one.interval()
+    return said._replace(why="reached") if said.test == "reached" and low < 0 < high else said
 
 
 def contrast(standing: Standing, name: str, against: str) -> verdict.Contrast:

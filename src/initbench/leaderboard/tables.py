@@ -15,7 +15,9 @@ from initbench.report import numbers as num
 from initbench.report.tables import Cell, Head
 from initbench.stats.rates import GATE
 
-WHY = {"mixed": "arrivals say the opposite of steps", "lr": "rates at an end of the grid"}
+WHY = {
+    "mixed": "arrivals say the opposite of steps", "lr": "rates at an end of the grid", "reached": "by how often it arrives",
+}  # fmt: skip
 GROUP_TEXT = {"best": "could be the best", "like the baseline": "equivalent or undecided"}
 
 
