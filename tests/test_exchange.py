@@ -124,6 +124,15 @@ def test_a_plain_sweep_is_composed_once():
     assert check(["init=eye", "+init.more=3", "sharing=none,all"]) == 2  # added keys are Hydra's to judge
 
 
+def test_each_arm_is_compared_with_its_own_option_file():
+    """Labels name what differs from it."""
+    arms = expand.expand(["init=constant,kaiming_normal", "init.bias=zeros,torch_default", "sharing=none"])
+    told = [(arm.init.name, dict(arm.init.changed)) for arm in arms]
+    assert told == [
+        (name, changed) for name in ("constant", "kaiming_normal") for changed in ({}, {"bias": "torch_default"})
+    ]
+
+
 def test_an_experiment_that_writes_into_a_swept_group_is_kept():
     """experiment=quick sets optim.lr: it must hold for every optimizer of a sweep."""
     assert check(["experiment=quick", "init=eye", "sharing=none", "optim=sgd,adam"]) == 1  # adam by Hydra

@@ -173,6 +173,7 @@ def test_global_state_is_put_back(folder):
         torch.set_default_dtype(torch.float64)
         torch.set_grad_enabled(True)
         torch.set_num_threads(2)
+        torch.use_deterministic_algorithms(True)
         os.chdir("/")
         os.environ["INITBENCH_TEST"] = "1"
         sys.argv.append("x")
@@ -185,6 +186,7 @@ def test_global_state_is_put_back(folder):
         return (
             *(torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads(), os.getcwd()),
             *(dict(os.environ), list(sys.argv), sys.stdout, random.getstate(), numpys),
+            torch.are_deterministic_algorithms_enabled(),
             torch.get_rng_state().numpy().tobytes(),
         )
 
@@ -192,6 +194,12 @@ def test_global_state_is_put_back(folder):
     with pytest.raises(InputError, match=r"init=vandal: it raised ValueError: no \(.*test_own_code.py:\d+\)"):
         filled(vandal)
     assert state() == before
+
+
+def test_what_was_left_as_it_was_is_not_set_again(monkeypatch):
+    """torch imports its compiler where deterministic algorithms are turned on or off, which takes a second."""
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", None)
+    assert (filled(lambda weight: weight.fill_(1)) == 1).all()
 
 
 BAD = """

@@ -14,6 +14,7 @@ from hand import NEVER, runs_of, spread, tuned
 from initbench import stats
 from initbench.errors import InputError
 from initbench.stats.intervals import bootstrap_medians
+from initbench.stats.rates import lr_profile
 from initbench.stats.summary import interquartile_mean, loss_area
 
 # Freireich et al. (1963), Blood 21: weeks of remission of leukaemia under 6-MP (9 relapses, 12 censored) and placebo.
@@ -112,6 +113,17 @@ def test_loss_area_is_the_trapezoid_and_a_diverged_run_is_infinite():
     area = loss_area(runs, history)
     assert area[0] == pytest.approx(np.trapezoid([2.0, 1.0, 0.5], [0, 10, 40]) / 40)
     assert area[1:].tolist() == [np.inf, np.inf]
+
+
+def test_a_profile_of_learning_rates_by_hand():
+    """The geometric mean of the steps chooses, not their median, and never a rate that was dropped."""
+    runs = runs_of({"a": {0.1: [10, 10, 270], 0.3: [20, 20, 20], 1.0: [5, 5, NEVER]}}, tau=300, diverged={"a": [2]})
+    profile = lr_profile(runs.assign(lr_dropped=runs["optim.lr"] == 1.0))
+    counts = profile[["lr", "n", "reached", "diverged", "failed", "chosen"]].to_numpy(float).tolist()
+    assert counts == [[0.1, 3, 3, 1, 0, 0], [0.3, 3, 3, 1, 0, 1], [1.0, 3, 2, 1, 0, 0]]
+    assert profile["mean_steps"].to_numpy() == pytest.approx([30, 20, (5 * 5 * 300) ** (1 / 3)])
+    assert profile["steps"].tolist() == [10, 20, 5]
+    assert lr_profile(runs_of({"a": {0.1: [9, 9]}}, failed={"a": [1]}))["failed"].tolist() == [1]
 
 
 def test_performance_profile_by_hand():

@@ -17,7 +17,8 @@ from pathlib import Path
 HOW = ("unread", "closed", "ascii")  # a pipe without a reader; no stdout at all; a terminal that knows ascii only
 
 WARM = ("initbench.report.__main__", "initbench.inspect", "initbench.catalogue", "initbench.reproduce",
-        "initbench.initializers", "initbench.study.worker", "hydra.main", "matplotlib.figure")  # fmt: skip
+        "initbench.initializers", "initbench.study.worker", "initbench.theory", "initbench.claims", "hydra.main",
+        "matplotlib.figure", "scipy.stats")  # fmt: skip
 
 
 def streams(how: str, out: int, err: int) -> None:

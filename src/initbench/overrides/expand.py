@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -76,11 +76,12 @@ def expand_study(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> E
         first = compose(fixed)
         check_sweeper(first)
         jobs = combinations(sweep_axes(given, first))
-        exchange = Exchange(compose, cache(loader().repository.load_config), fixed, composed(first))
+        load = cache(loader().repository.load_config)
+        exchange = Exchange(compose, load, fixed, composed(first))
         made = [exchange(job) for job in jobs]
         with foreign_values(given, compose):
             check_own_options(made, config_dirs)
-            arms = [arm_of(cfg, choices, compose.search) for cfg, choices in made]
+            arms = [arm_of(cfg, choices, compose.search, load) for cfg, choices in made]
             check_own_names(made, arms)
             study = study_from_hydra(first, study_name(overrides, first))
         check_effect(given, arms)
@@ -100,11 +101,14 @@ def foreign_values(given: Sequence[Any], compose: Composer) -> Iterator[None]:
         raise explained(error, given, compose) from error
 
 
-def arm_of(cfg: Any, choices: Mapping[str, Any], search: Sequence[str] = ()) -> ArmConfig:
-    """The arm of a composed configuration, in the Hydra that composed it. `choices`: the option of each group."""
+def arm_of(
+    cfg: Any, choices: Mapping[str, Any], search: Sequence[str] = (), load: Callable[[str], Any] | None = None
+) -> ArmConfig:
+    """The arm of a composed configuration, in the Hydra that composed it. `choices`: the option of each group; `load`: one
+    file of the configuration, where many arms share what has been read."""
     option = str(choices["init"])
     others = options("init") if cfg.init.get("name") != option else ()  # needed where the file has another name only
-    return arm_from_hydra(cfg, option, init_option(option), partial(own_option, search=search), others)
+    return arm_from_hydra(cfg, option, init_option(option, load), partial(own_option, search=search), others)
 
 
 def check_own_options(made: Sequence[Composed], config_dirs: Sequence[str]) -> None:
@@ -170,9 +174,9 @@ class Composer:
         return options(group)
 
 
-def init_option(name: str) -> Mapping[str, Any] | None:
+def init_option(name: str, load: Callable[[str], Any] | None = None) -> Mapping[str, Any] | None:
     """The content of an `init` option, as its file has it."""
-    found = loader().repository.load_config(f"init/{name}")
+    found = (load or loader().repository.load_config)(f"init/{name}")
     return None if found is None else container(found.config)
 
 

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from initbench.errors import InputError, printable, refusal, shown
@@ -123,9 +124,15 @@ def switch(text: str, value: str) -> str:
 
 def parsed(text: str) -> Any:
     """Hydra's reading of an override."""
+    return parser().parse_overrides([text])[0]
+
+
+@cache
+def parser() -> Any:
+    """Hydra's parser of overrides, with the functions of its grammar: it keeps nothing of what it has read."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    return OverridesParser.create().parse_overrides([text])[0]
+    return OverridesParser.create()
 
 
 def is_plain_text(key: str, value: str) -> bool:

@@ -118,7 +118,8 @@ def state_kept(environment: bool = True) -> Iterator[None]:
         torch.set_grad_enabled(grad)
         if torch.get_num_threads() != threads:
             torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(strict)
+        if torch.are_deterministic_algorithms_enabled() != strict:  # setting it imports torch's compiler, a second
+            torch.use_deterministic_algorithms(strict)
         np.seterr(**inexact)
         os.chdir(folder)
         sys.argv = argv[0]
