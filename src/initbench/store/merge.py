@@ -17,7 +17,7 @@ import pandas as pd
 from initbench.config import called
 from initbench.config.arm import digest, runs_of
 from initbench.config.called import Named
-from initbench.disk import naming, published
+from initbench.disk import make_folder, published, write_text
 from initbench.errors import InputError, refusal
 from initbench.grammar import plural
 from initbench.store.joined import Joined, Part, check_doubles, merged_runs
@@ -54,14 +54,12 @@ def place_of(folder: Path, study: Mapping[str, Any]) -> Path:
 
 def save(folder: Path, runs: pd.DataFrame, history: Joined, study: dict[str, Any]) -> None:
     """Write a merged study into a folder of its own."""
-    with naming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     history.save(folder / "history.parquet")
     with published(folder / "runs.parquet") as new:
         runs.to_parquet(new, index=False, compression="zstd")
     study["frames"] = digests(folder)
-    with published(folder / "study.json") as new:
-        new.write_text(text_of(study), encoding="utf-8")
+    write_text(folder / "study.json", text_of(study))
 
 
 # ------------------------------------------------------------------------------------------- what cannot be merged

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from initbench.config.arm import Run
-from initbench.disk import naming, published
+from initbench.disk import make_folder, write_text
 from initbench.errors import InputError, NotApplicable
 from initbench.startup.processes import cores
 from initbench.store.parts import Store
@@ -139,10 +139,8 @@ def note_failure(root: Path, key: str, error: BaseException) -> None:
     reason = first_line if known else f"{type(error).__name__}: {first_line}"
     path = failure_path(root, key)
     trace = "".join(traceback.format_exception(error))
-    with naming(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with published(path) as temporary:
-        temporary.write_text(json.dumps({"status": kind, "reason": reason, "traceback": trace}, indent=1), "utf-8")
+    make_folder(path.parent)
+    write_text(path, json.dumps({"status": kind, "reason": reason, "traceback": trace}, indent=1))
 
 
 def forget_failure(root: Path, key: str) -> None:

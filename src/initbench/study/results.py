@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from initbench import stats
 from initbench.config.arm import Run, dotted, run_key, runs_of
-from initbench.disk import naming, published
+from initbench.disk import make_folder, published, write_text
 from initbench.stats.looks import LOOK_COLUMNS
 from initbench.store import merge
 from initbench.store.columns import plain_column
@@ -122,8 +122,7 @@ class Results:
 
     def save(self) -> None:
         """Write frames and study.json into the folder; each file appears whole or not at all."""
-        with naming(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         frames = {"runs": self.runs}
         if isinstance(self.measured, pd.DataFrame):
             frames["history"] = self.measured
@@ -137,8 +136,7 @@ class Results:
 
     def save_study(self) -> None:
         """Write study.json alone."""
-        with published(self.folder / "study.json") as new:
-            new.write_text(text_of(self.study), encoding="utf-8")
+        write_text(self.folder / "study.json", text_of(self.study))
 
 
 def load(path: str | Path | Sequence[str | Path]) -> Results:
@@ -181,8 +179,7 @@ def frames(
     `runs` in memory, `history` as history.parquet in `folder`, where it appears whole or not at all; `only`: with these
     metrics alone.
     """
-    with naming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / "history.parquet"
     with published(path) as new:
         parts = []

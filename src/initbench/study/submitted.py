@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from initbench.config.arm import Run
-from initbench.disk import published
+from initbench.disk import write_text
 from initbench.errors import refusal
 from initbench.grammar import plural
 from initbench.store.parts import Store
@@ -127,8 +127,7 @@ class Queue:
         if not self.jobs:
             path.unlink(missing_ok=True)
             return
-        with published(path) as new:
-            new.write_text(json.dumps([content_of(job) for job in self.jobs], indent=1) + "\n", "utf-8")
+        write_text(path, json.dumps([content_of(job) for job in self.jobs], indent=1) + "\n")
 
     def wait(self, tick: Callable[[], None], say: Callable[[str], None]) -> None:
         """Wait until every job has ended; Slurm may be out of reach meanwhile. `say`: told of other states now and then."""
