@@ -143,6 +143,12 @@ def note_failure(root: Path, key: str, error: BaseException) -> None:
     write_text(path, json.dumps({"status": kind, "reason": reason, "traceback": trace}, indent=1))
 
 
+def ended(root: Path, key: str) -> dict[str, str | None]:
+    """Status and reason of an arm as study.json has them: without a record, it is done."""
+    found = failure(root, key) or {}
+    return {"status": found.get("status", "done"), "reason": found.get("reason")}
+
+
 def forget_failure(root: Path, key: str) -> None:
     """An arm that is tried again starts with a clean record."""
     failure_path(root, key).unlink(missing_ok=True)
