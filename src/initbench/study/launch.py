@@ -55,7 +55,7 @@ class Training:
         if not new:
             return
         given.update(new)
-        forget_failure(self.root, arm.key)
+        failure_path(self.root, arm.key).unlink(missing_ok=True)  # it starts with a clean record
         done = set() if self.rerun else Store(self.root).runs(arm.key)
         missing = [run for run in new if run not in done]
         for runs in chunks_of(arm, missing, self.pool.workers):
@@ -147,11 +147,6 @@ def ended(root: Path, key: str) -> dict[str, str | None]:
     """Status and reason of an arm as study.json has them: without a record, it is done."""
     found = failure(root, key) or {}
     return {"status": found.get("status", "done"), "reason": found.get("reason")}
-
-
-def forget_failure(root: Path, key: str) -> None:
-    """An arm that is tried again starts with a clean record."""
-    failure_path(root, key).unlink(missing_ok=True)
 
 
 def failure(root: Path, key: str) -> dict[str, str] | None:
