@@ -28,16 +28,10 @@ class Refused:
 
 def describe(study: Study, elapsed: float) -> dict[str, Any]:
     """The content of study.json."""
-    arms = []
-    for arm in study.arms:
-        how = ended(study.root, arm.key)
-        arms.append({**arm.describe(), **how})
-        if how["status"] == "not applicable":
-            study.refused.append(Refused(arm.config, str(how["reason"])))
+    arms = [{**arm.describe(), **ended(study.root, arm.key)} for arm in study.arms]
     for one in study.refused:
-        if any(arm["config"] == one.config.plain() for arm in arms):
-            continue
-        arms.append(refused_arm(one))
+        if all(arm["config"] != one.config.plain() for arm in arms):
+            arms.append(refused_arm(one))
     return {
         "schema": 1,
         "study": study.config.name,
