@@ -1,14 +1,21 @@
-"""Hand-made frames of runs: the steps of every run written down, so that the answer is known."""
+"""Hand-made frames of runs: the steps of every run written down, so that the answer is known; and reports of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from initbench import report
+from initbench.report import notices
+from initbench.report.words import plain
+
 NEVER = float("nan")
+NO_HISTORY = pd.DataFrame({"run": [], "step": [], "metric": [], "layer": pd.array([], "Int16"), "value": []})
 
 
 def runs_of(
@@ -56,3 +63,15 @@ def spread(centre: float, n: int, sd: float, seed: int) -> list[float]:
     z = np.random.default_rng(seed).normal(size=n)
     z = (z - z.mean()) / z.std()
     return [float(t) for t in np.round(centre * np.exp(sd * z))]
+
+
+def source_of(runs: pd.DataFrame, pairs: bool | None = None, **study: object) -> report.Source:
+    """What a report is made of: a study of hand-made runs, without history."""
+    target = {"metric": "accuracy/train", "value": 0.95}
+    content = {"study": "hand", "target": target, "baseline": "base", "arms": [], **study}
+    results = SimpleNamespace(runs=runs, history=NO_HISTORY, study=content, folder=Path("nowhere"))
+    return report.open_source(results, pairs=pairs)
+
+
+def warned(runs: pd.DataFrame, **study: object) -> str:
+    return " | ".join(f"{one.title}: {plain(one.text)}" for one in notices.notices(source_of(runs, **study)))

@@ -212,7 +212,8 @@ def test_nothing_that_a_person_imports_is_left_out():
 
 PAGES = [
     *(path.relative_to(ROOT).as_posix() for path in sorted(DOCS.rglob("*.md"))),
-    *("CONTRIBUTING.md", "SECURITY.md", "experiments/README.md", "experiments/SURPRISES.md"),
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"),
+    *("experiments/README.md", "experiments/SURPRISES.md"),
 ]
 
 

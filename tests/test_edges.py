@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import frames
-from hand import NEVER, runs_of, spread, tuned
+from hand import NEVER, runs_of, source_of, spread, tuned, warned
 from initbench import report, stats
 from initbench.config.groups import Target
 from initbench.errors import InputError, masked, printable
@@ -23,7 +23,6 @@ from initbench.report import notices
 from initbench.report.__main__ import main
 from initbench.report.commands import hydra_text
 from initbench.report.versus import Versus, unfair
-from initbench.report.words import plain
 from initbench.stats import remedy
 from initbench.track import answers, records, uri
 
@@ -39,7 +38,6 @@ IN_A_STUDY = (
     " ".join(HOSTILE[:12]),
     " ".join(HOSTILE[13:]),
 )  # a figure takes time for each arm
-NO_HISTORY = pd.DataFrame({"run": [], "step": [], "metric": [], "layer": pd.array([], "Int16"), "value": []})
 
 
 class Balanced(HTMLParser):
@@ -168,16 +166,6 @@ def test_out_belongs_to_mlflow(written, capsys):
 
 
 # ---- notices
-
-
-def source_of(runs: pd.DataFrame, **study: object) -> report.Source:
-    target = study.pop("target", {"metric": "accuracy/train", "value": 0.95})
-    content = {"study": "hand", "target": target, "baseline": "base", "arms": [], **study}
-    return report.open_source(SimpleNamespace(runs=runs, history=NO_HISTORY, study=content, folder=Path("nowhere")))
-
-
-def warned(runs: pd.DataFrame, **study: object) -> str:
-    return " | ".join(f"{one.title}: {plain(one.text)}" for one in notices.notices(source_of(runs, **study)))
 
 
 def test_a_run_that_diverges_after_it_arrived_has_arrived():

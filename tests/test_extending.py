@@ -17,6 +17,7 @@ from hydra.core.config_store import ConfigStore
 import initbench as ib
 from conftest import small_arm
 from initbench import data, stats
+from initbench.config.called import setting_config
 from initbench.config.groups import InitConfig
 from initbench.engine import stacked
 from initbench.engine.material import Material, start_of_seed
@@ -26,7 +27,6 @@ from initbench.own import plugins
 from initbench.sharing import BUILDERS
 from initbench.study import command as study
 from initbench.study.controls import control_text, controls
-from initbench.study.labels import setting_key
 from initbench.study.plan import planned
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,7 +87,7 @@ def test_the_narrower_net_is_the_nearest_there_is():
     )
     _, narrow = controls(listed)
     assert narrow.config.model.width == [10, 5, 10, 5]
-    assert setting_key(narrow.home) == setting_key(listed.config)
+    assert setting_config(narrow.home.plain()) == setting_config(listed.config.plain())
 
 
 def untied(width: int, arm) -> int:

@@ -13,6 +13,7 @@ import initbench as ib
 from hand import NEVER, runs_of, spread, tuned
 from initbench import report, stats
 from initbench.__main__ import main
+from initbench.config.decide import FEWEST
 from initbench.errors import InputError
 from initbench.report.answer import answer
 from initbench.report.notices import notices
@@ -26,12 +27,6 @@ from initbench.study.foreseen import foreseen, of_rates, of_seeds
 FEW = ["sharing=none", "seeds=2", "optim.lr=0.1", "train.steps=3", "track.uri=null", "engine.workers=1"]
 BASE, CLOSE = spread(60, 12, 0.25, 4), spread(77, 12, 0.25, 3)
 ARMS = {"base": tuned(BASE), "close": tuned(CLOSE), **{f"x{i}": tuned(spread(60 + i, 12, 0.3, i)) for i in range(6)}}
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def said(runs, **how):
@@ -196,7 +191,7 @@ def test_counts_that_no_seed_could_decide_are_said_afterwards(tmp_path):
 
 
 def test_the_numbers_that_a_plan_knows_without_importing_stats():
-    assert (study_foreseen.FEWEST, study_foreseen.ALPHA) == (stats.MIN_SEEDS, verdict.ALPHA)
+    assert (FEWEST, study_foreseen.ALPHA) == (stats.MIN_SEEDS, verdict.ALPHA)
 
 
 @pytest.mark.parametrize("family", [1, 2, 5, 6, 25, 26, 92, 1000])

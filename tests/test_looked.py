@@ -27,12 +27,6 @@ FEW = ["init=eye,kaiming_normal", "sharing=none", "model.depth=1", "model.width=
        "train.target.value=0.01"]  # fmt: skip
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def before(*overrides: str) -> list[dict]:
     keys = {one.split("=")[0] for one in overrides}
     return looked(command.plan([*(one for one in FEW if one.split("=")[0] not in keys), *overrides]))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from scipy import stats as sps
 from statsmodels.stats.multitest import multipletests
 
-from hand import NEVER, runs_of, spread, tuned
+from hand import NEVER, runs_of, source_of, spread, tuned
 from initbench import report, stats
 from initbench.report import pairs as every
 from initbench.report import text
@@ -30,17 +30,10 @@ from initbench.report.svg import drawing
 from initbench.report.words import plain
 from initbench.stats.average_ranks import all_p, cliques
 
-NO_HISTORY = pd.DataFrame({"run": [], "step": [], "metric": [], "layer": pd.array([], "Int16"), "value": []})
 ARMS = {
     "base": tuned(spread(60, 10, 0.1, 0)), "near": tuned(spread(63, 10, 0.1, 1)), "twin": tuned([60.0] * 10),
     "fast": tuned(spread(30, 10, 0.1, 2)), "dead": {0.01: [NEVER] * 10, 0.1: [90.0] + [NEVER] * 9, 1.0: [NEVER] * 10},
 }  # fmt: skip
-
-
-def source_of(runs: pd.DataFrame, pairs: bool | None = True, **study: object) -> report.Source:
-    content = {"study": "hand", "target": {"metric": "accuracy/train", "value": 0.95}, "arms": [], **study}
-    results = SimpleNamespace(runs=runs, history=NO_HISTORY, study=content, folder=Path("nowhere"))
-    return report.open_source(results, pairs=pairs)
 
 
 def of_settings(centres: dict[str, list[float]]) -> pd.DataFrame:
@@ -108,7 +101,7 @@ def test_earlier_looks_count_for_pairs_too():
 def test_a_net_of_two_names_is_paired_once_and_nobody_is_paired_where_nobody_arrives():
     same = runs_of({"base": ARMS["base"], "copy": ARMS["base"], "fast": ARMS["fast"]}, loss={"base": 0.1, "copy": 0.1})
     assert len(stats.judge_pairs(stats.judge(same, baseline="base"))) == 1
-    dead = source_of(runs_of({name: tuned([NEVER] * 10) for name in "ab"}))
+    dead = source_of(runs_of({name: tuned([NEVER] * 10) for name in "ab"}), pairs=True, baseline=None)
     assert dead.all_pairs.empty
     assert "there are not two setups of which one arrives" in plain(every.about_pairs(dead, "s"))
 
@@ -116,7 +109,7 @@ def test_a_net_of_two_names_is_paired_once_and_nobody_is_paired_where_nobody_arr
 def test_too_many_setups_say_what_to_do(monkeypatch):
     monkeypatch.setattr("initbench.stats.every.MOST_PAIRED", 4)
     monkeypatch.setattr(stats, "MOST_PAIRED", 4)
-    assert plain(every.about_pairs(source_of(runs_of(ARMS)), "s")) == (
+    assert plain(every.about_pairs(source_of(runs_of(ARMS), pairs=True, baseline=None), "s")) == (
         "No pairs: 5 setups are more than 4: name those that matter with --family."
     )
 
@@ -269,7 +262,7 @@ def test_a_study_that_asks_for_pairs_is_rebuilt_with_them(folder: Path):
 def test_settings_that_can_tell_get_a_diagram_in_every_page():
     rng = np.random.default_rng(0)
     steps = {name: list(np.round(40 * 2**i * np.exp(0.05 * rng.normal(size=7)))) for i, name in enumerate("abc")}
-    source = source_of(of_settings(steps), pairs=None)
+    source = source_of(of_settings(steps), baseline=None)
     with drawing():
         (item,) = every.over_settings(source, Draw(source)).items
     assert item.n == "n = 7 settings, 3 setups"

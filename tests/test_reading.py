@@ -111,15 +111,6 @@ RUNS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("edit", "said"), RUNS)
-def test_runs_that_cannot_be_are_one_line(edit, said, folder):
-    path = folder / "runs.parquet"
-    edit(pd.read_parquet(path)).to_parquet(path)
-    with pytest.raises(InputError, match=said):
-        read_folder(folder)
-    assert refused(folder).startswith(f"{path}: ")
-
-
 HISTORIES = [
     (lambda rows: rows.assign(run="stranger"), "runs.parquet does not hold"),
     (lambda rows: rows.assign(step=-1), "negative"),
@@ -130,9 +121,11 @@ HISTORIES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("edit", "said"), HISTORIES)
-def test_a_history_that_cannot_be_is_one_line(edit, said, folder):
-    path = folder / "history.parquet"
+@pytest.mark.parametrize(
+    ("name", "edit", "said"), [*(("runs", *one) for one in RUNS), *(("history", *one) for one in HISTORIES)]
+)
+def test_a_frame_that_cannot_be_is_one_line(name, edit, said, folder):
+    path = folder / f"{name}.parquet"
     edit(pd.read_parquet(path)).to_parquet(path)
     with pytest.raises(InputError, match=said):
         read_folder(folder)

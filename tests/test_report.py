@@ -17,11 +17,11 @@ import pandas as pd
 import pytest
 
 import frames
-from hand import NEVER, runs_of, spread, tuned
+from hand import NEVER, NO_HISTORY, runs_of, source_of, spread, tuned, warned
 from initbench import report, stats
 from initbench.errors import InputError
 from initbench.report import answer as answers
-from initbench.report import focus, notices, svg
+from initbench.report import focus, svg
 from initbench.report import numbers as num
 from initbench.report.__main__ import main
 from initbench.report.figures import forest
@@ -31,7 +31,6 @@ from initbench.report.words import plain
 from initbench.study.results import Results
 
 SMALL = (("kaiming_normal", "none"), ("kaiming_normal", "all"), ("eye", "none"), ("eye", "all"), ("normal_001", "none"))
-NO_HISTORY = pd.DataFrame({"run": [], "step": [], "metric": [], "layer": pd.array([], "Int16"), "value": []})
 
 
 @pytest.fixture(scope="module")
@@ -49,25 +48,9 @@ def html(folder: Path) -> str:
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
-def source_of(runs: pd.DataFrame, **study: object) -> report.Source:
-    """A study of hand-made runs, without history."""
-    content = {
-        "study": "hand",
-        "target": {"metric": "accuracy/train", "value": 0.95},
-        "baseline": "base",
-        "arms": [],
-        **study,
-    }
-    return report.open_source(SimpleNamespace(runs=runs, history=NO_HISTORY, study=content, folder=Path("nowhere")))
-
-
 def told(runs: pd.DataFrame, **study: object) -> str:
     source = source_of(runs, **study)
     return plain(answers.answer(source, source.settings[0]))
-
-
-def warned(runs: pd.DataFrame, **study: object) -> str:
-    return " | ".join(f"{n.title}: {plain(n.text)}" for n in notices.notices(source_of(runs, **study)))
 
 
 # ---- known sentences

@@ -11,14 +11,13 @@ import pandas as pd
 import pytest
 
 import frames
-from hand import NEVER, runs_of, spread, tuned
+from hand import NEVER, runs_of, source_of, spread, tuned
 from initbench import report
 from initbench.report import looked, notices
 from initbench.report.words import plain
 from initbench.stats import remedy
 from initbench.study.results import Results
 from initbench.track.records import arms_of
-from test_report import source_of
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,12 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from hand import NEVER, runs_of, spread, tuned
+from hand import NEVER, runs_of, source_of, spread, tuned
 from initbench import report, stats
 from initbench.cli import terminal
 from initbench.report import FORMATS, block, notices, overview, text
@@ -22,13 +21,6 @@ from initbench.report.words import plain
 from initbench.stats import factors
 from initbench.track.points import NEVER as FINITE
 from initbench.track.points import History, bands
-
-NO_HISTORY = pd.DataFrame({"run": [], "step": [], "metric": [], "layer": pd.array([], "Int16"), "value": []})
-
-
-def source_of(runs: pd.DataFrame, **study: object) -> report.Source:
-    content = {"study": "large", "target": {"metric": "accuracy/train", "value": 0.95}, "arms": [], **study}
-    return report.open_source(SimpleNamespace(runs=runs, history=NO_HISTORY, study=content, folder=Path("nowhere")))
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +147,7 @@ def test_the_terminal_shows_the_first_and_says_where_the_rest_is(monkeypatch, ca
 
 def test_a_page_without_the_archive_says_how_to_make_it():
     source = source_of(runs_of({"base": {0.1: [60.0] * 3}}))
-    command = "python -m initbench.report outputs/large --format archive"
+    command = "python -m initbench.report outputs/hand --format archive"
     assert command in page(source, formats=report.DEFAULT)
     assert command not in page(source, formats=FORMATS)
     assert "archive" not in report.DEFAULT

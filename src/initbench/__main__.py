@@ -106,15 +106,10 @@ def sweep(overrides: list[str], config_dirs: list[str], detach: bool = False, as
 
 def expect(plan: Study, started: float, as_json: bool) -> int:
     """A dry run: say what would be trained and what that takes; nothing is written."""
-    from initbench.study.expected import expected
     from initbench.study.needs import check_needs
-    from initbench.study.saying import say_estimate, say_expected, say_plan
+    from initbench.study.saying import say_dry_run
 
-    stored = plan.stored()
-    say_plan(plan, sum(stored.values()))
-    say_expected(plan)
-    estimate = expected(plan, plan.left(stored), started)
-    say_estimate(estimate)
+    estimate = say_dry_run(plan, started)
     if as_json:
         streams.write(json.dumps(estimate.plain(), indent=1), sys.stdout)
     check_needs(plan)

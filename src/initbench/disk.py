@@ -73,6 +73,18 @@ def published(path: Path, once: bool = False) -> Iterator[Path]:
                 new.unlink()
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write text to a file that appears whole or not at all."""
+    with published(path) as new:
+        new.write_text(text, encoding="utf-8")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there yet."""
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def unfinished(folder: Path) -> list[Path]:
     """Files in a folder whose writers were killed before they were whole.
 

@@ -1,7 +1,7 @@
 """Numbers and other values as words, for the terminal and the report alike."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 READ_AS_OTHER = ("", "null", "true", "false", "nan", "inf", "-inf", "none")
@@ -15,6 +15,15 @@ def plural(n: int, word: str, more: str | None = None) -> str:
     return f"{n:,} {word if n == 1 else more or word + 's'}"
 
 
+def listed(names: Sequence[str], most: int = 4) -> str:
+    """The first of some names, and how many more.
+
+    >>> listed(["a", "b", "c"], most=2), listed(["a", "b"])
+    ('a, b and 1 more', 'a, b')
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
 def together(reasons: Iterable[tuple[str, str]], most: int = 3) -> list[tuple[str, str]]:
     """(arm, reason) with the arms of a reason that more than `most` have in one.
 
@@ -26,10 +35,9 @@ def together(reasons: Iterable[tuple[str, str]], most: int = 3) -> list[tuple[st
         arms_of.setdefault(reason, []).append(arm)
     out = []
     for reason, arms in arms_of.items():
-        rest = f"{', '.join(arms[:most])} and {len(arms) - most:,} more"
-        out += (
-            [(f"{plural(len(arms), 'arm')} ({rest})", reason)] if len(arms) > most else [(arm, reason) for arm in arms]
-        )
+        if len(arms) > most:
+            arms = [f"{plural(len(arms), 'arm')} ({listed(arms, most)})"]
+        out += [(arm, reason) for arm in arms]
     return out
 
 

@@ -20,7 +20,7 @@ from initbench.cli import as_json
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
 from initbench.diagnosis import Signals, diagnose, flags
-from initbench.disk import published
+from initbench.disk import published, write_text
 from initbench.errors import NotApplicable, every, refusal, shown
 from initbench.overrides.read import completed, key_of, texts
 
@@ -352,8 +352,7 @@ def plot(found: Sequence[Inspection], path: Path) -> None:
     panels = [(one.label, step_zero(one.signals)) for one in found[:8]]
     with drawing():
         text = light_svg(flow(panels), "Signals at step 0, layer by layer")
-    with published(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def step_zero(s: Signals) -> dict[str, Any]:

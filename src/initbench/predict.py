@@ -22,7 +22,7 @@ import pandas as pd
 from initbench import stats
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
-from initbench.disk import published
+from initbench.disk import published, write_text
 from initbench.errors import refusal
 from initbench.rng import numpy_stream
 from initbench.store.history import History, HistoryFile, history_of
@@ -340,8 +340,7 @@ def _predicted(args: Namespace) -> int:
     if args.json:
         content = {"score": asdict(found.score), "verdict": found.verdict,
                    "signals": found.signals.to_dict("records")}  # fmt: skip
-        with published(Path(args.json)) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(Path(args.json), json.dumps(content, indent=1) + "\n")
     if args.csv:
         with published(Path(args.csv)) as temporary:
             found.predicted.to_csv(temporary, index=False)

@@ -206,9 +206,18 @@ def figure(given: Prediction, measured: pd.DataFrame) -> str:
     return out.getvalue()
 
 
-def _panel(ax: Any, rows: pd.DataFrame, part: str) -> None:
+def _named(ax: Any, rows: pd.DataFrame, part: str, below: str) -> None:
+    """A panel's title, a name for each of its rows, and the words below it."""
     several = rows["setup"].nunique() > 1
     labels = [", ".join([row["cell"], *[row["setup"]] * several]) for row in records(rows)]
+    ax.tick_params(axis="x", which="both", labelsize=6, rotation=45)
+    ax.set_yticks(range(len(rows)), labels, fontsize=6)
+    ax.invert_yaxis()
+    ax.set_title(part, fontsize=9, loc="left")
+    ax.set_xlabel(f"{rows['quantity'].iloc[0]}{below}", fontsize=7)
+
+
+def _panel(ax: Any, rows: pd.DataFrame, part: str) -> None:
     for y, row in enumerate(records(rows)):
         if np.isnan(row["ratio"]):
             ax.text(1, y, f"no ratio: {row['note']}", va="center", fontsize=6, color=COLOUR[row["word"]])
@@ -223,18 +232,11 @@ def _panel(ax: Any, rows: pd.DataFrame, part: str) -> None:
     within = ax.get_xlim()[1] / ax.get_xlim()[0]
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}x"))
     ax.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: f"{x:g}x") if within < 8 else NullFormatter())
-    ax.tick_params(axis="x", which="both", labelsize=6, rotation=45)
-    ax.set_yticks(range(len(rows)), labels, fontsize=6)
-    ax.invert_yaxis()
-    ax.set_title(part, fontsize=9, loc="left")
-    claims = rows["claims"].iloc[0]
-    ax.set_xlabel(f"{rows['quantity'].iloc[0]}, ratio\n(claimed: {claims} the dotted line)", fontsize=7)
+    _named(ax, rows, part, f", ratio\n(claimed: {rows['claims'].iloc[0]} the dotted line)")
 
 
 def _placed(ax: Any, rows: pd.DataFrame, part: str) -> None:
     """Numbers with their intervals; a grey bar is the region in which the claim puts each."""
-    several = rows["setup"].nunique() > 1
-    labels = [", ".join([row["cell"], *[row["setup"]] * several]) for row in records(rows)]
     known = rows[["ratio", "low", "high", "least", "most"]].to_numpy(float)
     known = known[np.isfinite(known)]
     if len(known) and known.min() > 0 and known.max() > 20 * known.min():
@@ -253,8 +255,4 @@ def _placed(ax: Any, rows: pd.DataFrame, part: str) -> None:
         start, end = max(row["least"], left), min(row["most"], right)
         ax.fill_betweenx([y - 0.35, y + 0.35], start, end, color=TONES["muted"].light, alpha=0.25, lw=0)
     ax.set_xlim(*((left, right) if left < right else (left - 1, right + 1)))
-    ax.tick_params(axis="x", which="both", labelsize=6, rotation=45)
-    ax.set_yticks(range(len(rows)), labels, fontsize=6)
-    ax.invert_yaxis()
-    ax.set_title(part, fontsize=9, loc="left")
-    ax.set_xlabel(f"{rows['quantity'].iloc[0]}\n(claimed: inside the grey bar)", fontsize=7)
+    _named(ax, rows, part, "\n(claimed: inside the grey bar)")

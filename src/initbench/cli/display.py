@@ -21,11 +21,30 @@ from initbench.grammar import duration, plural
 
 REFRESH = 0.2  # seconds between two looks in a terminal
 EVERY = 1.0  # without one
-FIRST_LINE, LINES, LONGEST = (
-    10.0,
-    20,
-    300.0,
-)  # a line after so many seconds, then after each 20th of the time, at most 300
+# a line after so many seconds, then after each 20th of the time, at most 300
+FIRST_LINE, LINES, LONGEST = 10.0, 20, 300.0
+
+
+def due(now: float, begun: float, told: float) -> bool:
+    """Whether a log gets another line: more seldom the longer it takes.
+
+    >>> due(9.0, 0.0, 0.0), due(10.0, 0.0, 0.0), due(1010.0, 0.0, 1000.0), due(1053.0, 0.0, 1000.0)
+    (False, True, False, True)
+    """
+    return now - told >= min(max(FIRST_LINE, (now - begun) / LINES), LONGEST)
+
+
+@contextmanager
+def meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """While the body runs, a thread does `work`, which ends when the event that it is given is set."""
+    stop = threading.Event()
+    thread = threading.Thread(target=work, args=(stop,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 class Done(NamedTuple):
@@ -64,11 +83,11 @@ class Speed:
 class Display:
     """Share done, arms, runs, run-steps a second and time left: a bar in a terminal, else a plain line now and then.
 
-    `done` is asked how far it is; `last`: whether a log gets a line at the end, however short it took.
+    `done` is asked how far it is.
     """
 
-    def __init__(self, arms: int, total: Done, done: Callable[[], Done], last: bool = True) -> None:
-        self.arms, self.total, self.done, self.last = arms, total, done, last
+    def __init__(self, arms: int, total: Done, done: Callable[[], Done]) -> None:
+        self.arms, self.total, self.done = arms, total, done
         self.begun = self.told = time.monotonic()
         self.before = done()
         self.speed = Speed(self.begun, self.before.work)
@@ -79,19 +98,13 @@ class Display:
         if self.before.runs >= self.total.runs or not self.total.run_steps:
             yield
             return
-        stop = threading.Event()
         if not terminal.err.is_terminal:  # a notebook is none
             in_cell = terminal.err.is_jupyter
-            watcher = threading.Thread(target=self.cell if in_cell else self.lines, args=(stop,), daemon=True)
-            watcher.start()
-            try:
+            with meanwhile(self.cell if in_cell else self.lines):
                 yield
-            finally:
-                stop.set()
-                watcher.join()
             if in_cell:
                 streams.write(f"\r{self.text():<110}", sys.stderr)
-            elif self.last or self.told > self.begun:
+            else:
                 self.line()
             return
         columns = (
@@ -102,18 +115,13 @@ class Display:
             task = bar.add_task("training", total=self.total.work, note="", left="")
             bar.update(task, completed=self.before.work)
 
-            def refresh() -> None:
+            def refresh(stop: threading.Event) -> None:
                 while not stop.wait(REFRESH):
                     done, left = self.look()
                     bar.update(task, completed=min(done.work, self.total.work), note=self.note(done), left=left)
 
-            thread = threading.Thread(target=refresh, daemon=True)
-            thread.start()
-            try:
+            with meanwhile(refresh):
                 yield
-            finally:
-                stop.set()
-                thread.join()
 
     def look(self) -> tuple[Done, str]:
         """How far it is, and the time left in words."""
@@ -131,7 +139,7 @@ class Display:
         """Plain lines until `stop`, more seldom the longer it takes."""
         while not stop.wait(EVERY):
             now = time.monotonic()
-            if now - self.told >= min(max(FIRST_LINE, (now - self.begun) / LINES), LONGEST):
+            if due(now, self.begun, self.told):
                 self.told = now
                 self.line()
             else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from initbench import grammar
 from initbench.config.cautions import Caution
 from initbench.config.checks import check, check_choice, one_of
 from initbench.data.dataset import EXACT, Dataset, check_numbers, checked
@@ -314,5 +315,4 @@ def listed(names: Sequence[str]) -> str:
     >>> listed(["a", "b"])
     'a, b'
     """
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(shown(name) for name in names[:NAMED]) + more
+    return grammar.listed([shown(name) for name in names], NAMED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from initbench.config.cautions import Caution
 from initbench.errors import InputError, refusal
+from initbench.grammar import listed
 from initbench.own.code import OwnCodeFailed, guarded
 from initbench.parameters.naming import stored_parameters
 from initbench.parameters.storage import check_shaped, computed_tensors, memories
@@ -48,7 +49,7 @@ class Reach:
     @property
     def left(self) -> str:
         """The parameters that keep the module's own start, the largest first."""
-        return listed([name for name, _ in sorted(self.kept, key=lambda one: -one[1])])
+        return listed([name for name, _ in sorted(self.kept, key=lambda one: -one[1])], NAMED)
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
@@ -66,14 +67,14 @@ class Reach:
             found.append(
                 Caution(
                     "Frozen parameters",
-                    f"{listed(self.frozen)}: requires_grad=False, so training never changes them from their start",
+                    f"{listed(self.frozen, NAMED)}: requires_grad=False, so training never changes them from their start",
                 )
             )
         if self.untrained:
             found.append(
                 Caution(
                     "Some parameters never train",
-                    f"{listed(self.untrained)}: no gradient reaches them (unused, detached, or under torch.no_grad)",
+                    f"{listed(self.untrained, NAMED)}: no gradient reaches them (unused, detached, or under torch.no_grad)",
                 )
             )
         if self.probabilities:
@@ -87,7 +88,7 @@ class Reach:
             found.append(
                 Caution(
                     "Evaluated with running statistics",
-                    f"{listed(self.running)}: losses are taken in evaluation mode, where running averages stand in for "
+                    f"{listed(self.running, NAMED)}: losses are taken in evaluation mode, where running averages stand in for "
                     f"the batch's, so the first evaluations lag behind training",
                 )
             )
@@ -95,7 +96,7 @@ class Reach:
             found.append(
                 Caution(
                     "Layers are also used without being called",
-                    f"{listed(self.elsewhere)}: the forward pass also reads the parameter by itself; sharing and "
+                    f"{listed(self.elsewhere, NAMED)}: the forward pass also reads the parameter by itself; sharing and "
                     f"layer measures see calls of nn.Linear only",
                 )
             )
@@ -110,16 +111,6 @@ class Reach:
         return tuple(found)
 
 
-def listed(names: Sequence[str]) -> str:
-    """Some names, and how many more.
-
-    >>> listed(["a", "b"]), listed([str(n) for n in range(8)])
-    ('a, b', '0, 1, 2, 3, 4, 5 and 2 more')
-    """
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
 def check_storable(module: nn.Module, target: object) -> None:
     """Refuse a module whose nn.Linear weights cannot be filled and read as what they are."""
     where = f"model.target={target}"
@@ -129,7 +120,7 @@ def check_storable(module: nn.Module, target: object) -> None:
     except InputError:
         raise refusal(where, "it has lazy layers, without shapes yet", "give the layers their sizes") from None
     if meta := [parameter.slot for parameter in parameters if parameter.tensor.is_meta]:
-        raise refusal(where, f"{listed(meta)} on the meta device", "make the module with numbers")
+        raise refusal(where, f"{listed(meta, NAMED)} on the meta device", "make the module with numbers")
     for one in computed_tensors(module):
         if isinstance(one.layer, nn.Linear):
             raise refusal(where, one, "an initializer fills stored weights only: leave that layer plain")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
-from initbench.store.history import HistoryFile
+from initbench.store.history import HistoryFile, names_of
 from initbench.study.results import Results
 
 
@@ -32,7 +32,7 @@ ENDED = ("status", "diverged_at", "steps", "steps_to_target", "flops_to_target")
 
 def metrics_of(results: Results, asked: str | None) -> list[str]:
     """The metrics to export: those of the whole net (losses, accuracies), `all`, or the named ones."""
-    known = known_metrics(results)
+    known = names_of(results.measured)
     if asked is None:
         return [name for name, whole_net in known.items() if whole_net]
     wanted = list(known) if asked == "all" else list(dict.fromkeys(name.strip() for name in asked.split(",")))
@@ -40,14 +40,6 @@ def metrics_of(results: Results, asked: str | None) -> list[str]:
         if name not in known:
             raise refusal(f"--metrics {shown(name)}", "this study has no such metric", f"{one_of(name, known)}, or all")
     return wanted
-
-
-def known_metrics(results: Results) -> dict[str, bool]:
-    """Every metric, and whether it has values of the whole net."""
-    if isinstance(results.measured, HistoryFile):
-        return results.measured.metrics
-    history = results.history
-    return {str(name): bool(part["layer"].isna().any()) for name, part in history.groupby("metric", observed=True)}
 
 
 def history_of(results: Results, metrics: Sequence[str]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from initbench.disk import naming, published
+from initbench.disk import make_folder, published
 from initbench.errors import one_line, refusal
 from initbench.export.curves import Curves, as_path, curves, history_of
 from initbench.study.results import Results
@@ -128,5 +128,4 @@ def check_folder(tool: str, folder: Path) -> None:
             raise refusal(
                 folder, "it is not empty, and curves would be added to those in it", "name another --out, or remove it"
             )
-    with naming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)

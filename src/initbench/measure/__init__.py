@@ -82,43 +82,38 @@ class Measure:
     light: bool = True
 
 
+def rows(over: str, *functions: Callable[[Probe], Tensor | None], light: bool = True) -> dict[str, Measure]:
+    """Measures that are called as their functions."""
+    return {function.__name__: Measure(function, over, light) for function in functions}
+
+
 MEASURES: dict[str, Measure] = {
     "weight_mean": Measure(lambda p: stack([mean(w) for w in p.weights]), "layer"),
     "weight_std": Measure(lambda p: stack([spread(w) for w in p.weights]), "layer"),
     "weight_norm": Measure(lambda p: stack([norm(w) for w in p.weights]), "layer"),
     "bias_norm": Measure(lambda p: stack([norm(p.stored[s.name]) for s in p.scheme.biases]), "bias"),
-    "weight_spectral_norm": Measure(geometry.weight_spectral_norm, "layer", light=False),
-    "weight_stable_rank": Measure(geometry.weight_stable_rank, "layer", light=False),
+    **rows("layer", geometry.weight_spectral_norm, geometry.weight_stable_rank, light=False),
     "grad_norm": Measure(lambda p: stack([norm(p.grads[s.name]) for s in p.scheme.weights]), "slot"),
     "grad_std": Measure(lambda p: stack([spread(p.grads[s.name]) for s in p.scheme.weights]), "slot"),
     "bias_grad_norm": Measure(lambda p: stack([norm(p.grads[s.name]) for s in p.scheme.biases]), "bias"),
-    "use_grad_norm": Measure(uses.use_grad_norm, "shared_layer"),
-    "use_grad_cosine": Measure(uses.use_grad_cosine, "shared_layer"),
-    "use_grad_alignment": Measure(uses.use_grad_alignment, "shared_slot"),
-    "use_grad_coherence": Measure(uses.use_grad_coherence, "shared_slot"),
-    "update_ratio": Measure(update_ratio, "slot"),
+    **rows("shared_layer", uses.use_grad_norm, uses.use_grad_cosine),
+    **rows("shared_slot", uses.use_grad_alignment, uses.use_grad_coherence),
+    **rows("slot", update_ratio),
     "preactivation_msq": Measure(lambda p: stack([msq(z) for z in p.zs]), "layer"),
     "activation_msq": Measure(lambda p: stack([msq(h) for h in p.outputs]), "layer"),
     "activation_mean": Measure(lambda p: stack([mean(h) for h in p.outputs]), "layer"),
-    "dead_fraction": Measure(signals.dead_fraction, "hidden"),
-    "saturated_fraction": Measure(signals.saturated_fraction, "hidden"),
-    "backward_msq": Measure(signals.backward_msq, "layer"),
-    "jacobian_sv_mean_square": Measure(geometry.jacobian_sv_mean_square, "later", light=False),
-    "jacobian_sv_max": Measure(geometry.jacobian_sv_max, "later", light=False),
-    "jacobian_sv_min": Measure(geometry.jacobian_sv_min, "later", light=False),
-    "jacobian_sv_square_var": Measure(geometry.jacobian_sv_square_var, "later", light=False),
-    "cosine_similarity": Measure(geometry.cosine_similarity, "layer", light=False),
-    "preactivation_cosine": Measure(geometry.preactivation_cosine, "layer", light=False),
-    "unit_correlation": Measure(geometry.unit_correlation, "layer", light=False),
-    "activation_participation_ratio": Measure(geometry.activation_participation_ratio, "layer", light=False),
-    "unit_spread": Measure(geometry.unit_spread, "layer", light=False),
-    "activation_change_msq": Measure(signals.activation_change_msq, "layer"),
-    "distance_from_start": Measure(distance_from_start, "layer", light=False),
+    **rows("hidden", signals.dead_fraction, signals.saturated_fraction),
+    **rows("layer", signals.backward_msq),
+    **rows("later", geometry.jacobian_sv_mean_square, geometry.jacobian_sv_max, light=False),
+    **rows("later", geometry.jacobian_sv_min, geometry.jacobian_sv_square_var, light=False),
+    **rows("layer", geometry.cosine_similarity, geometry.preactivation_cosine, geometry.unit_correlation, light=False),
+    **rows("layer", geometry.activation_participation_ratio, geometry.unit_spread, light=False),
+    **rows("layer", signals.activation_change_msq),
+    **rows("layer", distance_from_start, light=False),
     "weight_grad_product": Measure(
         lambda p: stack([dot(p.stored[s.name], p.grads[s.name]) for s in p.scheme.weights]), "slot", light=False
     ),
-    "weight_sv_min": Measure(geometry.weight_sv_min, "layer", light=False),
-    "weight_condition": Measure(geometry.weight_condition, "layer", light=False),
+    **rows("layer", geometry.weight_sv_min, geometry.weight_condition, light=False),
     "preactivation_msq_std": Measure(lambda p: stack([signals.sample_std(z) for z in p.zs]), "layer", light=False),
     "activation_msq_std": Measure(lambda p: stack([signals.sample_std(h) for h in p.outputs]), "layer", light=False),
     "preactivation_msq_first": Measure(
@@ -127,18 +122,12 @@ MEASURES: dict[str, Measure] = {
     "activation_msq_first": Measure(
         lambda p: stack([signals.by_sample(h[:, :, :1])[:, 0] for h in p.outputs]), "layer", light=False
     ),
-    "jacobian_sv_median": Measure(geometry.jacobian_sv_median, "later", light=False),
-    "input_jacobian_sv_mean_square": Measure(geometry.input_jacobian_sv_mean_square, "layer", light=False),
-    "input_jacobian_sv_max": Measure(geometry.input_jacobian_sv_max, "layer", light=False),
-    "input_jacobian_sv_median": Measure(geometry.input_jacobian_sv_median, "layer", light=False),
-    "input_jacobian_sv_min": Measure(geometry.input_jacobian_sv_min, "layer", light=False),
-    "product_eigenvalue_max": Measure(linear.product_eigenvalue_max, "run", light=False),
-    "product_eigenvalue_min": Measure(linear.product_eigenvalue_min, "run", light=False),
-    "mode_strength": Measure(linear.mode_strength, "mode", light=False),
-    "sharpness": Measure(sharpness, "run", light=False),
-    "step_sharpness": Measure(step_sharpness, "run", light=False),
-    "gradient_noise_scale": Measure(gradient_noise_scale, "run", light=False),
-    "kernel_change": Measure(kernel_change, "run", light=False),
+    **rows("later", geometry.jacobian_sv_median, light=False),
+    **rows("layer", geometry.input_jacobian_sv_mean_square, geometry.input_jacobian_sv_max, light=False),
+    **rows("layer", geometry.input_jacobian_sv_median, geometry.input_jacobian_sv_min, light=False),
+    **rows("run", linear.product_eigenvalue_max, linear.product_eigenvalue_min, light=False),
+    **rows("mode", linear.mode_strength, light=False),
+    **rows("run", sharpness, step_sharpness, gradient_noise_scale, kernel_change, light=False),
 }
 LANDSCAPE = ("sharpness", "step_sharpness", "gradient_noise_scale", "kernel_change")  # ten times as dear as the rest
 SETS: dict[str, tuple[str, ...]] = {

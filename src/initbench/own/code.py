@@ -46,7 +46,7 @@ def advised(failure: OwnCodeFailed, do: str) -> OwnCodeFailed:
 
 
 @contextmanager
-def reasons(what: str, doing: str = "it raised ", do: str = MEND) -> Iterator[None]:
+def reasons(what: str, doing: str = "it raised ") -> Iterator[None]:
     """Inside: whatever is raised comes out as OwnCodeFailed; refusals and Ctrl-C as they are.
 
     >>> with reasons("init=f"):
@@ -59,13 +59,11 @@ def reasons(what: str, doing: str = "it raised ", do: str = MEND) -> Iterator[No
     except (InputError, NotApplicable, KeyboardInterrupt):
         raise
     except BaseException as error:
-        raise failed(what, f"{doing}{line(error)}{place(error)}", do) from error
+        raise failed(what, f"{doing}{line(error)}{place(error)}") from error
 
 
 @contextmanager
-def guarded(
-    what: str, doing: str = "it raised ", do: str = MEND, seed: int | None = None, environment: bool = True
-) -> Iterator[None]:
+def guarded(what: str, doing: str = "it raised ", seed: int | None = None, environment: bool = True) -> Iterator[None]:
     """`reasons`, with global state put back; `seed` seeds the global generators meanwhile. What is printed goes to stderr.
 
     >>> before = os.getcwd()
@@ -74,7 +72,7 @@ def guarded(
     >>> os.getcwd() == before
     True
     """
-    with reasons(what, doing, do), state_kept(environment), redirect_stdout(sys.stderr):
+    with reasons(what, doing), state_kept(environment), redirect_stdout(sys.stderr):
         if seed is not None:
             seed_all(seed)
         yield

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from torch import Tensor, nn
 
 from initbench.errors import refusal, shown
+from initbench.grammar import listed
 from initbench.parameters.storage import computed_tensors
 
 
@@ -103,10 +104,9 @@ def nearest(name: object, known: Iterable[str], most: int = 12) -> str:
     """
     known = list(known)
     near = get_close_matches(str(name), known, n=3, cutoff=0.6)
-    listed = [*near, *(one for one in known if one not in near)]
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    names = [*near, *(one for one in known if one not in near)]
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"{hint}must be one of: {', '.join(listed[:most]) or 'none'}{more}"
+    return f"{hint}must be one of: {listed(names, most) or 'none'}"
 
 
 def constants(module: nn.Module) -> Iterator[tuple[str, str, Tensor]]:

@@ -246,8 +246,7 @@ def separate_objects(module: nn.Module, apart: set[str]) -> None:
                         "make a layer of its own there",
                     ) from None
                 part._modules[name] = child
-            if id(child) not in seen:
-                seen.add(id(child))
+            seen.add(id(child))
             visit(child, here)
 
     seen.add(id(module))

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from initbench.errors import refusal
 from initbench.parameters.naming import check_module, stored_parameters
+from initbench.parameters.storage import evaluating
 
 # attributes of a parameter that are tensors but not its value; .T or .data are uses
 READS = ("grad", "_grad", "_base")
@@ -61,14 +62,8 @@ class Uses(TorchFunctionMode):
 @contextmanager
 def quiet(module: nn.Module) -> Iterator[None]:
     """Evaluation mode, no graph, and the random state put back: a forward pass that leaves no trace."""
-    training = [part.training for part in module.modules()]
-    module.eval()
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        for part, was in zip(module.modules(), training):
-            part.training = was
+    with evaluating(module), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        yield
 
 
 def count_uses(module: nn.Module, inputs: Any) -> dict[str, int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from initbench.config.checks import one_of
-from initbench.disk import naming, published
+from initbench.disk import make_folder, naming, published
 from initbench.errors import refusal, shown
 from initbench.report.source import Source, open_source
 
@@ -47,8 +47,7 @@ def build(
 def write(source: Source, formats: Iterable[str] | str) -> dict[str, Path]:
     """Write the report of an opened study; gives {file name: path}."""
     files = _files(_wanted(formats), source)
-    with naming(source.folder):
-        source.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(source.folder)
     return {name: _write(source.folder / name, content) for name, content in files.items()}
 
 
@@ -78,8 +77,7 @@ def build_versus(
     both = versus.Versus(*(open_source(one, target=target) for one in (first, second)))
     folder = both.b.folder
     contents = versus.files(both, wanted)
-    with naming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return {name: _write(folder / name, content) for name, content in contents.items()}
 
 

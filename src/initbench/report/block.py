@@ -107,6 +107,11 @@ def n_of(board: pd.DataFrame) -> str:
     return f"n = {span} seeds per setup, {num.plural(len(board), 'setup')}"
 
 
+def not_drawn(left: int) -> str:
+    """That so many setups have no curves of their own; nothing where all have."""
+    return f"; {left:,} more setups not drawn: history.parquet" if left else ""
+
+
 def thinned(board: pd.DataFrame) -> str:
     left = len(board) - len(thin_rows(board))
     return f"; {left:,} more in the table" if left else ""

@@ -13,7 +13,7 @@ import pandas as pd
 from initbench import stats
 from initbench.report import judged, looked, overview, pairs, sentences, tables, why
 from initbench.report import numbers as num
-from initbench.report.block import Block, Draw, Item, drawn_settings, in_table, n_of, settings_of, thinned
+from initbench.report.block import Block, Draw, Item, drawn_settings, in_table, n_of, not_drawn, settings_of, thinned
 from initbench.report.figures import forest, steps, training
 from initbench.report.figures.common import picked
 from initbench.report.source import Source
@@ -173,9 +173,7 @@ def loss_curves(source: Source, draw: Draw) -> Block:
         sentence = sentences.about_losses(board)
         figure = training.losses(board[board["arm"].isin(arms)], train, val)
         svg = draw.svg(figure, "losses", setting, "Loss curves", sentence)
-        left = len(board) - len(arms)
-        rest = f"; {left:,} more setups not drawn: history.parquet" if left else ""
-        block.items.append(Item(html(sentence), svg, n_of(board) + rest, heading))
+        block.items.append(Item(html(sentence), svg, n_of(board) + not_drawn(len(board) - len(arms)), heading))
     return block
 
 
@@ -197,9 +195,7 @@ def gradients(source: Source, draw: Draw) -> Block:
         sentence = sentences.about_layers(board, maps)
         figure = training.layers(arms, draw.names, maps, tied_layers(source))
         svg = draw.svg(figure, "layers", setting, "Gradient norm by layer and step", sentence)
-        left = len(board) - len(arms)
-        rest = f"; {left:,} more setups not drawn: history.parquet" if left else ""
-        block.items.append(Item(html(sentence), svg, n_of(board) + rest, heading))
+        block.items.append(Item(html(sentence), svg, n_of(board) + not_drawn(len(board) - len(arms)), heading))
     return block
 
 

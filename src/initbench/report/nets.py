@@ -36,7 +36,7 @@ def about_family(source: Source) -> list[Notice]:
     """How many comparisons the words are corrected for, and what that means for them."""
     out = []
     for setting in source.settings:
-        where = "" if len(source.settings) == 1 else f" ({setting})"
+        where = source.among(setting)
         pairs = stats.distinct(source.part(source.pairs, setting))
         judged = pairs[~pairs["verdict"].isin(["baseline", stats.NOT_JUDGED])]
         size = int(judged["family"].max()) if len(judged) else 0

@@ -125,7 +125,7 @@ def _about_target(source: Source) -> list[Notice]:
         board = source.part(source.board, setting)
         if (board["share"] >= stats.GATE).any() or (board["failed"] == board["n"]).all():
             continue
-        where = "" if len(source.settings) == 1 else f" ({setting})"
+        where = source.among(setting)
         goal = num.target_words(*source.target)
         if (board["diverged"] + board["failed"] == board["n"]).all():
             smaller = Code(stats.wider(sorted({float(lr) for lr in source.runs["optim.lr"]}), {"low"}))
@@ -229,7 +229,7 @@ def _less_tuned(board: pd.DataFrame, source: Source) -> list[Notice]:
         missing = set().union(*(rates[str(row["arm"])] for row in more)) - own
         runs = len(missing) * int(base["n"].iloc[0])
         grid = f"optim.lr=[{','.join(num.rate(lr) for lr in sorted(own | missing))}]"
-        where = "" if len(source.settings) == 1 else f" ({setting})"
+        where = source.among(setting)
         text = say(
             "{} had {}, up to {} for {}. Published speed-ups of 1.4 to 2x shrank to 1.1 to 1.4x once the baseline was tuned as "
             "well (arXiv 2509.02046). The rates that it lacks take {}: {}.",
@@ -258,7 +258,7 @@ def _about_looks(source: Source) -> list[Notice]:
     for one in source.study.get("looked") or []:
         if source.decide is not None or one["setting"] not in source.settings:
             continue
-        where = "" if len(source.settings) == 1 else f" ({one['setting']})"
+        where = source.among(str(one["setting"]))
         seeds = ", ".join(str(n) for n in one["n"])
         wrong = num.percent(round(float(one["error"]), 3))
         text = say(
@@ -278,7 +278,7 @@ def _about_power(source: Source) -> list[Notice]:
         size = stats.callable_ratio(pairs)
         if size is None or len(pairs) < 2 or source.decide is not None:
             continue
-        where = "" if len(source.settings) == 1 else f" ({setting})"
+        where = source.among(setting)
         undecided = pairs[pairs["verdict"] == "undecided"]
         n = int(pairs["pairs"].median())
         text = say("{}Undecided: {} of {}{}.", _called(pairs), str(len(undecided)), num.plural(len(pairs) - 1, "comparison"),
@@ -320,7 +320,7 @@ def _about_many(source: Source) -> list[Notice]:
         crossed = f" ({made:,} setups, since their axes cross)" if made > CONFIRM else ""
         asked = {axis: ",".join(values) for axis, values in axes.items()}
         asked["seeds"] = f"[{','.join(str(fresh + k) for k in range(20))}]"
-        where = "" if len(source.settings) == 1 else f" ({setting})"
+        where = source.among(setting)
         text = say("Confirm the first {} on fresh seeds{}: {}.", str(CONFIRM), crossed, Code(command_of(source, asked)))
         out.append(Notice(f"The first of {num.plural(len(board), 'setup')} looks faster than it is{where}", text))
     return out
@@ -342,7 +342,7 @@ def _about_baseline(source: Source) -> list[Notice]:
         why = "is not among the arms"
         if len(there):
             why = f"arrives in only {num.count(there['reached'].iloc[0], there['n'].iloc[0])} seeds"
-        where = "" if len(source.settings) == 1 else f" ({setting})"
+        where = source.among(setting)
         first = "the first listed" + (" that arrives" if row["share"] >= stats.GATE else "")
         text = say("The baseline {} {}: ratios are to {}, {}.", wanted, why, used.iloc[0], first)
         out.append(Notice(f"Ratios are not to the baseline{where}", text))

@@ -222,8 +222,7 @@ def where_it_ran(source: Source) -> list[tuple[str, str]]:
         ("Created", str(study.get("created") or "unknown")),
         *([("Took", f"{float(elapsed):,.1f} seconds")] if elapsed is not None else []),
         ("MLflow", pairs(tracking) if tracking else "not tracked"),
-        ("Settings", _settings(source)),
-    ][: 6 if elapsed is not None else 5]
+    ]
 
 
 def rebuild_commands(source: Source, command: str | None = None, focus: str | None = None) -> str:

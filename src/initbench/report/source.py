@@ -125,6 +125,10 @@ class Source:
         """The rows of one setting."""
         return frame[frame["setting"].astype(str) == setting]
 
+    def among(self, setting: str) -> str:
+        """A setting at the end of a title: nothing where it is the only one."""
+        return "" if len(self.settings) == 1 else f" ({setting})"
+
     def arrives(self, setting: str) -> bool:
         """Whether any run at a chosen learning rate of this setting arrived: steps are compared, else losses."""
         return bool((self.part(self.board, setting)["reached"] > 0).any())

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from initbench import stats
-from initbench.report.block import Block, Draw, Item, n_of, settings_of
+from initbench.report.block import Block, Draw, Item, n_of, not_drawn, settings_of
 from initbench.report.figures import why as figures
 from initbench.report.figures.common import picked
 from initbench.report.figures.why import FLOW
@@ -41,8 +41,7 @@ def why(source: Source, draw: Draw) -> Block:
         panels = flow_panels(source, part, names)
         aligned, chance = alignment_of(source, part)
         spectra = spectrum_panels(source, part, names)
-        left = len(board) - len(names)
-        rest = f"; {left:,} more setups not drawn: history.parquet" if left else ""
+        rest = not_drawn(len(board) - len(names))
         shown: list[tuple[str, str, Figure, Sentence]] = []
         if panels:
             shown.append(("flow", "Signals by layer", figures.flow(panels), about_flow(panels)))

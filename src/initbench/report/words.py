@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
+from initbench.grammar import listed as listed  # said in the same words as in the terminal
+
 
 class Bold(str):
     """A name to stand out: the setup an answer speaks of."""
@@ -98,13 +100,3 @@ def code_span(text: str) -> str:
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     pad = " " if text.startswith("`") or text.endswith("`") else ""
     return f"{fence}{pad}{text}{pad}{fence}"
-
-
-def listed(names: list[str], most: int = 4) -> str:
-    """
-    >>> listed(["a", "b", "c"], most=2)
-    'a, b and 1 more'
-    """
-    if len(names) <= most:
-        return ", ".join(names)
-    return ", ".join(names[:most]) + f" and {len(names) - most:,} more"

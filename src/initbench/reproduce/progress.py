@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from initbench.cli import streams
-from initbench.cli.display import FIRST_LINE, LINES, LONGEST
+from initbench.cli.display import due, meanwhile
 from initbench.grammar import duration, plural
 from initbench.reproduce.work import NOTHING, Work, total
 
@@ -109,7 +109,7 @@ class Progress:
 
         self.under_way = trained
         try:
-            with self.ticking():
+            with meanwhile(self.lines):
                 yield asked.append
         finally:
             self.under_way = None
@@ -122,26 +122,14 @@ class Progress:
         self.runs = self.runs[0] + here, self.runs[1] + kept
         tell(f"  {origin(here, kept)}, {duration(took)}")
 
-    @contextmanager
-    def ticking(self) -> Iterator[None]:
-        """A line now and then while the body runs, more seldom the longer it takes."""
-        stop, began = threading.Event(), self.clock()
-
-        def tick() -> None:
-            told = began
-            while not stop.wait(EVERY):
-                now = self.clock()
-                if now - told >= min(max(FIRST_LINE, (now - began) / LINES), LONGEST):
-                    told = now
-                    tell(f"  {self.line()}")
-
-        thread = threading.Thread(target=tick, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+    def lines(self, stop: threading.Event) -> None:
+        """A line now and then until `stop`, more seldom the longer it takes."""
+        began = told = self.clock()
+        while not stop.wait(EVERY):
+            now = self.clock()
+            if due(now, began, told):
+                told = now
+                tell(f"  {self.line()}")
 
     def note(self) -> str:
         """Runs done, time since the beginning, and time left."""

@@ -22,15 +22,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Transposed(Formula):
-    """W_dec = W_enc^T (tied autoencoders; Press & Wolf 2017)."""
-
-    encoder: str  # (R, m, n)
+class Named(Formula):
+    """A formula whose fields of text name the stored tensors that it reads, in their order."""
 
     @property
     def names(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (self.encoder,)
+        return tuple(value for value in vars(self).values() if isinstance(value, str))
+
+
+@dataclass(frozen=True)
+class Transposed(Named):
+    """W_dec = W_enc^T (tied autoencoders; Press & Wolf 2017)."""
+
+    encoder: str  # (R, m, n)
 
     def weight(self, stored: Mapping[str, Tensor]) -> Tensor:
         return stored[self.encoder].transpose(1, 2)
@@ -40,14 +44,10 @@ class Transposed(Formula):
 
 
 @dataclass(frozen=True)
-class Itself(Formula):
+class Itself(Named):
     """W = stored: a layer that uses its group's tensor as it is, beside layers that do not."""
 
     base: str
-
-    @property
-    def names(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (self.base,)
 
     def weight(self, stored: Mapping[str, Tensor]) -> Tensor:
         return stored[self.base]
@@ -57,17 +57,13 @@ class Itself(Formula):
 
 
 @dataclass(frozen=True)
-class LowRankDelta(Formula):
+class LowRankDelta(Named):
     """W_l = W0 + B_l A_l, B (m, r), A (r, n) (relaxed recursive sharing, 2410.20672)."""
 
     base: str
     left: str
     right: str
     flops: int
-
-    @property
-    def names(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (self.base, self.left, self.right)
 
     def weight(self, stored: Mapping[str, Tensor]) -> Tensor:
         return stored[self.base] + stored[self.left] @ stored[self.right]
@@ -81,17 +77,13 @@ class LowRankDelta(Formula):
 
 
 @dataclass(frozen=True)
-class Scaled(Formula):
+class Scaled(Named):
     """W_l = diag(s_l) W0 diag(t_l), s (m,), t (n,) (BatchEnsemble)."""
 
     base: str
     out: str
     into: str
     flops: int
-
-    @property
-    def names(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (self.base, self.out, self.into)
 
     def weight(self, stored: Mapping[str, Tensor]) -> Tensor:
         return stored[self.base] * stored[self.out].unsqueeze(2) * stored[self.into].unsqueeze(1)
@@ -108,16 +100,12 @@ class Scaled(Formula):
 
 
 @dataclass(frozen=True)
-class Coefficients(Formula):
+class Coefficients(Named):
     """W_l = sum_j a_lj T_j over a bank T (k, m, n) (Savarese & Maire 2019)."""
 
     bank: str
     coefficients: str
     flops: int
-
-    @property
-    def names(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (self.bank, self.coefficients)
 
     def weight(self, stored: Mapping[str, Tensor]) -> Tensor:
         bank, a = stored[self.bank], stored[self.coefficients][:, :, None, None]
@@ -135,16 +123,12 @@ class Coefficients(Formula):
 
 
 @dataclass(frozen=True)
-class Basis(Formula):
+class Basis(Named):
     """W_l = B C_l, B (m, r) common to all layers, C_l (r, n) (2410.03765)."""
 
     basis: str
     own: str
     flops: int
-
-    @property
-    def names(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (self.basis, self.own)
 
     def weight(self, stored: Mapping[str, Tensor]) -> Tensor:
         return stored[self.basis] @ stored[self.own]
@@ -157,17 +141,13 @@ class Basis(Formula):
 
 
 @dataclass(frozen=True)
-class Turned(Formula):
+class Turned(Named):
     """W_l = P_l W0 Q_l, P (m, m) and Q (n, n) orthogonal and frozen: permutations or rotations."""
 
     base: str
     out: str
     into: str
     flops: int
-
-    @property
-    def names(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (self.base, self.out, self.into)
 
     def weight(self, stored: Mapping[str, Tensor]) -> Tensor:
         return stored[self.out] @ stored[self.base] @ stored[self.into]
@@ -177,7 +157,7 @@ class Turned(Formula):
 
 
 @dataclass(frozen=True, eq=False)
-class Indexed(Formula):
+class Indexed(Named):
     """W_ij = sign_ij v_index(i,j): every entry of the weight is plus or minus one stored number.
 
     Hashed weights, circulant and block-circulant matrices are this with another index; see `hashed`, `circulant`,
@@ -187,10 +167,6 @@ class Indexed(Formula):
     values: str
     index: np.ndarray
     sign: np.ndarray
-
-    @property
-    def names(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (self.values,)
 
     @property
     def flops(self) -> int:  # type: ignore[override]

@@ -165,11 +165,18 @@ def more_seeds(seeds: Sequence[int], total: int) -> str:
     ('seeds=20', "'seeds=[3,5,6,7]'")
     """
     have = sorted(int(seed) for seed in seeds)
-    total = max(total, len(have))
     if have == list(range(len(have))):
-        return f"seeds={total}"
-    fresh = range(have[-1] + 1, have[-1] + 1 + total - len(have))
-    return f"'seeds=[{','.join(str(seed) for seed in [*have, *fresh])}]'"
+        return f"seeds={max(total, len(have))}"
+    return f"'seeds=[{','.join(map(str, with_more(have, total)))}]'"
+
+
+def with_more(seeds: Sequence[int], total: int) -> tuple[int, ...]:
+    """Seeds, ascending, and so many after the last that there are `total`.
+
+    >>> with_more((0, 1), 4), with_more((3, 5), 4), with_more((3, 5), 1)
+    ((0, 1, 2, 3), (3, 5, 6, 7), (3, 5))
+    """
+    return (*seeds, *range(seeds[-1] + 1, seeds[-1] + 1 + total - len(seeds)))
 
 
 def wider(rates: Sequence[float], sides: set[str]) -> str:

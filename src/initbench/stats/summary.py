@@ -76,12 +76,12 @@ def over_seeds(values: np.ndarray, of: Callable[..., np.ndarray]) -> tuple[float
     return float(of(values)), float(low), float(high)
 
 
-def loss_area(runs: pd.DataFrame, history: History, metric: str = "loss/train") -> np.ndarray:
+def loss_area(runs: pd.DataFrame, history: History) -> np.ndarray:
     """``1 / tau integral_0^tau loss`` of each run (len(runs),), trapezoids between evaluations.
 
     Infinite for a run that diverged or lacks a value up to its budget.
     """
-    rows = select(history, metric, runs["run"])
+    rows = select(history, "loss/train", runs["run"])
     rows = rows[rows["layer"].isna().to_numpy()]
     rows = pd.DataFrame(
         {"run": rows["run"].astype(str), "step": rows["step"].to_numpy(float), "value": rows["value"].to_numpy(float)}

@@ -9,7 +9,7 @@ import pandas as pd
 
 from initbench.config.checks import one_of
 from initbench.errors import refusal, shown
-from initbench.store.history import History, HistoryFile
+from initbench.store.history import History, HistoryFile, names_of
 
 
 def steps_to_target(history: History, runs: pd.DataFrame, metric: str, value: float) -> pd.Series:
@@ -87,14 +87,12 @@ def value_at(history: History, run: pd.Series, step: pd.Series, metric: str) -> 
 
 def whole_net(history: History) -> list[str]:
     """Names of the metrics the history holds for the whole net (no layer), sorted."""
-    if isinstance(history, HistoryFile):
-        return [name for name, whole in history.metrics.items() if whole]
-    return sorted(history.loc[history["layer"].isna(), "metric"].astype(str).unique())
+    return [name for name, whole in names_of(history).items() if whole]
 
 
 def metrics(history: History) -> list[str]:
     """Names of the metrics the history holds, sorted."""
-    return sorted(history.metrics if isinstance(history, HistoryFile) else history["metric"].astype(str).unique())
+    return list(names_of(history))
 
 
 def select(history: History, metric: str, runs: Iterable[str] | None = None) -> pd.DataFrame:

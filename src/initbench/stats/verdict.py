@@ -201,12 +201,10 @@ def stands(verdict: Verdict, earlier: Verdict) -> Verdict:
 SURE = 0.88
 
 
-def seeds_to_decide(
-    one: Contrast, test: str, family: int, at: Sequence[int] = (), sure: float = SURE, most: int = 1000
-) -> int | None:
-    """How many seeds in all would probably decide, judged as one more look; None: more than `most`.
+def seeds_to_decide(one: Contrast, test: str, family: int, at: Sequence[int] = ()) -> int | None:
+    """How many seeds in all would probably decide, judged as one more look; None: more than 1000.
 
-    The smallest m > n with ``P(|D| >= t_{1 - a/2k} s/sqrt(m) or |D| <= log 1.1 - t_{1-b/2} s/sqrt(m)) >= sure``: faster or slower, or
+    The smallest m > n with ``P(|D| >= t_{1 - a/2k} s/sqrt(m) or |D| <= log 1.1 - t_{1-b/2} s/sqrt(m)) >= SURE``: faster or slower, or
     equivalent. D, the estimate from m seeds, n of which are there: ``d + t_{n-1} s sqrt(1/n - 1/m)``. k = `family`: the
     comparisons that Holm's correction still counts; a and b: levels of a look, of the looks `at` and this one.
 
@@ -216,7 +214,7 @@ def seeds_to_decide(
     """
     looks = tuple(at) if at and at[-1] > one.n else (*(at or (one.n,)), 4 * max(one.n, 1))
     alpha, beta = nested.level(looks, ALPHA), nested.level(looks, 2 * ALPHA)
-    m = np.arange(max(one.n + 1, MIN_SEEDS), most + 1)
+    m = np.arange(max(one.n + 1, MIN_SEEDS), 1001)
     if test == "reached" and not one.paired:
         return None
     if test == "reached":
@@ -235,17 +233,17 @@ def seeds_to_decide(
     above = {bound: [student.sf((side * bound_at - d) / moves, df) for side in (1, -1)]
              for bound, bound_at in (("equal", equal), ("differ", differ))}  # fmt: skip
     word = above["differ"][0] + 1 - above["differ"][1] + above["equal"][1] - above["equal"][0]
-    enough_at = np.flatnonzero(word >= sure)
+    enough_at = np.flatnonzero(word >= SURE)
     return int(m[enough_at[0]]) if len(enough_at) else None
 
 
-def callable_ratio(errors: np.ndarray, n: int, family: int, power: float = 0.8) -> float:
-    """The smallest ratio above 1 that probably gets a word: ``exp((t_{1 - .05/2k} + t_power) median error)``.
+def callable_ratio(errors: np.ndarray, n: int, family: int) -> float:
+    """The smallest ratio above 1 that probably gets a word: ``exp((t_{1 - .05/2k} + t_.8) median error)``.
 
     errors (k,): standard errors of log ratios from n pairs of seeds; k = `family`: the first step of Holm.
 
     >>> round(callable_ratio(np.array([0.1]), 10, 1), 2)
     1.37
     """
-    critical = student.ppf(1 - ALPHA / 2 / family, n - 1) + student.ppf(power, n - 1)
+    critical = student.ppf(1 - ALPHA / 2 / family, n - 1) + student.ppf(0.8, n - 1)
     return float(np.exp(critical * np.median(errors)))

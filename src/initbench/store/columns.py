@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pandas as pd
+
+
+def dropped_of(arm: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
+    """The learning rates that an arm of study.json has dropped, each with the seeds it was tried at."""
+    return arm["config"].get("dropped") or []
+
+
+def with_dropped(runs: pd.DataFrame, arms: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The runs with a column that says whether each is at a learning rate that its arm has dropped, where any has."""
+    gone = {(arm["label"], lr) for arm in arms for lr, _ in dropped_of(arm)}
+    if not gone:
+        return runs
+    return runs.assign(lr_dropped=[pair in gone for pair in zip(runs["arm"], runs["optim.lr"])])
 
 
 def plain_column(column: pd.Series) -> pd.Series:

@@ -124,6 +124,14 @@ def whole(history: History) -> pd.DataFrame:
     return history.frame() if isinstance(history, HistoryFile) else history
 
 
+def names_of(history: History) -> dict[str, bool]:
+    """Names of metrics, sorted, and whether there are values of the whole net (without a layer)."""
+    if isinstance(history, HistoryFile):
+        return history.metrics
+    whole_net = history["layer"].isna().groupby(history["metric"].astype(str)).any()
+    return {str(name): bool(found) for name, found in whole_net.items()}
+
+
 def history_of(results: Any) -> History:
     """The history of results without reading a file whole; of anything that has `history`."""
     return results.measured if hasattr(results, "measured") else results.history

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from initbench.disk import published
 from initbench.errors import InputError, refusal
-from initbench.store.columns import plain_column
-from initbench.store.history import EMPTY, HISTORY_SCHEMA, History, HistoryFile, writing
+from initbench.store.columns import plain_column, with_dropped
+from initbench.store.history import EMPTY, HISTORY_SCHEMA, History, HistoryFile, names_of, writing
 
 # columns that another command may have otherwise for the same run
 OF_THE_COMMAND = ("arm", "setting", "engine.name", "lr_dropped")
@@ -50,11 +50,8 @@ def merged_runs(parts: Sequence[Part], arms: Sequence[Mapping[str, Any]]) -> tup
     runs, owner = runs.loc[kept].reset_index(drop=True), by["part"].loc[kept].tolist()
     for column, name in (("arm", "label"), ("setting", "setting")):
         runs[column] = runs["arm_key"].astype(str).map({arm["arm_key"]: arm[name] for arm in arms})
-    gone = {(arm["label"], lr) for arm in arms for lr, _ in arm["config"].get("dropped") or []}
     runs = runs.drop(columns="lr_dropped", errors="ignore").apply(plain_column)
-    if gone:
-        runs["lr_dropped"] = [pair in gone for pair in zip(runs["arm"], runs["optim.lr"])]
-    return runs, owner
+    return with_dropped(runs, arms), owner
 
 
 def check_same(parts: Sequence[Part], runs: pd.DataFrame) -> None:
@@ -148,14 +145,6 @@ def table_of(rows: pd.DataFrame) -> pa.Table:
         for field in HISTORY_SCHEMA
     ]
     return pa.Table.from_arrays(arrays, schema=HISTORY_SCHEMA)
-
-
-def names_of(history: History) -> dict[str, bool]:
-    """Names of metrics, and whether there are values of the whole net."""
-    if isinstance(history, HistoryFile):
-        return history.metrics
-    whole_net = history["layer"].isna().groupby(history["metric"].astype(str)).any()
-    return {str(name): bool(found) for name, found in whole_net.items()}
 
 
 def check_doubles(parts: Sequence[Part], history: Joined) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from initbench.config.arm import digest
 from initbench.config.checks import is_whole
-from initbench.disk import naming, published
+from initbench.disk import make_folder, write_text
 
 NAME = "judged.json"
 MOST = 2**24  # bytes that are read
@@ -139,7 +139,5 @@ def _write(path: Path, looks: Mapping[Pair, Iterable[Look]]) -> None:
         for at, those in looks.items()
         for look in those
     ]
-    with naming(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with published(path) as new:
-        new.write_text(json.dumps({"whole": digest(rows), "looks": rows}), encoding="utf-8")
+    make_folder(path.parent)
+    write_text(path, json.dumps({"whole": digest(rows), "looks": rows}))

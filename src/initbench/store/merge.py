@@ -17,9 +17,11 @@ import pandas as pd
 from initbench.config import called
 from initbench.config.arm import digest, runs_of
 from initbench.config.called import Named
-from initbench.disk import naming, published
+from initbench.disk import make_folder, published, write_text
 from initbench.errors import InputError, refusal
 from initbench.grammar import plural
+from initbench.store.columns import dropped_of
+from initbench.store.history import History
 from initbench.store.joined import Joined, Part, check_doubles, merged_runs
 from initbench.store.reading import digests
 from initbench.store.study_file import text_of
@@ -52,16 +54,19 @@ def place_of(folder: Path, study: Mapping[str, Any]) -> Path:
     return folder.parent / f"{study['study']}-merged"
 
 
-def save(folder: Path, runs: pd.DataFrame, history: Joined, study: dict[str, Any]) -> None:
-    """Write a merged study into a folder of its own."""
-    with naming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    history.save(folder / "history.parquet")
-    with published(folder / "runs.parquet") as new:
-        runs.to_parquet(new, index=False, compression="zstd")
+def save(folder: Path, runs: pd.DataFrame, history: History, study: dict[str, Any]) -> None:
+    """Write frames and study.json into a folder; each file appears whole or not at all. A history that is a file stays."""
+    make_folder(folder)
+    frames = {"runs": runs}
+    if isinstance(history, pd.DataFrame):
+        frames["history"] = history
+    elif isinstance(history, Joined):
+        history.save(folder / "history.parquet")
+    for name, frame in frames.items():
+        with published(folder / f"{name}.parquet") as new:
+            frame.to_parquet(new, index=False, compression="zstd")
     study["frames"] = digests(folder)
-    with published(folder / "study.json") as new:
-        new.write_text(text_of(study), encoding="utf-8")
+    write_text(folder / "study.json", text_of(study))
 
 
 # ------------------------------------------------------------------------------------------- what cannot be merged
@@ -176,10 +181,10 @@ def joint(arms: Sequence[Mapping[str, Any]], names: str) -> dict[str, Any]:
     lrs = list(dict.fromkeys(lr for arm in arms for lr in arm["lrs"]))
     gone: dict[float, set[int]] = {}
     for arm in arms:
-        for lr, some in arm["config"].get("dropped") or []:
+        for lr, some in dropped_of(arm):
             gone.setdefault(lr, set()).update(some)
     dropped = [[lr, sorted(some)] for lr, some in sorted(gone.items())]
-    there = {run for arm in arms for run in runs_of(arm["seeds"], arm["lrs"], arm["config"].get("dropped") or [])}
+    there = {run for arm in arms for run in runs_of(arm["seeds"], arm["lrs"], dropped_of(arm))}
     asked = runs_of(seeds, lrs, dropped)
     if set(asked) != there or len(set(asked)) < len(asked):
         seed, lr = next(iter(sorted(set(asked) - there)), (seeds[0], lrs[0]))

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from initbench.config.arm import NUMERICS_VERSION, Run, run_key
-from initbench.disk import naming, published
+from initbench.disk import make_folder, published
 from initbench.errors import refusal
 from initbench.store.chunk import Chunk, Series
 
@@ -50,8 +50,7 @@ class Store:
     def write(self, arm_key: str, chunk: Chunk) -> Path:
         """Publish a chunk as a part; returns its path. Writing the same chunk again changes nothing."""
         folder = self.root / arm_key
-        with naming(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         out = pa.BufferOutputStream()
         pq.write_table(
             table_of(arm_key, chunk), out, compression="zstd", use_dictionary=False, write_page_checksum=True

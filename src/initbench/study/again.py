@@ -16,7 +16,7 @@ import pandas as pd
 
 import initbench
 from initbench.config.arm import digest
-from initbench.disk import published
+from initbench.disk import write_text
 from initbench.store.parts import Store
 from initbench.store.reading import sha256
 from initbench.study.provenance import installed
@@ -63,8 +63,7 @@ def note(folder: Path, made: str, board: pd.DataFrame, files: Iterable[Path], tr
         "board": {str(name): plain[name].tolist() for name in plain},
         "tracked": dict(tracked),
     }
-    with published(folder / NOTE) as new:
-        new.write_text(json.dumps({"whole": digest(content), **content}), encoding="utf-8")
+    write_text(folder / NOTE, json.dumps({"whole": digest(content), **content}))
 
 
 def unchanged(folder: Path, made: str) -> Made | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from initbench.disk import naming, published
+from initbench.disk import make_folder, write_text
 from initbench.store.reading import MOST_JSON, PLANNED
 from initbench.store.study_file import checked_study, text_of
 from initbench.study.described import describe
@@ -22,11 +22,9 @@ RECORD = PLANNED
 def begin(study: Study) -> None:
     """Write down what is about to be trained."""
     content = describe(study, 0.0)
-    with naming(study.folder):
-        study.folder.mkdir(parents=True, exist_ok=True)
-    with published(study.folder / RECORD) as new:
-        # in its order, which is that of the frames' columns
-        new.write_text(text_of(content, by_name=False), encoding="utf-8")
+    make_folder(study.folder)
+    # in its order, which is that of the frames' columns
+    write_text(study.folder / RECORD, text_of(content, by_name=False))
 
 
 def end(folder: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from initbench.config.arm import digest
-from initbench.disk import naming, published
+from initbench.disk import make_folder, write_text
 
 NOTE = ".rounds.json"
 OFTEN = 1.0  # seconds between two notes of a round under way
@@ -70,7 +70,5 @@ class Clock:
 
     def write(self) -> None:
         content = {"asked": self.asked, "looked": self.looked, "rounds": self.rounds}
-        with naming(self.path.parent):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        with published(self.path) as new:
-            new.write_text(json.dumps({"whole": digest(content), **content}), encoding="utf-8")
+        make_folder(self.path.parent)
+        write_text(self.path, json.dumps({"whole": digest(content), **content}))

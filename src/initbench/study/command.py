@@ -216,13 +216,9 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str] = (), *, progr
     started = time.monotonic()
     study = plan(overrides, config_dirs)
     if study.config.dry_run:
-        from initbench.study.expected import expected
-        from initbench.study.saying import say_estimate, say_expected, say_plan
+        from initbench.study.saying import say_dry_run
 
-        stored = study.stored()
-        say_plan(study, sum(stored.values()))
-        say_expected(study)
-        say_estimate(expected(study, study.left(stored), started))
+        say_dry_run(study, started)
     check_needs(study)
     if study.config.dry_run:
         return None

@@ -69,14 +69,13 @@ COUNTED: Mapping[str, Callable[[Scheme], int]] = {
     "same parameters": lambda scheme: scheme.stored_parameters,
     "same weights": stored_weights,
 }
-NAMED = {"same parameters": "parameters", "same weights": "weights"}
 
 
 def narrow_setup(config: ArmConfig, control_of: Sequence[tuple[str, str]]) -> str:
     """Setup of a narrower net: kaiming_normal · none(width 17, parameters of all)."""
     of = [
-        f"{word} of {', '.join(dict.fromkeys(name for one, name in control_of if one == kind))}"
-        for kind, word in NAMED.items()
+        f"{kind.removeprefix('same ')} of {', '.join(dict.fromkeys(name for one, name in control_of if one == kind))}"
+        for kind in COUNTED
         if any(one == kind for one, _ in control_of)
     ]
     return parts_label(config, f"none(width {max(config.model.widths)}, {', '.join(of)})")

@@ -287,7 +287,7 @@ def denser(state: State, seen: Sequence[Seen], still: Iterable[Row]) -> State:
 def more_seeds(state: State, seen: Sequence[Seen], rows: Iterable[Row], limits: Limits) -> State:
     """The seeds of the next look for the arms of these comparisons and their baselines. Rates that cannot win are dropped
     after the first look."""
-    seeds = seeds_of(limits.seeds, limits.sizes[state.look + 1])
+    seeds = remedy.with_more(limits.seeds, limits.sizes[state.look + 1])
     asked = {i for row in rows for i in arms_of(row, seen)}
 
     def one(i: int, arm: Asked) -> Asked:
@@ -302,15 +302,6 @@ def arms_of(row: Row, seen: Sequence[Seen]) -> tuple[int, int]:
     """Places of the arm and the baseline of a comparison."""
     place = {(one.setting, one.setup): i for i, one in enumerate(seen)}
     return place[row["setting"], row["setup"]], place[row["setting"], row["baseline"]]
-
-
-def seeds_of(have: Sequence[int], total: int) -> tuple[int, ...]:
-    """The first seeds, and so many more that there are `total`.
-
-    >>> seeds_of((0, 1), 4), seeds_of((3, 5), 4)
-    ((0, 1, 2, 3), (3, 5, 6, 7))
-    """
-    return (*have, *range(have[-1] + 1, have[-1] + 1 + total - len(have)))
 
 
 def causes(still: Iterable[Row], state: State, limits: Limits) -> str:

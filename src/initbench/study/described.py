@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from initbench.config.arm import NUMERICS_VERSION, ArmConfig
 from initbench.errors import masked
 from initbench.study.labels import init_label, setting_label, setup_label, sharing_label
-from initbench.study.launch import failure
+from initbench.study.launch import ended
 from initbench.study.looked import looked
 from initbench.study.provenance import git_commit, machine, versions
 
@@ -28,22 +28,10 @@ class Refused:
 
 def describe(study: Study, elapsed: float) -> dict[str, Any]:
     """The content of study.json."""
-    arms = []
-    for arm in study.arms:
-        failed = failure(study.root, arm.key)
-        arms.append(
-            {
-                **arm.describe(),
-                "status": failed["status"] if failed else "done",
-                "reason": failed["reason"] if failed else None,
-            }
-        )
-        if failed and failed["status"] == "not applicable":
-            study.refused.append(Refused(arm.config, failed["reason"]))
+    arms = [{**arm.describe(), **ended(study.root, arm.key)} for arm in study.arms]
     for one in study.refused:
-        if any(arm["config"] == one.config.plain() for arm in arms):
-            continue
-        arms.append(refused_arm(one))
+        if all(arm["config"] != one.config.plain() for arm in arms):
+            arms.append(refused_arm(one))
     return {
         "schema": 1,
         "study": study.config.name,

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from initbench.config.decide import FEWEST
+
 if TYPE_CHECKING:
     from initbench.study.command import Study
     from initbench.study.plan import PlannedArm
 
 # `stats` is imported only where there is something to say: it needs pandas, which takes longer than a plan
-FEWEST, ALPHA = 8, 0.05  # of initbench.stats
+ALPHA = 0.05  # of initbench.stats
 ENOUGH_SEEDS, ENOUGH_RATES = 10, 4
 OF_RATES = {
     1: "one learning rate is both ends of its grid, so no setup can be called faster or slower",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from initbench import sharing
 from initbench.config import called
-from initbench.config.arm import ArmConfig, digest, dotted
+from initbench.config.arm import ArmConfig, dotted
 from initbench.config.called import Named
 from initbench.errors import refusal
 from initbench.grammar import plain
@@ -87,8 +87,3 @@ def takes_all(config: ArmConfig, data: Dataset | None) -> bool:
     """Whether each step takes all training samples, as far as is known."""
     size = config.optim.batch_size
     return size is None or (data is not None and size >= data.train_samples)
-
-
-def setting_key(config: ArmConfig) -> str:
-    """Key of a setting: equal exactly if two arms may be compared."""
-    return digest(called.setting_config(config.plain()))

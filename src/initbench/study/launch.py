@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from initbench.config.arm import Run
-from initbench.disk import naming, published
+from initbench.disk import make_folder, write_text
 from initbench.errors import InputError, NotApplicable
 from initbench.startup.processes import cores
 from initbench.store.parts import Store
@@ -55,7 +55,7 @@ class Training:
         if not new:
             return
         given.update(new)
-        forget_failure(self.root, arm.key)
+        failure_path(self.root, arm.key).unlink(missing_ok=True)  # it starts with a clean record
         done = set() if self.rerun else Store(self.root).runs(arm.key)
         missing = [run for run in new if run not in done]
         for runs in chunks_of(arm, missing, self.pool.workers):
@@ -139,15 +139,14 @@ def note_failure(root: Path, key: str, error: BaseException) -> None:
     reason = first_line if known else f"{type(error).__name__}: {first_line}"
     path = failure_path(root, key)
     trace = "".join(traceback.format_exception(error))
-    with naming(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with published(path) as temporary:
-        temporary.write_text(json.dumps({"status": kind, "reason": reason, "traceback": trace}, indent=1), "utf-8")
+    make_folder(path.parent)
+    write_text(path, json.dumps({"status": kind, "reason": reason, "traceback": trace}, indent=1))
 
 
-def forget_failure(root: Path, key: str) -> None:
-    """An arm that is tried again starts with a clean record."""
-    failure_path(root, key).unlink(missing_ok=True)
+def ended(root: Path, key: str) -> dict[str, str | None]:
+    """Status and reason of an arm as study.json has them: without a record, it is done."""
+    found = failure(root, key) or {}
+    return {"status": found.get("status", "done"), "reason": found.get("reason")}
 
 
 def failure(root: Path, key: str) -> dict[str, str] | None:

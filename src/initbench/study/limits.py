@@ -13,7 +13,7 @@ from initbench.config.estimate import RUN
 from initbench.config.groups import Target
 from initbench.errors import InputError, refusal
 from initbench.memory import check_fits
-from initbench.stats import nested
+from initbench.stats import nested, remedy
 from initbench.study.pace import run_seconds
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def too_small(key: str, most: int, least: int, of: str) -> InputError:
 def first_seeds(arm: PlannedArm, decide: DecideConfig) -> tuple[int, ...]:
     """The seeds of the first look: those asked for, with decide=true at least so many that a word can fall."""
     seeds = arm.config.seeds
-    missing = max(FEWEST - len(seeds), 0) if decide.enabled else 0
-    return (*seeds, *range(seeds[-1] + 1, seeds[-1] + 1 + missing))
+    return remedy.with_more(seeds, FEWEST) if decide.enabled else seeds
 
 
 def most_steps(arm: PlannedArm, decide: DecideConfig) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from initbench.config.decide import FEWEST
 from initbench.grammar import plural
 from initbench.store import judged
 from initbench.store.judged import Look, Pair
-from initbench.study.foreseen import ALPHA, FEWEST, baseline_and_others
+from initbench.study.foreseen import ALPHA, baseline_and_others
 
 Runs = tuple[Sequence[int], Sequence[float]]  # of an arm: seeds and learning rates
 

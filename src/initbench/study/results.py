@@ -16,13 +16,13 @@ import pyarrow as pa
 
 from initbench import stats
 from initbench.config.arm import Run, dotted, run_key, runs_of
-from initbench.disk import naming, published
+from initbench.disk import make_folder, published, write_text
 from initbench.stats.looks import LOOK_COLUMNS
 from initbench.store import merge
-from initbench.store.columns import plain_column
+from initbench.store.columns import dropped_of, plain_column, with_dropped
 from initbench.store.history import HISTORY_SCHEMA, History, HistoryFile, whole, writing
 from initbench.store.parts import Store, Stored
-from initbench.store.reading import check_frames, digests, read_folder
+from initbench.store.reading import check_frames, read_folder
 from initbench.store.study_file import SCHEMA as SCHEMA
 from initbench.store.study_file import text_of
 
@@ -33,17 +33,6 @@ class Status(StrEnum):
     COMPLETED = "completed"
     DIVERGED = "diverged"
     FAILED = "failed"
-
-
-SHOWN = 8  # arms of a printed study
-
-
-def steps_words(steps: float) -> str:
-    """
-    >>> steps_words(53.0), steps_words(float("inf")), steps_words(float("nan"))
-    ('53 steps', 'never', 'no target')
-    """
-    return "no target" if np.isnan(steps) else f"{steps:g} steps" if np.isfinite(steps) else "never"
 
 
 @dataclass(frozen=True)
@@ -122,23 +111,11 @@ class Results:
 
     def save(self) -> None:
         """Write frames and study.json into the folder; each file appears whole or not at all."""
-        with naming(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-        frames = {"runs": self.runs}
-        if isinstance(self.measured, pd.DataFrame):
-            frames["history"] = self.measured
-        elif isinstance(self.measured, merge.Joined):
-            self.measured.save(self.folder / "history.parquet")
-        for name, frame in frames.items():
-            with published(self.folder / f"{name}.parquet") as new:
-                frame.to_parquet(new, index=False, compression="zstd")
-        self.study["frames"] = digests(self.folder)
-        self.save_study()
+        merge.save(self.folder, self.runs, self.measured, self.study)
 
     def save_study(self) -> None:
         """Write study.json alone."""
-        with published(self.folder / "study.json") as new:
-            new.write_text(text_of(self.study), encoding="utf-8")
+        write_text(self.folder / "study.json", text_of(self.study))
 
 
 def load(path: str | Path | Sequence[str | Path]) -> Results:
@@ -181,8 +158,7 @@ def frames(
     `runs` in memory, `history` as history.parquet in `folder`, where it appears whole or not at all; `only`: with these
     metrics alone.
     """
-    with naming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / "history.parquet"
     with published(path) as new:
         parts = []
@@ -204,23 +180,11 @@ def frames(
             if column in runs:
                 runs[column] = runs[column].astype("Int64")
         runs = runs.apply(plain_column)
-        if any(dropped_of(arm) for arm in study["arms"]):
-            runs["lr_dropped"] = lr_dropped(runs, study["arms"])
+        runs = with_dropped(runs, study["arms"])
         target = study["target"]
         if target is not None and len(runs):
             runs = stats.retarget(runs, HistoryFile(new), target["metric"], target["value"])
     return runs, HistoryFile(path)
-
-
-def dropped_of(arm: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
-    """The learning rates that an arm of study.json has dropped, each with the seeds it was tried at."""
-    return arm["config"].get("dropped") or []
-
-
-def lr_dropped(runs: pd.DataFrame, arms: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Whether each run is at a learning rate that its arm has dropped."""
-    gone = {(arm["label"], lr) for arm in arms for lr, _ in dropped_of(arm)}
-    return np.array([pair in gone for pair in zip(runs["arm"], runs["optim.lr"])], dtype=bool)
 
 
 def run_rows(arm: Mapping[str, Any], asked: Sequence[Run], stored: Stored | None) -> pd.DataFrame:

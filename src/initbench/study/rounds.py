@@ -25,7 +25,7 @@ from initbench.study.clock import Clock
 from initbench.study.decide import Asked, Budget, End, Limits, Move, State
 from initbench.study.foreseen import baseline_and_others
 from initbench.study.labels import labelled
-from initbench.study.launch import Training, failure
+from initbench.study.launch import Training, ended
 from initbench.study.limits import first_seeds, limit_of_time, most_steps
 from initbench.study.pace import run_seconds
 from initbench.study.plan import PlannedArm, planned
@@ -197,7 +197,6 @@ class Way:
         arms = []
         for arm in now.arms:
             known = self.descriptions.setdefault(arm.key, arm.describe())
-            failed = failure(now.root, arm.key)
             arms.append(
                 {
                     **known,
@@ -206,7 +205,7 @@ class Way:
                     "config": arm.config.plain(),
                     "seeds": list(arm.config.seeds),
                     "lrs": list(arm.config.optim.lrs),
-                    "status": failed["status"] if failed else "done",
+                    "status": ended(now.root, arm.key)["status"],
                 }
             )
         target = None if now.target is None else {"metric": now.target.metric, "value": now.target.value}

@@ -99,6 +99,18 @@ def say_estimate(one: Expected) -> None:
         say(f"MLflow: {plural(one.rows['runs'], 'run')}, {plural(sum(one.rows.values()), 'row')}")
 
 
+def say_dry_run(plan: Study, started: float) -> Expected:
+    """What a command would train, and what that takes; `started`: when it began, by time.monotonic()."""
+    from initbench.study.expected import expected
+
+    stored = plan.stored()
+    say_plan(plan, sum(stored.values()))
+    say_expected(plan)
+    estimate = expected(plan, plan.left(stored), started)
+    say_estimate(estimate)
+    return estimate
+
+
 def say_round(one: Round) -> None:
     """A line before each round of a study that goes on."""
     text = f"round {one.number + 1}, {one.why}: {plural(one.runs, 'run')} of {plural(len(one.arms), 'arm')}"
@@ -144,20 +156,17 @@ def counted(plan: Study) -> str:
 
 def say_compiling(plan: Study) -> None:
     """That the kernel is compiled first, which takes half a minute and shows no progress."""
-    from initbench.study.launch import functions
-
-    needed = functions(plan.arms)
-    if not needed:
-        return
     from initbench.engine.kernel.compiled import cache_folder
+    from initbench.study.calibrate import kernel_is_compiled
 
-    folder = cache_folder()
-    if folder is None:
+    if kernel_is_compiled(plan.arms):
+        return
+    if cache_folder() is None:
         terminal.err.print(
             "compiling the kernel takes about half a minute in every command, because no cache folder can be written; "
             "name one with INITBENCH_CACHE=DIR"
         )
-    elif not all((folder / f"{kind}-{name}.o").is_file() for kind, name in needed):
+    else:
         terminal.err.print("compiling the kernel for this machine: up to half a minute, once")
 
 

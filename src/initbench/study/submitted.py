@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from initbench.config.arm import Run
-from initbench.disk import published
+from initbench.disk import write_text
 from initbench.errors import refusal
-from initbench.grammar import plural
+from initbench.grammar import listed, plural
 from initbench.store.parts import Store
 from initbench.study import queues
 from initbench.study.jobs import Job
@@ -127,8 +127,7 @@ class Queue:
         if not self.jobs:
             path.unlink(missing_ok=True)
             return
-        with published(path) as new:
-            new.write_text(json.dumps([content_of(job) for job in self.jobs], indent=1) + "\n", "utf-8")
+        write_text(path, json.dumps([content_of(job) for job in self.jobs], indent=1) + "\n")
 
     def wait(self, tick: Callable[[], None], say: Callable[[str], None]) -> None:
         """Wait until every job has ended; Slurm may be out of reach meanwhile. `say`: told of other states now and then."""
@@ -182,10 +181,9 @@ def said(jobs: Sequence[Submitted]) -> str:
 
 def of_state(state: str, jobs: Sequence[Submitted]) -> str:
     """Jobs of one state in words."""
-    named = ", ".join(job.id for job in jobs[:SHOWN])
-    more = f" and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else ""
+    named = listed([job.id for job in jobs], SHOWN)
     see = "" if known(jobs[0]) else f" (see {jobs[0].log})"
-    return f"{'job' if len(jobs) == 1 else 'jobs'} {named}{more} {state}{see}"
+    return f"{'job' if len(jobs) == 1 else 'jobs'} {named} {state}{see}"
 
 
 def known(job: Submitted) -> bool:

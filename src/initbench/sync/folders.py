@@ -13,11 +13,12 @@ from initbench.config.arm import runs_of
 from initbench.errors import masked
 from initbench.grammar import plural
 from initbench.report import DEFAULT
+from initbench.store.columns import dropped_of
 from initbench.store.parts import Store
 from initbench.store.reading import FILES
 from initbench.study import begun, looked
-from initbench.study.launch import failure
-from initbench.study.results import Results, dropped_of, load
+from initbench.study.launch import ended
+from initbench.study.results import Results, load
 from initbench.study.written import record, report
 from initbench.track import Filled
 
@@ -127,9 +128,7 @@ def rebuilt(one: Opened, uri: str) -> Results:
     study = {**one.study, "arms": [dict(arm) for arm in one.study["arms"]]}
     for arm in study["arms"]:
         if arm["arm_key"]:
-            failed = failure(one.root, arm["arm_key"])
-            arm["status"] = failed["status"] if failed else "done"
-            arm["reason"] = failed["reason"] if failed else None
+            arm |= ended(one.root, arm["arm_key"])
     link(study, uri)
     results = record(study, one.root, one.folder)
     _, board = report(one.folder, one.asked["formats"])

@@ -64,8 +64,8 @@ def chi(name: str, q: float, w2: float) -> float:
 
 
 @cache
-def _legendre(n: int = 80) -> tuple[np.ndarray, np.ndarray]:
-    return np.polynomial.legendre.leggauss(n)
+def _legendre() -> tuple[np.ndarray, np.ndarray]:
+    return np.polynomial.legendre.leggauss(80)
 
 
 def pair_mean(function: Function, q1: float, q2: float, c: float) -> float:

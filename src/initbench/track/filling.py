@@ -84,7 +84,6 @@ def fill(
     uri: str | None,
     *,
     children: str = "headline",
-    artifacts: bool = True,
     progress: Callable[[int, int], None] | None = None,
     drawn: Callable[[], object] = lambda: None,
 ) -> Filled:
@@ -97,7 +96,6 @@ def fill(
         results: has `runs`, `history`, `study`, `folder`.
         uri: from `resolve_uri`; None = off.
         children: headline (losses and accuracies of a run, thinned), full (every metric), none (arms only).
-        artifacts: hang the report and the data on a run named `report`.
         progress: called as ``progress(records done, records)``, of arms and runs.
         drawn: returns when the files of the report are there; asked before they are needed.
 
@@ -124,10 +122,9 @@ def fill(
             heard()
             store.write(arms, found)
             _describe(store, results.study, arms)
-            if artifacts:
-                drawn()
-                store.complete(tags_of(arms, words_of(Path(results.folder))), data_of(results.study))
-                _report(store, results, found.get("report", []))
+            drawn()
+            store.complete(tags_of(arms, words_of(Path(results.folder))), data_of(results.study))
+            _report(store, results, found.get("report", []))
 
     why = unreachable(uri)
     if why is None:

@@ -18,6 +18,8 @@ from initbench.config.arm import dotted
 from initbench.config.checks import unknown
 from initbench.errors import printable
 from initbench.stats import lr_profile, metrics, ordered, select
+from initbench.stats.intervals import worst_median
+from initbench.stats.rates import column
 from initbench.store.history import history_of
 from initbench.track import pages
 from initbench.track.points import (
@@ -360,20 +362,9 @@ def _rounds(looks: Sequence[Mapping[str, Any]], decide: Mapping[str, Any]) -> di
 def _per_lr(part: pd.DataFrame, at: pd.Series) -> dict[str, Any]:
     out = {"steps_to_target_median": at["steps"], "share_reached": at["share"]}
     out |= {name: at[name] for name in ("n", "diverged", "failed")}
-    for name in ("loss/train", "loss/val"):
-        out[name.replace("/", "_")] = _median(part, name)
-    for name in ("accuracy/train", "accuracy/val"):
-        out[name.replace("/", "_")] = _median(part, name, worst=-np.inf)
+    out |= {f"loss_{split}": worst_median(column(part, f"loss/{split}")) for split in ("train", "val")}
+    out |= {f"accuracy_{split}": -worst_median(-column(part, f"accuracy/{split}")) for split in ("train", "val")}
     return out
-
-
-def _median(part: pd.DataFrame, name: str, worst: float = np.inf) -> float:
-    """Median over the runs, a missing value is the worst."""
-    if name not in part or not len(part):
-        return np.nan
-    values = pd.to_numeric(part[name]).to_numpy(dtype=float, na_value=np.nan)
-    with np.errstate(invalid="ignore"):
-        return float(np.median(np.where(np.isnan(values), worst, values)))
 
 
 def _evaluation_steps(history: History, arm_of: np.ndarray, arms: int) -> list[np.ndarray]:

@@ -59,16 +59,21 @@ class ClientStore:
     def found(self) -> Stored:
         """All runs of ours in the experiment that nobody has deleted."""
         stored: Stored = defaultdict(list)
+        for run in self._runs():
+            tags = run.data.tags
+            if key := key_of(tags):
+                stored[key].append(Found(run.info.run_id, run.info.status, tags.get(CONTENT), tags.get(PARENT)))
+        return stored
+
+    def _runs(self, that: str = "") -> Iterator[Any]:
+        """The runs of the experiment as MLflow gives them, page by page; `that`: a filter in its language."""
         token = None
         while True:
-            page = self.client.search_runs([self.experiment_id], max_results=1000, page_token=token)
-            for run in page:
-                tags = run.data.tags
-                if key := key_of(tags):
-                    stored[key].append(Found(run.info.run_id, run.info.status, tags.get(CONTENT), tags.get(PARENT)))
+            page = self.client.search_runs([self.experiment_id], that, max_results=1000, page_token=token)
+            yield from page
             token = page.token
             if not token:
-                return stored
+                return
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -189,23 +194,11 @@ class ClientStore:
         self.client.set_terminated(run_id, status="FINISHED", end_time=end)
         self.told(True)
 
-    def arms(self) -> list[Any]:
-        """All arms of the study, as MLflow gives them."""
-        token, arms = None, []
-        while True:
-            page = self.client.search_runs(
-                [self.experiment_id], f"tags.`{KIND}` = 'arm'", max_results=1000, page_token=token
-            )
-            arms += page
-            token = page.token
-            if not token:
-                return arms
-
     def complete(self, tags: Mapping[str, Mapping[str, str]], data: Mapping[str, Data]) -> None:
         """Give arms, by their key, what they lack or have otherwise: tags, which depend on the other arms of the study, and
         the data set as an input."""
         wanting, untold = [], []
-        for run in self.arms():
+        for run in self._runs(f"tags.`{KIND}` = 'arm'"):
             there, key = run.data.tags, run.data.tags.get(ARM, "")
             wanting += [
                 (run.info.run_id, name, value) for name, value in tags.get(key, {}).items() if there.get(name) != value

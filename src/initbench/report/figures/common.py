@@ -19,9 +19,9 @@ ARM = "arm:"  # of the link of an artist
 LABEL = 32  # characters of a setup's name in a figure; the table has it whole
 
 
-def canvas(height: float, width: float = WIDTH) -> Figure:
+def canvas(height: float) -> Figure:
     """A figure without pyplot: no global state, nothing to close."""
-    return Figure(figsize=(width, height), dpi=72)
+    return Figure(figsize=(WIDTH, height), dpi=72)
 
 
 def inches(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
@@ -116,6 +116,13 @@ def of_arm(arm: object, *artists: Artist) -> None:
     """Artists that stand for an arm: hovering over them says its numbers, a click leads to its row of the page's table."""
     for artist in artists:
         artist.set_url(f"{ARM}{arm}")
+
+
+def axis_words(figure: Figure, below: str, left: str = "", at: float = 0.5) -> None:
+    """What all panels have on their axes, once: words below them, at a share of the width, and to their left."""
+    figure.text(at, 0.06 / figure.get_size_inches()[1], below, ha="center", fontsize=8.5, color=MUTED)
+    if left:
+        figure.text(0.0, 0.5, left, va="center", rotation=90, fontsize=8.5, color=MUTED)
 
 
 def finite(values: object) -> np.ndarray:

@@ -32,9 +32,9 @@ def _name(ax: Axes, y: float, text: str, bold: bool = False) -> Text:
                        va="center", ha="right", fontsize=9 if bold else 8.5, fontweight="bold" if bold else "normal")  # fmt: skip
 
 
-def _right(ax: Axes, y: float, text: str, x: float = 6, colour: str = INK) -> None:
-    ax.annotate(text, (1, y), xycoords=("axes fraction", "data"), xytext=(x, 0), textcoords="offset points",
-                va="center", ha="left", fontsize=8.5, color=colour)  # fmt: skip
+def _right(ax: Axes, y: float, text: str) -> None:
+    ax.annotate(text, (1, y), xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points",
+                va="center", ha="left", fontsize=8.5, color=INK)  # fmt: skip
 
 
 def p_faster(pairs: pd.DataFrame) -> Figure:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from initbench.report import numbers as num
-from initbench.report.figures.common import WIDTH, canvas, finite, inches, log_axis, of_arm, rule
+from initbench.report.figures.common import WIDTH, axis_words, canvas, finite, inches, log_axis, of_arm, rule
 from initbench.report.palette import ALARM, INK, MUTED, SERIES, SHADE
 
 PANELS = 24
@@ -44,8 +44,7 @@ def paths(looks: pd.DataFrame, arms: list[str], sizes: list[int]) -> Figure:
         if j:
             ax.set_yticklabels([])
         ax.tick_params(labelsize=7.5)
-    figure.text(0.5, 0.06 / figure.get_size_inches()[1], "seeds at each look", ha="center", fontsize=8.5, color=MUTED)
-    figure.text(0.0, 0.5, "steps / the baseline's (log2)", va="center", rotation=90, fontsize=8.5, color=MUTED)
+    axis_words(figure, "seeds at each look", "steps / the baseline's (log2)")
     return figure
 
 

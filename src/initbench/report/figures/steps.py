@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator
 
 from initbench.report import numbers as num
 from initbench.report.figures.common import (
     WIDTH,
+    axis_words,
     bare,
     canvas,
     finite,
@@ -156,8 +156,7 @@ def rates(
             ax.set_yticklabels([])
         if i < rows - 1 and k + columns < len(arms):
             ax.set_xticklabels([])
-    figure.text(0.5, 0.06 / figure.get_size_inches()[1], "learning rate (log)", ha="center", fontsize=8.5, color=MUTED)
-    figure.text(0.0, 0.5, "steps to target (log)", va="center", rotation=90, fontsize=8.5, color=MUTED)
+    axis_words(figure, "learning rate (log)", "steps to target (log)")
     return figure
 
 
@@ -212,11 +211,6 @@ def _strip(board: pd.DataFrame, profile: pd.DataFrame) -> Figure:
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
     marks = ticks_between(10 ** limits[0], 10 ** limits[1], (1, 2, 5), 6)
-    bar.ax.yaxis.set_major_locator(_fixed(np.log10(marks)))
     bar.ax.set_yticks(np.log10(marks), [num.steps(m) for m in marks])
     bar.ax.set_title("median steps", fontsize=8)
     return figure
-
-
-def _fixed(values: object) -> FixedLocator:
-    return FixedLocator(list(values))  # type: ignore[call-overload]

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from initbench.report import numbers as num
 from initbench.report.figures.common import (
     WIDTH,
+    axis_words,
     canvas,
     finite,
     inches,
@@ -20,7 +21,7 @@ from initbench.report.figures.common import (
     rule,
     ticks_between,
 )
-from initbench.report.palette import ALARM, LINE, MUTED, SERIES
+from initbench.report.palette import ALARM, LINE, SERIES
 
 
 def losses(board: pd.DataFrame, train: pd.DataFrame, val: pd.DataFrame) -> Figure:
@@ -76,8 +77,7 @@ def losses(board: pd.DataFrame, train: pd.DataFrame, val: pd.DataFrame) -> Figur
         if i < rows - 1 and k + columns < len(arms):
             ax.set_xticklabels([])
         ax.tick_params(labelsize=7.5)
-    figure.text(0.5, 0.06 / figure.get_size_inches()[1], "step", ha="center", fontsize=8.5, color=MUTED)
-    figure.text(0.0, 0.5, "loss (log)", va="center", rotation=90, fontsize=8.5, color=MUTED)
+    axis_words(figure, "step", "loss (log)")
     return figure
 
 
@@ -122,10 +122,7 @@ def layers(arms: list[str], names: dict[str, str], maps: pd.DataFrame, tied: dic
         for spine in ax.spines.values():
             spine.set_color(LINE)
     _bar(figure, image, low, top)
-    figure.text(
-        0.45, 0.06 / figure.get_size_inches()[1], "step (the measured ones)", ha="center", fontsize=8.5, color=MUTED
-    )
-    figure.text(0.0, 0.5, "layer (0 = first)", va="center", rotation=90, fontsize=8.5, color=MUTED)
+    axis_words(figure, "step (the measured ones)", "layer (0 = first)", at=0.45)
     return figure
 
 

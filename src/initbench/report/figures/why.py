@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from initbench.report import numbers as num
 from initbench.report.figures.common import (
     WIDTH,
+    axis_words,
     canvas,
     finite,
     inches,
@@ -63,7 +64,7 @@ def flow(panels: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]) -> Figur
                 ax.set_xticklabels([])
             label = num.shorten(name, 44) if column == 0 else ""
             ax.set_title(label, fontsize=8.5, pad=3)
-    figure.text(0.5, 0.06 / height, "layer", ha="center", fontsize=8.5, color=MUTED)
+    axis_words(figure, "layer")
     return figure
 
 
@@ -194,5 +195,5 @@ def spectra(panels: Sequence[tuple[str, pd.DataFrame, Sequence[float | None] | N
         if j:
             ax.set_yticklabels([])
         ax.tick_params(labelsize=7.5)
-    figure.text(0.5, 0.06 / figure.get_size_inches()[1], "layer", ha="center", fontsize=8.5, color=MUTED)
+    axis_words(figure, "layer")
     return figure
