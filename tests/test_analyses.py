@@ -75,6 +75,10 @@ def test_races_are_one_family():
     assert found["p_holm"].to_numpy() == pytest.approx([0.005, 0.6, 0.06, 1.0, 0.048])
     assert found["verdict"].tolist() == ["faster", "undecided", "undecided", "equivalent", "faster"]
     assert found["p_holm"].to_numpy() == pytest.approx(ib.stats.holm(found["p"]))
+    itself = pd.DataFrame({"setup": ["c"], "verdict": ["baseline"], "p": [np.nan], "p_holm": [np.nan]})
+    with_baselines = ib.stats.holm_over({name: pd.concat([itself, table]) for name, table in races.items()})
+    compared = with_baselines[with_baselines["verdict"] != "baseline"]  # a baseline is compared with nothing
+    assert compared["p_holm"].tolist() == found["p_holm"].tolist()
     strict = ib.stats.holm_over(races, level=0.01)
     assert strict["verdict"].tolist() == ["faster", "undecided", "undecided", "equivalent", "undecided"]
     assert races["b"]["verdict"].tolist() == ["slower", "equivalent", "faster"]  # what came in is as it was

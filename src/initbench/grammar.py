@@ -54,12 +54,15 @@ def number(value: float) -> str:
 def duration(seconds: float) -> str:
     """Seconds in words.
 
-    >>> duration(0.4), duration(50), duration(90), duration(7200)
-    ('0 s', '50 s', '1.5 min', '2 h')
+    >>> duration(0.4), duration(59.7), duration(90), duration(3599), duration(7200), duration(4e5)
+    ('0 s', '1 min', '1.5 min', '1 h', '2 h', '111 h')
     """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.2g} min" if seconds < 3600 else f"{seconds / 3600:.2g} h"
+    for size, unit in ((1, "s"), (60, "min"), (3600, "h")):
+        number = seconds / size if unit == "s" else max(seconds / size, 1)
+        text = f"{number:.2g}" if unit != "s" and number < 10 else f"{number:,.0f}"
+        if float(text.replace(",", "")) < 60:
+            break
+    return f"{text} {unit}"
 
 
 def megabytes(size: float) -> str:

@@ -129,12 +129,12 @@ def shorten(text: str, most: int) -> str:
 
 def target_words(metric: str, value: float) -> str:
     """
-    >>> target_words("accuracy/train", 0.95), target_words("loss/val", 0.1)
-    ('95% train accuracy', 'a val loss of 0.1')
+    >>> target_words("accuracy/train", 0.95), target_words("accuracy/train", 0.9996), target_words("loss/val", 0.1)
+    ('95% train accuracy', '99.96% train accuracy', 'a val loss of 0.1')
     """
     kind, _, split = metric.partition("/")
     if kind == "accuracy":
-        return f"{percent(value)} {split} accuracy".replace("  ", " ")
+        return f"{100 * value:g}% {split} accuracy".replace("  ", " ")
     return f"a {split} loss of {value:g}".replace("  ", " ")
 
 

@@ -81,7 +81,8 @@ def exact_share(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]
 
 def holm_over(races: Mapping[str, pd.DataFrame], level: float = 0.05) -> pd.DataFrame:
     """The comparisons of several studies (`results.compare()`) as one family: a column `race`, `p_holm` over all rows, and
-    faster or slower only where that is at most `level`; else undecided. Rows without a test count in the family.
+    faster or slower only where that is at most `level`; else undecided. Rows without a test count in the family, the baseline
+    itself does not.
 
     >>> one = pd.DataFrame({"setup": ["a", "b"], "verdict": ["faster", "equivalent"], "p": [0.04, np.nan], "p_holm": [0.04, 1.0]})
     >>> holm_over({"first": one.iloc[:1], "second": one})[["race", "verdict", "p_holm"]].values.tolist()
@@ -94,7 +95,8 @@ def holm_over(races: Mapping[str, pd.DataFrame], level: float = 0.05) -> pd.Data
         if missing:
             raise refusal("holm_over", f"race {shown(name)} has no column {missing[0]}", "give results.compare()")
     found = pd.concat([table.assign(race=name) for name, table in races.items()], ignore_index=True)
-    found["p_holm"] = holm(found["p"].astype(float).tolist())
+    compared = found["verdict"] != "baseline"
+    found.loc[compared, "p_holm"] = holm(found.loc[compared, "p"].astype(float).tolist())
     lost = found["verdict"].isin(["faster", "slower"]) & (found["p_holm"] > level)
     found.loc[lost, "verdict"] = "undecided"
     return found[["race", *(column for column in found if column != "race")]]
