@@ -16,6 +16,7 @@ from initbench.errors import InputError
 from initbench.leaderboard import entry as files
 from initbench.leaderboard import settings as grids
 from initbench.leaderboard import steps
+from initbench.leaderboard import words as board_words
 from initbench.leaderboard.__main__ import main
 from initbench.leaderboard.board import Board, board_of
 from initbench.leaderboard.entry import Entry
@@ -25,6 +26,7 @@ from initbench.leaderboard.profile import profile, within
 from initbench.leaderboard.runs import runs_of
 from initbench.leaderboard.settings import Grid
 from initbench.leaderboard.standing import Standing, ranks, shuffle, standing, stretch
+from initbench.report.words import plain
 from initbench.stats import performance_profile
 from initbench.stats.compare import Arms
 from initbench.stats.crossfit import weights
@@ -58,9 +60,9 @@ def grid(tmp_path_factory) -> Grid:
 
 
 def made(
-    grid: Grid, name: str, factor: float, *, seed: int = 0, never=(), lacks=(), sharing=("none",), sd=0.05, source=None
+    grid: Grid, name: str, factor: float, *, seed: int = 0, never=(), lacks=(), sharing=("none",), sd=0.05, source=None, best=None
 ) -> Entry:
-    """An entry whose best steps are 20 x factor, spread by exp(sd z), at the middle of its rates."""
+    """An entry whose best steps are 20 x factor, spread by exp(sd z), at the middle of its rates or at rate number `best`."""
     results = {}
     for number, kind in enumerate(sharing):
         rng, rows = np.random.default_rng([seed, number]), []
@@ -71,7 +73,8 @@ def made(
                 continue
             table, losses = {}, {}
             for i, lr in enumerate(one.lrs):
-                drawn = 20 * factor * 2.0 ** abs(i - len(one.lrs) // 2) * np.exp(sd * rng.normal(size=len(one.seeds)))
+                away = abs(i - (len(one.lrs) // 2 if best is None else best))
+                drawn = 20 * factor * 2.0**away * np.exp(sd * rng.normal(size=len(one.seeds)))
                 at = [one.evaluated[min(int(np.searchsorted(one.evaluated, t)), len(one.evaluated) - 1)] for t in drawn]
                 table[repr(lr)] = ["never" if one.label in never or t >= one.steps else t for t in at]
                 losses[repr(lr)] = [round(0.1 + 1e-4 * seed + 1e-3 * j, 7) for j in range(len(one.seeds))]
@@ -127,6 +130,17 @@ def test_known_ranks_words_and_groups(board):
     assert list(board.sizes.values()) == [1, 0, 2, 3]  # the baseline itself is none of the three
     assert board.counts("square") == {"faster": 3, "equivalent": 0, "slower": 0, "undecided": 0}
     assert board.counts("fast")["faster"] == 4
+
+
+def test_who_is_slower_at_rates_that_were_not_searched_to_the_end_is_not_called_the_best(entries, grid):
+    last = len(grid.settings[0].lrs) - 1
+    board = board_of([*entries[:2], made(grid, "edge", 2.0, seed=9, best=last)], grid)
+    assert tuple(board.against_best.loc["edge", ["verdict", "why"]]) == ("undecided", "lr")
+    assert board.group("edge") == "like the baseline"
+    said = plain(board_words.answer(board))
+    assert "It is faster than all others but edge, whose best rates lie at an end of the grid." in said
+    level = board_of([*entries[:2], made(grid, "edge", 0.5, seed=9, best=last)], grid)
+    assert {level.group("fast"), level.group("edge")} == {"best"}
 
 
 def test_never_counts_as_the_budget(board, grid):
@@ -540,3 +554,13 @@ def test_the_shipped_grid_is_a_full_design():
     assert found == {(data, depth, act) for data in ("digits", "mnist1d") for depth in depths for act in acts}
     assert {(len(one.lrs), len(one.seeds)) for one in shipped.settings} == {(5, 10)}
     assert set(steps.catalogue(shipped)) | set(shipped.left_out) == set(known())
+
+
+def test_the_shipped_pages_are_what_the_shipped_entries_give():
+    """Each entry fits its grid and every byte of both pages comes from the entries; every initializer that should be there is."""
+    folder = Path(__file__).parents[1] / "experiments" / "leaderboard"
+    shipped = grids.read(folder / "settings.yaml")
+    found = steps.entries_of(folder, shipped)
+    assert {one.name for one in found} == set(steps.catalogue(shipped))
+    for name, text in files_of(found, shipped).items():
+        assert (folder / name).read_text(encoding="utf-8") == text

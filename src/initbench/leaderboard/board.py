@@ -15,6 +15,7 @@ from initbench.leaderboard.runs import runs_of
 from initbench.leaderboard.settings import Grid
 from initbench.leaderboard.standing import Standing, standing
 from initbench.stats.rates import GATE
+from initbench.stats.verdict import MARGIN
 
 GROUPS = ("best", "faster", "like the baseline", "slower")
 
@@ -84,9 +85,15 @@ class Board:
         counts = first.groupby("setup")["setting"].nunique()
         return {str(name): int(count) for name, count in counts.items()}
 
+    @cached_property
+    def unsearched(self) -> list[str]:
+        """Those that only their rates keep from being called slower than the first: most of the best lie at an end of the grid."""
+        rows = self.against_best
+        return list(rows.index[(rows["why"] == "lr") & (rows["high"] > MARGIN)])
+
     def group(self, name: str) -> str:
-        """Which of GROUPS an initializer is in: `best` are all that are not slower than the first."""
-        if name == self.order[0] or self.against_best["verdict"][name] != "slower":
+        """Which of GROUPS an initializer is in: `best` are all that are not slower than the first, as far as rates were searched."""
+        if name == self.order[0] or (self.against_best["verdict"][name] != "slower" and name not in self.unsearched):
             return GROUPS[0]
         word = self.against_baseline["verdict"][name]
         return {"faster": GROUPS[1], "slower": GROUPS[3]}.get(word, GROUPS[2])

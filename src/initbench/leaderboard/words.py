@@ -22,7 +22,8 @@ HOW = {
     "places": [
         "Each row is an initializer, by the geometric mean over settings of its ratio of steps to the baseline's; the bars are 95% "
         "intervals. The grey band is 1/1.1 to 1.1. Right, the ranks that the bootstrap gives it: where bars overlap, the order is noise.",
-        "Groups: “could be the best” are all that are not slower than the first by the test of the report over all settings; the others "
+        "Groups: “could be the best” are all that are not slower than the first by the test of the report over all settings, but for those "
+        "that only rates at an end of the grid keep from being called so; the others "
         "are faster than the baseline, slower, or neither: equivalent to it (shown to be within 10%), or undecided. Words are corrected for "
         "the number of comparisons, the bars are not: a bar may miss 1x and the word be undecided.",
         "By setting: in how many it is faster, equivalent, slower, undecided. Reached: settings where at least 80% of the seeds arrive. Never: runs at the chosen rates that do not arrive, which count as "
@@ -69,7 +70,7 @@ METHODS = (
     "where one does, Holm's correction over the setting, equivalent within 10%, nothing faster than an initializer whose best rate lies at "
     "an end of the grid, none that one evaluation earlier would change. Over settings the same rules are asked of the mean of the log "
     "ratios, with t quantiles for the seeds of one setting and Holm's correction over all initializers; where counts of arrivals decide, the "
-    "steps must not say the opposite, and an initializer with most of its best rates at the end of the grid is called slower by nothing.",
+    "steps must not say the opposite, and nothing is called faster than an initializer whose best rates mostly lie at an end of the grid.",
 )  # fmt: skip
 
 
@@ -88,8 +89,14 @@ def answer(board: Board) -> Sentence:
         lead = say("Of {} in {}, {}, the baseline, is first.", num.plural(n, "initializer"),
                    num.plural(len(board.grid.settings), "setting"), Bold(first))  # fmt: skip
     others = [name for name in board.order if board.group(name) == GROUPS[0] and name != first]
-    like = say("It cannot be told from {}: {}.", num.plural(len(others), "other"), listed(others, 6)) if others else (
-        say("It is faster than every other one."))  # fmt: skip
+    like = say("It is faster than every other one.")
+    if board.unsearched:
+        like = say(
+            "It is faster than all others but {}, whose best rates lie at an end of the grid.",
+            listed(board.unsearched, 6),
+        )
+    if others:
+        like = say("It cannot be told from {}: {}.", num.plural(len(others), "other"), listed(others, 6))
     tail = say(
         "Against {}: {} faster, {} equivalent, {} slower, {} undecided.", baseline,
         *(str(int(words.get(word, 0))) for word in ("faster", "equivalent", "slower", "undecided")),
