@@ -60,7 +60,17 @@ def grid(tmp_path_factory) -> Grid:
 
 
 def made(
-    grid: Grid, name: str, factor: float, *, seed: int = 0, never=(), lacks=(), sharing=("none",), sd=0.05, source=None, best=None
+    grid: Grid,
+    name: str,
+    factor: float,
+    *,
+    seed: int = 0,
+    never=(),
+    lacks=(),
+    sharing=("none",),
+    sd=0.05,
+    source=None,
+    best=None,
 ) -> Entry:
     """An entry whose best steps are 20 x factor, spread by exp(sd z), at the middle of its rates or at rate number `best`."""
     results = {}
