@@ -148,7 +148,13 @@ def test_who_is_slower_at_rates_that_were_not_searched_to_the_end_is_not_called_
     assert tuple(board.against_best.loc["edge", ["verdict", "why"]]) == ("undecided", "lr")
     assert board.group("edge") == "like the baseline"
     said = plain(board_words.answer(board))
-    assert "It is faster than all others but edge, whose best rates lie at an end of the grid." in said
+    assert "It is faster than all others but edge, whose best rate lies at an end of the grid in most settings." in said
+    rare = made(
+        grid, "rare", 2.0, seed=9, best=last, never=labels(grid)[1:]
+    )  # arrives in one setting of four, best at the end
+    board = board_of([*entries[:2], rare], grid)
+    assert board.edges["rare"] == 0.25
+    assert board.against_best["verdict"]["rare"] == "slower"
     level = board_of([*entries[:2], made(grid, "edge", 0.5, seed=9, best=last)], grid)
     assert {level.group("fast"), level.group("edge")} == {"best"}
 

@@ -72,11 +72,12 @@ class Board:
 
     @cached_property
     def edges(self) -> dict[str, float]:
-        """{initializer: in which share of the settings where it arrives its best rate lies at the end of the grid}"""
+        """{initializer: in which share of its settings it arrives with its best rate at an end of the grid}. Where it does not
+        arrive at any rate no rate is the best; there it counts with the budget, as one that arrives nowhere does everywhere."""
         board = self.judged.board
         open_ = board[board["share"] >= GATE]
-        at_end = (open_["lr_at_edge"] != "").groupby(open_["setup"]).mean()
-        return {name: float(at_end.get(name, 0.0)) for name in self.applies}
+        at_end = (open_["lr_at_edge"] != "").groupby(open_["setup"]).sum()
+        return {name: float(at_end.get(name, 0)) / max(count, 1) for name, count in self.applies.items()}
 
     @cached_property
     def at_start(self) -> dict[str, int]:
@@ -87,7 +88,7 @@ class Board:
 
     @cached_property
     def unsearched(self) -> list[str]:
-        """Those that only their rates keep from being called slower than the first: most of the best lie at an end of the grid."""
+        """Those that only their rates keep from being called slower than the first: in most settings the best is an end of the grid."""
         rows = self.against_best
         return list(rows.index[(rows["why"] == "lr") & (rows["high"] > MARGIN)])
 

@@ -72,7 +72,7 @@ def over_settings(standing: Standing, against: str, edges: Mapping[str, float] |
     """Each initializer against another over all settings, judged by the rules of a setting: one family.
 
     Columns: verdict, why (of verdict.Verdict, mixed or reached), ratio, low, high (95%), p, p_holm, test, share. `edges`: in which share of
-    its settings the best learning rate of each lies at the end of the grid.
+    its settings each arrives with its best learning rate at an end of the grid.
     """
     names, edges = [name for name in standing.names if name != against], edges or {}
     edge = {name: "most" if edges.get(name, 0.0) > EDGE else "" for name in standing.names}

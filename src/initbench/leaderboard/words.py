@@ -27,7 +27,7 @@ HOW = {
         "are faster than the baseline, slower, or neither: equivalent to it (shown to be within 10%), or undecided. Words are corrected for "
         "the number of comparisons, the bars are not: a bar may miss 1x and the word be undecided.",
         "By setting: in how many it is faster, equivalent, slower, undecided. Reached: settings where at least 80% of the seeds arrive. Never: runs at the chosen rates that do not arrive, which count as "
-        "the budget. lr at an end: of the settings where it arrives, those in which the best rate is the first or last of the list. Steps: "
+        "the budget. lr at an end: settings in which it arrives and the best rate is the first or last of the list. Steps: "
         "geometric mean over settings. x FLOPs: operations to the target over the baseline's, at the rate that is best over all seeds, with "
         "those of the start as far as they are counted (passes of the net; no decompositions, clusters or draws); –: none is counted, since "
         "it is at the target before the first step.",
@@ -70,7 +70,7 @@ METHODS = (
     "where one does, Holm's correction over the setting, equivalent within 10%, nothing faster than an initializer whose best rate lies at "
     "an end of the grid, none that one evaluation earlier would change. Over settings the same rules are asked of the mean of the log "
     "ratios, with t quantiles for the seeds of one setting and Holm's correction over all initializers; where counts of arrivals decide, the "
-    "steps must not say the opposite, and nothing is called faster than an initializer whose best rates mostly lie at an end of the grid.",
+    "steps must not say the opposite, and nothing is called faster than an initializer whose best rate lies at an end of the grid in most settings.",
 )  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def answer(board: Board) -> Sentence:
     like = say("It is faster than every other one.")
     if board.unsearched:
         like = say(
-            "It is faster than all others but {}, whose best rates lie at an end of the grid.",
+            "It is faster than all others but {}, whose best rate lies at an end of the grid in most settings.",
             listed(board.unsearched, 6),
         )
     if others:
@@ -148,7 +148,7 @@ def notices(board: Board) -> list[Notice]:
         out.append(Notice("At the target before the first step", say(text, listed(told, 6))))
     edge = [name for name in board.order if board.edges[name] > EDGE]
     if edge:
-        text = "Nothing is called faster than {} over all settings: most of the best rates lie at an end of the grid."
+        text = "Nothing is called faster than {} over all settings: in most of them the best rate lies at an end of the grid."
         out.append(Notice("Rates at the end of the grid", say(text, listed(edge, 6))))
     budget = sorted({one.steps for one in settings})
     text = "What never arrives counts as the budget ({} steps): with a larger one its ratio would be larger."
