@@ -22,6 +22,7 @@ from initbench.leaderboard.board import Board, board_of
 from initbench.leaderboard.entry import Entry
 from initbench.leaderboard.judged import over_settings
 from initbench.leaderboard.page import curves, files_of
+from initbench.leaderboard.place import sentences
 from initbench.leaderboard.profile import profile, within
 from initbench.leaderboard.runs import runs_of
 from initbench.leaderboard.settings import Grid
@@ -157,6 +158,13 @@ def test_who_is_slower_at_rates_that_were_not_searched_to_the_end_is_not_called_
     assert board.against_best["verdict"]["rare"] == "slower"
     level = board_of([*entries[:2], made(grid, "edge", 0.5, seed=9, best=last)], grid)
     assert {level.group("fast"), level.group("edge")} == {"best"}
+
+
+def test_two_that_rarely_arrive_are_not_compared_and_not_said_to_be_alike(board):
+    lines = sentences(board, "dead")
+    assert "not compared with those that arrive in less than 80% of their runs, as it does: half" in lines
+    assert not any(line.startswith("cannot be told from") for line in lines)
+    assert "cannot be told from: near, noisy" in sentences(board, "kaiming_normal")
 
 
 def test_never_counts_as_the_budget(board, grid):

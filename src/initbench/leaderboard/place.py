@@ -9,11 +9,12 @@ from rich.table import Table
 
 from initbench.cli import terminal
 from initbench.errors import printable
-from initbench.grammar import plural
+from initbench.grammar import listed, plural
 from initbench.leaderboard.board import Board
 from initbench.leaderboard.judged import WORDS, over_settings
 from initbench.leaderboard.tables import GROUP_TEXT, WHY
 from initbench.report.numbers import interval, times
+from initbench.stats.rates import GATE
 
 AROUND = 3  # neighbours on either side
 
@@ -60,12 +61,18 @@ def sentences(board: Board, name: str) -> list[str]:
         word = f"{row['verdict']} ({why})" if why else row["verdict"]
         lines.append(f"against {baseline} over all settings: {word}, {times(row['ratio'])} {span} the steps")
     others = over_settings(board.standing, name, board.edges)
-    like = [one for one in board.order if one != name and others["verdict"][one] in ("undecided", "equivalent")]
-    lines.append(
-        f"cannot be told from: {', '.join(like[:8])}{f' and {len(like) - 8} more' if len(like) > 8 else ''}"
-        if like
-        else "differs from every other initializer of the board"
-    )
+    open_ = [one for one in board.order if one != name and others["verdict"][one] in ("undecided", "equivalent")]
+    rare = [one for one in open_ if others["why"][one] == "steps"]
+    like = [one for one in open_ if one not in rare]
+    if like or not rare:
+        told = (
+            f"cannot be told from: {listed(like, 8)}" if like else "differs from every other initializer of the board"
+        )
+        lines.append(told)
+    if rare:
+        lines.append(
+            f"not compared with those that arrive in less than {GATE:.0%} of their runs, as it does: {listed(rare, 8)}"
+        )
     never = round((1 - row["share"]) * board.standing.reached[0].size)
     if never:
         lines.append(
