@@ -22,6 +22,7 @@ PAGES = {  # file of the repository -> page of the site
     "SECURITY.md": "security.md",
     "experiments/README.md": "studies/index.md",
     "experiments/SURPRISES.md": "studies/surprises.md",
+    "experiments/leaderboard/index.html": "studies/leaderboard/figures.html",  # beside the page made of its README
 }
 SHOWN_RESULTS = (".csv", ".svg", ".png", ".yaml")
 BADGES = re.compile(r"^\[!\[.*\n", re.MULTILINE)  # images from elsewhere; a page loads nothing from there

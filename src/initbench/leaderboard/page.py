@@ -173,7 +173,7 @@ def readme(board: Board, shared: Shared | None) -> str:
     """The same as text, for a repository."""
     heads = [head.title for head in tables.heads(board)]
     lines = [
-        f"# {TITLE}", "", f"Made by `{COMMAND}` from the files in entries/; do not edit. With figures: index.html.", "",
+        f"# {TITLE}", "", f"Made by `{COMMAND}` from the files in entries/; do not edit. With figures: [index.html](index.html).", "",
         markdown(answer(board)), "", markdown(noise(board)), "", *_table(heads, [[_cell(cell) for cell in row] for row in tables.rows(board)]), "", _n(board), "",
         *(line for text in HOW["places"] for line in (text, "")),
     ]  # fmt: skip
