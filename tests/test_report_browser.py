@@ -126,6 +126,13 @@ def test_the_numbers_of_an_arm_are_said_by_mouse_and_by_keyboard(page: browser.P
     for event in ("new PointerEvent('pointerover', {bubbles: true})", "new FocusEvent('focusin', {bubbles: true})"):
         page.run(f"document.querySelector('#fastest svg a').dispatchEvent({event})")
         assert re.search(r"#1, .* arrived, lr ", page.run(shown))
+        top = "return document.querySelector('.tip').getBoundingClientRect().top"
+        before = page.run(top)
+        page.run_async(
+            "scrollBy(0, 40); const done = arguments[0]; setTimeout(() => requestAnimationFrame(() => done()), 100)"
+        )
+        assert re.search(r"#1, .* arrived, lr ", page.run(shown))  # it goes along: to focus a thing may scroll the page
+        assert page.run(top) != before
         page.run("dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))")
         assert page.run(shown) == ""
     tabbed = page.run(

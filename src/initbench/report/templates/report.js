@@ -119,31 +119,34 @@ tip.className = "tip";
 tip.hidden = true;
 tip.setAttribute("role", "tooltip");
 document.body.append(tip);
-let told = null, words = "";
+let told = null, words = "", place = null;
 const saying = (one, text) => (one.title === undefined ? (one.textContent = text) : (one.title = text));
 const hide = () => {
   if (told) saying(told, words);
   told = null;
   tip.hidden = true;
 };
-const tell = (event) => {
-  const place = event.target.closest?.(".fig a, .matrix [title]");
-  const title = place?.matches("a") ? place.querySelector("title") : place;
-  if (place && (title === told || place.contains(told))) return;
-  hide();
-  if (!title) return;
-  told = title;
-  tip.textContent = words = title.title ?? title.textContent;
-  if (event.type === "pointerover") saying(title, ""); // the browser's own tooltip would cover it
-  tip.hidden = false;
+const put = () => {
   const at = place.getBoundingClientRect(), own = tip.getBoundingClientRect();
   tip.style.left = `${Math.max(8, Math.min(at.left, innerWidth - own.width - 8))}px`;
   tip.style.top = `${at.bottom + 6 + own.height < innerHeight ? at.bottom + 6 : at.top - own.height - 6}px`;
 };
+const tell = (event) => {
+  const to = event.target.closest?.(".fig a, .matrix [title]");
+  const title = to?.matches("a") ? to.querySelector("title") : to;
+  if (to && (title === told || to.contains(told))) return;
+  hide();
+  if (!title) return;
+  [told, place] = [title, to];
+  tip.textContent = words = title.title ?? title.textContent;
+  if (event.type === "pointerover") saying(title, ""); // the browser's own tooltip would cover it
+  tip.hidden = false;
+  put();
+};
 for (const kind of ["pointerover", "focusin"]) addEventListener(kind, tell);
 addEventListener("focusout", hide);
 addEventListener("keydown", (event) => event.key === "Escape" && hide());
-addEventListener("scroll", hide, true);
+addEventListener("scroll", () => told && put(), true); // a focus scrolls too: what it says stays beside it
 for (const table of document.querySelectorAll(".matrix")) {
   const cells = [...table.rows].map((row) => [...row.cells]);
   const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
