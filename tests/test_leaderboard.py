@@ -544,7 +544,10 @@ def test_add_good_bad_and_broken(tiny, capsys):
     assert called(tiny) == 2
     assert "make it again with python -m initbench.leaderboard --add" in capsys.readouterr().err
     assert called(tiny, "--add", "my_board_init.good") == 0  # what is made again need not fit
-    capsys.readouterr()
+    assert "from other code" not in capsys.readouterr().err
+    old.write_text(old.read_text("utf-8").replace("zero_()", "zero_() * 1"), encoding="utf-8")  # somebody else's
+    assert called(tiny, "--add", "my_board_init.good") == 0
+    assert f"{old}: made from other code until now, replaced" in capsys.readouterr().err
 
     assert called(tiny, "--check", "kaiming_normal") == 0
     assert "kaiming_normal: the same" in capsys.readouterr().out

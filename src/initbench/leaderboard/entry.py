@@ -108,10 +108,15 @@ def _value(value: Any) -> str:
     return "{\n" + ",\n".join(parts) + "\n}"
 
 
+def path_of(name: str, folder: Path) -> Path:
+    """The file of an initializer's entry."""
+    return folder / f"{name}.json"
+
+
 def write(entry: Entry, folder: Path) -> Path:
-    """Publish an entry as <folder>/<initializer>.json."""
+    """Publish an entry in its file."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{entry.name}.json"
+    path = path_of(entry.name, folder)
     with published(path) as new:
         new.write_text(entry.text, encoding="utf-8")
     return path
@@ -146,7 +151,7 @@ def read_all(folder: Path, grid: Grid, but: str | None = None) -> tuple[list[Ent
     for one in found:
         wrong = checks.other_net(one.content["results"], base.content["results"])
         if wrong:
-            refused.append(refusal(folder / f"{one.name}.json", wrong, FRESH))
+            refused.append(refusal(path_of(one.name, folder), wrong, FRESH))
         else:
             same_nets.append(one)
     return same_nets, refused

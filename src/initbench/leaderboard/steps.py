@@ -55,7 +55,12 @@ def add(name: str, grid: Grid, folder: Path, outputs: Path, extra: Sequence[str]
     board = board_of([*known, entry], grid)
     if entry.name in board.order[: grid.best]:
         entry = training.merged(entry, training.trained(name, grid, outputs, "all", extra, say))
+    replaced = other_code(entry, folder / "entries")
     path = files.write(entry, folder / "entries")
+    if replaced:
+        say(
+            f"{path}: made from other code until now, replaced; to keep both, name your module so that nobody else does"
+        )
     if entry.name in board.partial:
         count = board.applies[entry.name]
         terminal.out.print(
@@ -66,6 +71,15 @@ def add(name: str, grid: Grid, folder: Path, outputs: Path, extra: Sequence[str]
     terminal.out.print(f"entry: {path}")
     terminal.out.print("page: python -m initbench.leaderboard")
     return 0
+
+
+def other_code(entry: Entry, folder: Path) -> bool:
+    """Whether an entry of this name is there that comes from other code: an earlier state of it, or another person's."""
+    try:
+        there = files.loaded(files.path_of(entry.name, folder))
+    except InputError:  # none, or none that can be read
+        return False
+    return isinstance(there, dict) and there.get("source") != entry.content["source"]
 
 
 def run(grid: Grid, folder: Path, outputs: Path, extra: Sequence[str]) -> int:
