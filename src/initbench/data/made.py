@@ -165,10 +165,11 @@ def points(
                 f"too few for {samples} points with one correlation for every pair",
                 f"must be at least {samples}",
             )
-        gram = np.full((samples, samples), float(correlation)) + (1 - correlation) * np.eye(samples)
-        values, vectors = np.linalg.eigh(gram)
-        root = vectors * np.sqrt(np.maximum(values, 0.0))  # root root^T = gram
-        x = root @ orthonormal(draw, inputs, samples).T * np.sqrt(inputs * length)
+        # the root a I + b 1 1^T of the Gram matrix, not its eigenvectors: of equal eigenvalues each processor gives others
+        a, all_alike = np.sqrt(1 - correlation), np.sqrt(max(1 + (samples - 1) * correlation, 0.0))
+        directions = orthonormal(draw, inputs, samples).T
+        x = a * directions + (all_alike - a) * directions.mean(0)
+        x *= np.sqrt(inputs * length)
     elif inputs == 1:
         x = draw.uniform(-1.0, 1.0, (samples, 1)) * np.sqrt(3 * length)
     else:

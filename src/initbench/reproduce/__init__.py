@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from initbench.cli import streams
 from initbench.cli.ending import answered
 from initbench.cli.flags import Parser
+from initbench.config.arm import NUMERICS_VERSION
 from initbench.config.checks import one_of
 from initbench.errors import InputError, printable, refusal, shown
 from initbench.grammar import duration, plural
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 START, END = "<!-- result: written by python -m initbench.reproduce -->", "<!-- /result -->"
 FUNCTIONS = ("predict", "measure", "verdict")
+DIGITS = 10  # of a number in a table of results
 
 
 def experiments_folder() -> Path:
@@ -124,7 +126,7 @@ def reproduce(
     takes = inspect.signature(study.measure).parameters
     measured = study.measure(own, **{name: value for name, value in options.items() if name in takes})
     name = "summary_quick" if quick and "quick" in takes else "summary"
-    measured.to_csv(own / f"{name}.csv", index=False)
+    put(measured, own / f"{name}.csv")
     measured = table(own / f"{name}.csv")  # what is said is what the file says
     verdict = study.verdict(measured)
     if hasattr(study, "figure"):
@@ -139,9 +141,14 @@ def publish(home: Path, study: ModuleType, measured: pd.DataFrame) -> None:
     readme = home / "README.md"
     readme.write_text(written(readme.read_text("utf-8"), study.page(measured)), encoding="utf-8")
     (home / "results").mkdir(exist_ok=True)
-    measured.to_csv(home / "results" / "summary.csv", index=False)
+    put(measured, home / "results" / "summary.csv")
     if hasattr(study, "figure"):
         (home / "results" / "figure.svg").write_text(study.figure(measured), encoding="utf-8")
+
+
+def put(measured: pd.DataFrame, path: Path) -> None:
+    """Write a table of results with the version of training's numerics, and without the digits in which processors differ."""
+    measured.assign(numerics=NUMERICS_VERSION).to_csv(path, index=False, float_format=f"%.{DIGITS}g")
 
 
 def results(slug: str) -> pd.DataFrame | None:
