@@ -5,11 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 import random
 import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -253,36 +250,6 @@ def test_every_pair_of_points_has_the_stated_length_and_correlation(samples, ext
     gram = x @ x.T / n / length
     assert np.allclose(np.diag(gram), 1, atol=1e-9)
     assert np.allclose(gram[~np.eye(samples, dtype=bool)], c, atol=1e-9)
-
-
-MADE = """
-import json, sys
-from initbench.data import LOADERS
-for name, options in json.loads(sys.argv[1]):
-    data = LOADERS[name](**options)
-    print(json.dumps([data.x[:9].tolist(), data.y[:9].tolist()]))
-"""
-
-
-def test_made_data_are_the_same_on_every_processor():
-    """But for the last bits: OpenBLAS takes the code of an old processor where it is told to; elsewhere this compares nothing."""
-    asked = [
-        ("points", {"samples": 20, "inputs": 30, "correlation": 0.6, "function": "identity"}),
-        ("points", {"samples": 6, "inputs": 6, "correlation": -0.2, "function": "identity"}),
-        ("linear", {}),
-        ("linear", {"inputs": 8, "outputs": 5, "modes": [3.0, 1.0, 1.0]}),
-        ("teacher", {}),
-    ]
-    found = []
-    for processor in ("Prescott", None):
-        known = {**os.environ, "OPENBLAS_CORETYPE": processor} if processor else os.environ
-        said = subprocess.run(
-            [sys.executable, "-c", MADE, json.dumps(asked)], env=known, capture_output=True, text=True, check=True
-        )
-        found.append([json.loads(line) for line in said.stdout.splitlines()])
-    for (name, options), (x, y), (x2, y2) in zip(asked, *found, strict=True):
-        assert np.allclose(x, x2, atol=1e-9), (name, options)
-        assert np.allclose(y, y2, atol=1e-9), (name, options)
 
 
 def test_points_without_correlation_keep_their_length_and_the_targets_are_the_function():
