@@ -106,7 +106,7 @@ def test_lsuv_centres_only_if_asked():
     plain, _ = filled("lsuv")
     centred, _ = filled("lsuv", {"center": True})
     assert all(float(part.bias.detach().abs().max()) == 0 for part in linears(plain))
-    assert any(float(part.bias.abs().max()) > 0 for part in linears(centred))
+    assert any(bool(part.bias.any()) for part in linears(centred))
 
 
 def test_krahenbuhl_between_brings_the_rates_together():

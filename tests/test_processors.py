@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import initbench as ib
+
 OLD = {"OPENBLAS_CORETYPE": "Prescott", "MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "default"}
 MADE = """
 import json, sys
@@ -48,13 +50,11 @@ def test_made_data_are_the_same_but_for_the_last_bits():
 
 
 def test_what_the_kernel_trains_has_the_same_bits(tmp_path: Path):
-    frames = []
-    for old in (False, True):
-        outputs = tmp_path / str(old)
-        said(
-            "-m", "initbench", "init=kaiming_normal,orthogonal,lsuv", "sharing=none,all", "model.activation=gelu", "seeds=2",
-            "optim.lr=[0.3]", "train.steps=20", "measure=light", "study=one", f"outputs={outputs}", "track.uri=null",
-            "report.formats=[csv]", "engine.workers=1", old=old,
-        )  # fmt: skip
-        frames.append(pd.read_parquet(outputs / "one" / "history.parquet"))
-    pd.testing.assert_frame_equal(*frames, check_exact=True)
+    asked = [
+        "init=kaiming_normal,orthogonal,lsuv", "sharing=none,all", "model.activation=gelu", "seeds=2", "optim.lr=[0.3]",
+        "train.steps=20", "measure=light", "study=one", "track.uri=null", "report.formats=[csv]", "engine.workers=1",
+    ]  # fmt: skip
+    said("-m", "initbench", *asked, f"outputs={tmp_path / 'old'}", old=True)
+    results = ib.run([*asked, f"outputs={tmp_path / 'here'}"], progress=False)
+    assert results is not None
+    pd.testing.assert_frame_equal(ib.load(tmp_path / "old" / "one").history, results.history, check_exact=True)
