@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
 from collections import defaultdict
@@ -25,6 +26,7 @@ import pytest
 
 from initbench import track
 from initbench.errors import InputError
+from initbench.startup import scratch
 from initbench.track import answers, bulk, opening, pages, uri
 from initbench.track.bulk import BulkStore
 from initbench.track.points import NEVER, History, bands, per_run, thinned
@@ -731,6 +733,18 @@ def test_arms_have_their_data_set_and_the_report_has_the_leaderboard_as_a_table(
     assert list(shown) == list(board)
     assert shown["setup"].tolist() == ["eye", "sphere, the other"]
     assert shown["steps"].tolist() == [40.5, np.inf]
+
+
+def test_what_a_fill_needs_for_a_while_lies_where_the_next_command_clears_up(tmp_path, database, path, monkeypatch):
+    made, anew = [], tempfile.mkdtemp
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda *a, **how: made.append(anew(*a, **how)) or made[-1])
+    given = study(tmp_path / "demo", arms=("eye",))
+    given.folder.mkdir()
+    pd.DataFrame({"rank": [1], "setup": ["eye"]}).to_csv(given.folder / "leaderboard.csv", index=False)
+    track.fill(given, database())
+    ours = scratch.folder()
+    assert made
+    assert [one for one in made if not Path(one).is_relative_to(ours)] == []
 
 
 def test_the_study_default_does_not_stand_beside_the_default_of_mlflow(tmp_path, database):

@@ -8,6 +8,8 @@ it themselves.
 from __future__ import annotations
 
 import hashlib
+import json
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from initbench.startup import scratch
 from initbench.track.inputs import TABLE, TABLE_TAG, TABLE_VALUE, Data
 from initbench.track.records import ARM, CONTENT, KIND, PARENT, REPORT, Arm, Record, key_of
 from initbench.track.uri import sqlite_file
@@ -186,7 +189,13 @@ class ClientStore:
             self.client.log_artifact(run_id, str(file))
             self.told(None)
         if table:
-            self.client.log_dict(run_id, table, TABLE)
+            # not by log_dict, whose folder a killed command would leave for ever
+            with tempfile.TemporaryDirectory(
+                prefix="mlflow-", dir=scratch.folder(), ignore_cleanup_errors=True
+            ) as folder:
+                made = Path(folder) / TABLE
+                made.write_text(json.dumps(table, indent=2), encoding="utf-8")
+                self.client.log_artifact(run_id, str(made))
             self.client.set_tag(run_id, TABLE_TAG, TABLE_VALUE)
         if note:
             self.client.set_tag(run_id, "mlflow.note.content", note)
